@@ -320,5 +320,5 @@ pub(crate) fn random_value<T: for<'a> Arbitrary<'a>>(random: &mut Random) -> T {
             _ => random.below(256) as u8,
         })
         .collect();
-    T::arbitrary(&mut Unstructured::new(&bytes)).expect("bytes that are missing count as zero")
+    T::arbitrary(&mut Unstructured::new(&bytes)).expect("missing bytes should count as zero")
 }

@@ -408,7 +408,7 @@ fn encryption_that_refuses_live_values_breaks() {
     let report = release!(USER => u64, CART => Vec<Item>, NEW => Pay => keep);
     assert!(!report.breaks(), "{report}");
     let report = release!(USER => u64, CART => Vec<Item>, ALL => Pay => |_| Ok(None));
-    assert!(!report.breaks(), "a discarded value is not decrypted: {report}");
+    assert!(!report.breaks(), "a discarded value should need no decryption: {report}");
 
     // Later, when the sessions of version 1 have ended.
     let mut lock = Lock::of::<Shop>();
@@ -595,7 +595,10 @@ mod samples {
     fn a_later_release_has_to_read_them() {
         let price = Filter::Price(10, 20);
         let mut lock = Lock::of::<Search>();
-        assert!(lock.compare::<LaterSearch>().is_empty(), "the structure is not known");
+        assert!(
+            lock.compare::<LaterSearch>().is_empty(),
+            "no change should be found, because the structure is not known"
+        );
         let path = file(&lock);
         let with_sample = || LockTest::<Search>::new(&path).sample(Search::FILTER, &price);
         let stale = message(|| with_sample().assert());
@@ -620,7 +623,7 @@ mod samples {
         assert!(broken.contains("a value that the former type accepts is refused"), "{broken}");
 
         lock.accept::<Search>();
-        assert!(lock.to_string().contains("920a14"), "the generated test keeps the samples");
+        assert!(lock.to_string().contains("920a14"), "the generated test should keep the samples");
     }
 
     #[test]
@@ -695,12 +698,12 @@ fn the_variable_accepts_what_is_harmless_and_refuses_what_breaks() {
     ] {
         let (is_accepted, output) = compare(cart, accept);
         assert!(!is_accepted && output.contains(advice), "{output}");
-        assert_eq!(fs::read_to_string(&path).unwrap(), locked, "the file stays as it is");
+        assert_eq!(fs::read_to_string(&path).unwrap(), locked, "the file should stay as it is");
     }
     let (is_accepted, output) = compare("gift", Some("accept"));
     assert!(is_accepted, "{output}");
     assert!(fs::read_to_string(&path).unwrap().contains("gift?: option<bool>"));
-    assert!(compare("gift", None).0, "nothing is left to accept");
+    assert!(compare("gift", None).0, "nothing should be left to accept");
     fs::remove_file(&path).unwrap();
 }
 
@@ -894,7 +897,10 @@ fn the_release_after_a_bridge_is_compared_with_it() {
     let report = release!(@with lock.compare::<Release>(), retired []
         AFTER => u32 => |_| Ok(None));
     let text = report.to_string();
-    assert!(text.contains("discards version 1"), "live sessions hold it: {text}");
+    assert!(
+        text.contains("discards version 1"),
+        "the report should say that the release discards version 1: {text}"
+    );
     let report = release!(@with lock.compare::<Release>(), retired []
         BRIDGE => u32 => |stored| stored.read::<Changed>().map(|old| Some(old.a + old.c)));
     let text = report.to_string();
@@ -1131,7 +1137,10 @@ fn a_bridge_release_that_writes_its_own_type_is_compared() {
     assert!(report.to_string().contains("Voucher: this variant is not read"), "{report}");
     let report = bridge!(NAMED, u32 => u64);
     assert!(report.to_string().contains("a u64 that u32 cannot hold"), "{report}");
-    assert!(bridge!(PACKED, Before => After).breaks(), "bincode reads by position");
+    assert!(
+        bridge!(PACKED, Before => After).breaks(),
+        "the change should break bincode, which reads by position"
+    );
     let report = bridge!(NAMED, Total => Renamed);
     assert!(report.breaks(), "{report}");
     assert!(report.to_string().contains("writes version 1 as its own type"), "{report}");

@@ -30,7 +30,10 @@ async fn no_change_of_a_type_is_misread() {
         count_right(&session, seed).await;
     }
     let right = count_right(&session, COUNTED_SEED).await;
-    assert_eq!(right, RIGHT, "changes after which every value keeps its meaning");
+    assert_eq!(
+        right, RIGHT,
+        "the numbers of changes after which every value keeps its meaning should be as listed"
+    );
 }
 
 /// Returns the number of changes after which every value keeps its meaning. Panics if a value is

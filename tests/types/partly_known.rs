@@ -301,7 +301,7 @@ async fn a_conversion_that_panics_on_other_values_does_no_harm() {
     struct Initial(char);
     impl From<String> for Initial {
         fn from(text: String) -> Self {
-            Self(text.chars().next().expect("a name is never empty"))
+            Self(text.chars().next().expect("a name should not be empty"))
         }
     }
     impl From<Initial> for String {

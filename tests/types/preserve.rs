@@ -216,7 +216,7 @@ async fn an_update_keeps_unknown_fields_of_an_enum_with_a_tag() {
     let pushed = update(|pays| pays.push(Old::Cash {})).await;
     assert_eq!(pushed, [New::Card { number: 1, fee: 7 }, New::Cash { fee: 0 }]);
     let replaced = update(|pays| pays[0] = Old::Cash {}).await;
-    assert_eq!(replaced, [New::Cash { fee: 0 }], "the fee was that of the card");
+    assert_eq!(replaced, [New::Cash { fee: 0 }], "the fee of the card should not be kept");
 }
 
 /// Sets and bytes inside an element may be written in another form each time.
@@ -307,7 +307,10 @@ async fn an_update_changes_no_part_that_its_caller_has_not_changed() {
     session.entry(NEW).set(&written).await.unwrap();
     session.entry(OLD).settle().await.unwrap();
     assert_eq!(session.entry(NEW).get().await.unwrap(), written);
-    assert!(!session.entry(OLD).settle().await.unwrap(), "the order of fields is settled");
+    assert!(
+        !session.entry(OLD).settle().await.unwrap(),
+        "`settle` should not rewrite a value for the order of its fields"
+    );
     session.entry(OLD).update(|old| old.visits += 1).await.unwrap();
     assert_eq!(session.entry(NEW).get().await.unwrap(), New { visits: 2, ..written.clone() });
     session.entry(OLD).update(|old| old.pay = OldPay::Cash).await.unwrap();
@@ -367,12 +370,16 @@ async fn a_default_is_written_if_it_matters() {
     const LONGER: Field<Longer, OrDefault<Longer>> = Field::new(&SPEC).or(Default::default);
     let session = new_session().await;
     session.entry(BEFORE).set(&Before { a: 1, legacy: 5 }).await.unwrap();
-    assert!(session.entry(LONGER).settle().await.unwrap(), "the new field is written");
+    assert!(session.entry(LONGER).settle().await.unwrap(), "`settle` should write the new field");
     assert!(!session.entry(LONGER).settle().await.unwrap());
     session.entry(BEFORE).set(&Before { a: 1, legacy: 5 }).await.unwrap();
     session.entry(AFTER).update(|after| after.as_mut().unwrap().a = 2).await.unwrap();
     let id = session.entry(AFTER).get().await.unwrap().unwrap().id;
-    assert_eq!(session.entry(AFTER).get().await.unwrap(), Some(After { a: 2, id }), "it is stored");
+    assert_eq!(
+        session.entry(AFTER).get().await.unwrap(),
+        Some(After { a: 2, id }),
+        "the default of the new field should be stored"
+    );
     assert_eq!(session.entry(BEFORE).get().await.unwrap(), Before { a: 2, legacy: 5 });
 }
 
@@ -584,7 +591,7 @@ async fn a_tag_is_told_from_other_strings() {
     fn edit(change: impl Fn(&mut OldPaid)) -> impl Fn(&mut OldOrder) {
         move |order| match order {
             OldOrder::Paid(paid) => change(paid),
-            OldOrder::Open => panic!("the order was read as another one"),
+            OldOrder::Open => panic!("the order was read as `Open`"),
         }
     }
     let card = || NewPay::Card { number: 1, fee: 7 };
@@ -741,7 +748,7 @@ async fn a_type_with_aliases_is_merged_like_one_without() {
     let stored = NewOrder::Paid(NewPay::Card { number: 1, fee: 7 });
     let wire: fn(&mut OldOrder) = |order| *order = OldOrder::Paid(OldPay::Wire { number: 2 });
     let wired = NewOrder::Paid(NewPay::Wire { number: 2, fee: 0 });
-    assert_eq!(updated(stored, wire).await, wired, "the fee was that of the card");
+    assert_eq!(updated(stored, wire).await, wired, "the fee of the card should not be kept");
 
     #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
     enum OldPlace {

@@ -193,7 +193,11 @@ impl Entry {
         self.last_number += 1;
         let overlapped = self.has_intent();
         self.mark_overlap();
-        let free = self.intents.iter_mut().find(|slot| slot.is_none()).expect("few intents");
+        let free = self
+            .intents
+            .iter_mut()
+            .find(|slot| slot.is_none())
+            .expect("a slot for the intent should be free");
         *free = Some(WriteIntent { number: self.last_number, overlapped });
         self.intents.sort_unstable();
         self.last_number

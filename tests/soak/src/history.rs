@@ -690,12 +690,21 @@ mod tests {
         let before = subject.before();
         assert!(!is_right(&subject, &before, [0, 0, 0]));
         assert!(!is_right(&subject, &before, [1, 1, 0]));
-        assert!(!is_right(&subject, &before, [3, 3, 0]), "no write set this number");
-        assert!(!is_right(&subject, &before, [2, 1, 0]), "half of a write");
+        assert!(
+            !is_right(&subject, &before, [3, 3, 0]),
+            "a number that no write has set should be a violation"
+        );
+        assert!(!is_right(&subject, &before, [2, 1, 0]), "half of a write should be a violation");
         assert!(is_right(&subject, &before, [2, 2, 0]));
         let (number, _) = subject.begin_pair();
-        assert!(is_right(&subject, &before, [number, number, 0]), "a write in progress");
-        assert!(!is_right(&subject, &subject.before(), [2, 2, 0]), "a later one was read");
+        assert!(
+            is_right(&subject, &before, [number, number, 0]),
+            "the number of a write in progress should be allowed"
+        );
+        assert!(
+            !is_right(&subject, &subject.before(), [2, 2, 0]),
+            "a number should be a violation after a later one was read"
+        );
     }
 
     #[test]
@@ -739,7 +748,10 @@ mod tests {
         subject.begin_ending();
         assert!(subject.check_refused(&before, &Refused::NotFound).is_none());
         subject.end_ending("a deletion", DONE);
-        assert!(subject.check_opened(&before).is_none(), "the read began before the deletion");
+        assert!(
+            subject.check_opened(&before).is_none(),
+            "a read that began before the deletion should be allowed to find the session"
+        );
         assert!(subject.check_opened(&subject.before()).is_some());
         assert!(subject.check_meta(&subject.before(), Some(&SessionMeta::default())).is_some());
     }
@@ -844,7 +856,10 @@ mod tests {
         };
         assert!(subject.check(&before, Ok(&with(1)), &principals()).is_none());
         assert!(subject.check(&before, Ok(&with(2)), &principals()).is_some());
-        assert!(!is_right(&subject, &before, [0; 3]), "it is signed in");
+        assert!(
+            !is_right(&subject, &before, [0; 3]),
+            "an answer without a principal should be a violation, because the session is signed in"
+        );
     }
 
     #[test]

@@ -89,7 +89,9 @@ impl MySqlServer {
 
     async fn connection(&self) -> MySqlConnection {
         let options = self.server.options();
-        MySqlConnection::connect_with(&options).await.expect("a connection")
+        MySqlConnection::connect_with(&options)
+            .await
+            .expect("the server should accept a connection")
     }
 
     async fn run(&self, statement: &str) {
@@ -118,5 +120,5 @@ impl MySqlServer {
 
 async fn execute(connection: &mut MySqlConnection, statement: &str) {
     let statement = sqlx::raw_sql(AssertSqlSafe(statement.to_owned()));
-    connection.execute(statement).await.expect("the server obeys root");
+    connection.execute(statement).await.expect("the server should obey root");
 }

@@ -37,7 +37,10 @@ impl PostgresServer {
         let server = block_in_place(|| Postgres::start_by(&clock, &DURABLE));
         let name = Proxy::before(&server.address()).await;
         let url = server.url().replace(&server.address(), name.address());
-        let pool = PgPoolOptions::new().max_connections(6).connect_lazy(&url).expect("a URL");
+        let pool = PgPoolOptions::new()
+            .max_connections(6)
+            .connect_lazy(&url)
+            .expect("the URL should be valid");
         Self { server, clock, name, pool }
     }
 

@@ -131,7 +131,8 @@ impl RedisServers {
         self.wait_for_replica().await;
         let (leader, replica) = self.roles();
         let address = replica.address();
-        let (host, port) = address.split_once(':').expect("host and port");
+        let (host, port) =
+            address.split_once(':').expect("the address should have a host and a port");
         command(leader, &["FAILOVER", "TO", host, port]);
         until("the replica is the leader", || {
             let info: String = replica.try_command(&["INFO", "replication"]).unwrap_or_default();
@@ -172,7 +173,7 @@ fn command(server: &Redis, words: &[&str]) {
 
 fn follow(server: &Redis, leader: &Redis) {
     let address = leader.address();
-    let (host, port) = address.split_once(':').expect("host and port");
+    let (host, port) = address.split_once(':').expect("the address should have a host and a port");
     server.command::<()>(&["REPLICAOF", host, port]);
 }
 

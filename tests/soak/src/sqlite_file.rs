@@ -19,7 +19,7 @@ pub struct SqliteFile {
 impl SqliteFile {
     /// Chooses the file. A store creates it.
     pub fn new() -> Self {
-        Self { folder: tempfile::tempdir().expect("a temporary folder") }
+        Self { folder: tempfile::tempdir().expect("the temporary folder should be created") }
     }
 
     /// Returns the path of the file.
@@ -49,6 +49,9 @@ impl SqliteFile {
                 }
             }
         };
-        spawn_blocking(strike).await.expect("no panic").expect("another connection to the file");
+        spawn_blocking(strike)
+            .await
+            .expect("the fault should not panic")
+            .expect("the other connection should cause the fault");
     }
 }

@@ -141,7 +141,7 @@ pub struct PostgresSystem {
 
 async fn postgres_store(server: &PostgresServer) -> PostgresStore {
     let builder = PostgresStore::builder(server.pool()).create_tables(true);
-    builder.build().await.expect("a server that was just started")
+    builder.build().await.expect("the store should connect to a server that was just started")
 }
 
 /// Starts PostgreSQL, and a store on it.
@@ -179,7 +179,11 @@ pub struct MySqlSystem {
 pub async fn mysql() -> MySqlSystem {
     let server = MySqlServer::start().await;
     let builder = MySqlStore::builder(server.options()).max_connections(6).table_name(TABLES);
-    let store = builder.create_tables(true).build().await.expect("a server that was just started");
+    let store = builder
+        .create_tables(true)
+        .build()
+        .await
+        .expect("the store should connect to a server that was just started");
     MySqlSystem { server, store: Arc::new(store) }
 }
 
@@ -210,7 +214,8 @@ pub struct SqliteSystem {
 /// Creates a SQLite file, and a store on it.
 pub async fn sqlite() -> SqliteSystem {
     let file = SqliteFile::new();
-    let store = SqliteStore::builder(file.path()).build().await.expect("a new file");
+    let store =
+        SqliteStore::builder(file.path()).build().await.expect("the store should open a new file");
     SqliteSystem { file, store: Arc::new(store) }
 }
 

@@ -73,7 +73,7 @@ fn session<S>(store: &Arc<S>, kind: u8, number: u64) -> TestSession<S> {
 
 /// Returns the kind of a failure that must occur.
 pub fn error_kind<T: Debug>(answer: Result<T, StoreError>) -> StoreErrorKind {
-    answer.expect_err("the operation fails").kind()
+    answer.expect_err("the operation should fail").kind()
 }
 
 /// Returns the text of an error and of all its causes.

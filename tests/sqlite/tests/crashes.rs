@@ -71,7 +71,10 @@ async fn missing(path: &Path, acknowledged: &Acknowledged) -> u64 {
             Err(_) => 0,
         };
         missing += acknowledged.saturating_sub(number);
-        assert!(number <= acknowledged + 1_000_000, "a number that was never written");
+        assert!(
+            number <= acknowledged + 1_000_000,
+            "no number should be found that was never written"
+        );
     }
     for number in acknowledged.ended.iter().flat_map(|last| 0..=*last) {
         let answer = ended(&store, number).load().await.unwrap();
@@ -109,7 +112,7 @@ fn synced_library(folder: &Path) -> std::path::PathBuf {
         .args(["-shared", "-fPIC", "-O1", "-o"])
         .args([&library, &source])
         .status();
-    assert!(built.unwrap().success(), "the library was not built");
+    assert!(built.unwrap().success(), "the library should be built");
     library
 }
 
@@ -151,5 +154,5 @@ async fn a_power_cut_loses_commits_that_were_not_synced() {
         let (synced, acknowledged) = cut_power(&library, "count-normal", wait);
         lost += missing(&synced.path().join("sessions.db"), &acknowledged).await;
     }
-    assert!(lost > 0, "the simulation keeps data that was not synced");
+    assert!(lost > 0, "the simulation should lose data that was not synced");
 }

@@ -62,7 +62,7 @@ async fn a_removed_or_replaced_file_is_not_written_to() {
     fs::rename(file.path(), &moved).unwrap();
     assert_eq!(error_kind(session.set("a", "1").await), StoreErrorKind::Unavailable);
     assert_eq!(error_kind(session.load().await), StoreErrorKind::Unavailable);
-    assert!(!file.path().exists(), "an empty database was created");
+    assert!(!file.path().exists(), "no empty database should be created");
     fs::copy(&moved, file.path()).unwrap();
     assert_eq!(error_kind(session.delete().await), StoreErrorKind::Unavailable);
     fs::rename(&moved, file.path()).unwrap();
@@ -95,7 +95,7 @@ async fn a_locked_file_refuses_writes_after_the_timeout() {
     let stranger = file.stranger();
     stranger.execute_batch("begin immediate").unwrap();
     assert_eq!(error_kind(session.set("a", "1").await), StoreErrorKind::Unavailable);
-    assert_eq!(session.get("a").await.unwrap(), None, "reads still work");
+    assert_eq!(session.get("a").await.unwrap(), None, "reads should still work");
     stranger.execute_batch("rollback").unwrap();
     assert_eq!(session.set("a", "2").await.unwrap(), APPLIED);
 }
@@ -152,7 +152,10 @@ async fn a_damaged_page_concerns_its_own_sessions() {
             }
         }
     }
-    assert!(read > corrupt && corrupt > 0, "{read} sessions read, {corrupt} not");
+    assert!(
+        read > corrupt && corrupt > 0,
+        "more sessions should be readable than not: {read} are, {corrupt} are not"
+    );
     let new = TestSession::begin(&store).await;
     assert_eq!(new.delete().await.unwrap(), DELETED);
 }
@@ -210,7 +213,7 @@ async fn sessions_that_ended_with_all_others_are_freed() {
     assert!(kept.load().await.unwrap().is_ok());
     assert_eq!(kept.set("a", "1").await.unwrap(), APPLIED);
     store.revoke_everyone().await.unwrap();
-    assert_eq!(store.delete_expired(120).await.unwrap(), 1, "each is freed once");
+    assert_eq!(store.delete_expired(120).await.unwrap(), 1, "each session should be freed once");
     assert_eq!(kept.load().await.unwrap(), Err(Refused::Revoked));
 }
 
@@ -224,7 +227,7 @@ fn in_a_namespace(set_up: &str, operation: &str, path: &Path) {
         .arg(path)
         .env("FOLDER", path)
         .status();
-    assert!(run.unwrap().success(), "{operation} failed");
+    assert!(run.unwrap().success(), "{operation} should succeed");
 }
 
 #[test]

@@ -39,7 +39,7 @@ fn compete() -> ([u64; 2], Duration) {
     });
     let answers = processes.map(|process| {
         let output = process.wait_with_output().unwrap();
-        assert!(output.status.success(), "a write failed");
+        assert!(output.status.success(), "no write should fail");
         let output = String::from_utf8(output.stdout).unwrap();
         let (writes, longest) = output.trim().split_once(' ').unwrap();
         (writes.parse().unwrap(), Duration::from_micros(longest.parse().unwrap()))
@@ -90,7 +90,7 @@ async fn sessions_survive_a_restart() {
     assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
     store.close().await;
     let log = folder.path().join("sessions.db-wal");
-    assert!(!log.exists(), "the file is still open");
+    assert!(!log.exists(), "the log should be removed, because no connection has the file open");
     let store = Arc::new(builder(&folder).build().await.unwrap());
     assert_eq!(session.through(&store).get("a").await.unwrap().unwrap(), "1");
 }

@@ -6,7 +6,7 @@ use ruts::store::{StoreError, StoreErrorKind};
 
 /// Returns the kind of a failure that must occur.
 pub fn error_kind<T: Debug>(answer: Result<T, StoreError>) -> StoreErrorKind {
-    answer.expect_err("the operation fails").kind()
+    answer.expect_err("the operation should fail").kind()
 }
 
 /// Returns the text of an error and of all its causes.
@@ -24,7 +24,7 @@ pub fn error_chain(error: &dyn Error) -> String {
 /// Panics on any other answer.
 #[track_caller]
 pub fn assert_unsupported<T>(answer: Result<T, StoreError>, reason: &str) {
-    let error = answer.err().expect("it is refused");
+    let error = answer.err().expect("the operation should be refused");
     let text = error_chain(&error);
     assert_eq!(error.kind(), StoreErrorKind::Unsupported, "{text}");
     assert!(text.contains(reason), "{text}");

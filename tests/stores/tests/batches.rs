@@ -188,7 +188,7 @@ async fn room_for_others<C: RedisClient, F: Future<Output = ()> + Send + 'static
         }
         other.await.unwrap();
     }
-    panic!("the other session waited for the busy one");
+    panic!("the other session waited for the busy one in each round");
 }
 
 async fn waiting_operations_form_a_batch<C: RedisClient>(fixture: Fixture<C>) {
@@ -276,7 +276,11 @@ async fn each_operation_of_a_batch_has_its_own_answer<C: RedisClient>(fixture: F
         answers.push(write.await.unwrap());
     }
     assert_each(&answers, |answer, _| *answer == APPLIED);
-    assert_eq!(live.get("w").await.unwrap().unwrap(), "8", "the later one of two writes");
+    assert_eq!(
+        live.get("w").await.unwrap().unwrap(),
+        "8",
+        "the later one of two writes should win"
+    );
     assert_eq!(other.get("w").await.unwrap().unwrap(), "7");
     assert_eq!(fixture.server.command::<String>(&["GET", &foreign_key]), "a string");
 }
@@ -349,9 +353,13 @@ async fn a_lost_answer_is_unknown_to_each_operation_of_the_batch<C: RedisClient>
     let writes = fixture.server.calls("hset");
     for session in [&second, &third] {
         wait_until("the client reconnects", async || session.get("a").await.is_ok()).await;
-        assert_eq!(session.get("a").await.unwrap().unwrap(), "2", "it was carried out");
+        assert_eq!(
+            session.get("a").await.unwrap().unwrap(),
+            "2",
+            "the write should have been carried out"
+        );
     }
-    assert_eq!(fixture.server.calls("hset"), writes, "it was not sent again");
+    assert_eq!(fixture.server.calls("hset"), writes, "the write should not be sent again");
 }
 
 async fn an_operation_that_waits_too_long_is_not_sent<C: RedisClient>(fixture: Fixture<C>) {
@@ -388,7 +396,7 @@ async fn a_dropped_operation_that_waits_is_not_sent<C: RedisClient>(fixture: Fix
         let first = fixture.occupy(set_a(first, "2")).await;
         let mut others = start([&second, &third].map(|session| set_a(session.clone(), "2"))).await;
         others[0].abort();
-        assert!(others.remove(0).await.is_err(), "a pending operation was answered");
+        assert!(others.remove(0).await.is_err(), "a pending operation should get no answer");
         fixture.proxy.set(Traffic::Forward);
         assert_eq!(first.await.unwrap().unwrap(), APPLIED);
         assert_eq!(others.remove(0).await.unwrap().unwrap(), APPLIED);
@@ -482,7 +490,7 @@ async fn waiting_lookups_of_a_cache_form_a_batch<C: RedisClient>(fixture: Fixtur
     let sessions: Vec<_> = (0..FULL).map(|_| TestSession::new(&fixture.store)).collect();
     for (number, session) in sessions.iter().enumerate() {
         let CacheLookup::Miss(Some(lease)) = look_up(session.clone()).await.unwrap() else {
-            panic!("the entry is new")
+            panic!("a new entry was not a miss with a lease")
         };
         let value = value(number);
         let fields = [CachedField::new("a", Some(&value), life)];
@@ -498,7 +506,7 @@ async fn waiting_lookups_of_a_cache_form_a_batch<C: RedisClient>(fixture: Fixtur
         fixture.proxy.set(Traffic::Forward);
         for (number, lookup) in [first].into_iter().chain(others).enumerate() {
             let CacheLookup::Hit(loaded) = lookup.await.unwrap().unwrap() else {
-                panic!("{number}: a miss")
+                panic!("{number}: the lookup was a miss")
             };
             assert_eq!(loaded.fields[0].value, value(number));
         }
@@ -837,7 +845,7 @@ async fn each_write_of_a_batch_has_its_own_answer_on_postgres() {
             "conflict with 1" => answer == conflict(Some("1")),
             _ => answer == conflict(Some("2")),
         };
-        assert!(is_expected, "{number}: {answer:?} instead of {expected}");
+        assert!(is_expected, "{number}: the answer should be {expected}, but is {answer:?}");
     }
     let values = [(&live, "2"), (&other, "1"), (&renewed, "2"), (&due, "2"), (&used, "1")];
     for (session, value) in values {
@@ -861,7 +869,7 @@ async fn each_write_of_a_batch_has_its_own_answer_on_postgres() {
     }
     let loaded = live.load().await.unwrap().unwrap();
     let b = loaded.fields.iter().find(|field| &*field.name == "b").unwrap();
-    assert!(b.ttl.is_some(), "the field has a TTL");
+    assert!(b.ttl.is_some(), "the field should have a TTL");
 
     // A write without a touch also notices a deadline that has passed.
     let lock = fixture.lock_row(&first).await;
@@ -892,7 +900,7 @@ async fn a_locked_session_of_a_batch_holds_up_no_other_on_postgres() {
     assert_eq!(of_third.await.unwrap().unwrap(), APPLIED);
     assert_eq!(of_thief.await.unwrap().unwrap(), Err(Refused::NotFound));
     assert_eq!(of_absent.await.unwrap().unwrap(), Err(Refused::NotFound));
-    assert!(!of_second.is_finished(), "its session is locked");
+    assert!(!of_second.is_finished(), "the operation should wait, because its session is locked");
     longer.commit().await.unwrap();
     assert_eq!(of_second.await.unwrap().unwrap(), APPLIED);
     for session in [first, second, third] {
@@ -936,7 +944,7 @@ async fn a_slow_write_holds_up_no_other_on_postgres() {
     let slow = tokio::spawn(set_a(first, "2"));
     fixture.wait_for_lock_queue().await;
     assert_eq!(set_a(second, "2").await.unwrap(), APPLIED);
-    assert!(!slow.is_finished(), "its session is locked");
+    assert!(!slow.is_finished(), "the operation should wait, because its session is locked");
     lock.commit().await.unwrap();
     assert_eq!(slow.await.unwrap().unwrap(), APPLIED);
 }

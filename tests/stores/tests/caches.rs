@@ -118,7 +118,8 @@ impl<C: Cache> Entry<C> {
 
     /// Stores "1" in these fields, as a reader would.
     async fn fill_ones(&self, names: &[&str]) {
-        let lease = self.lease().await.expect("no write is in progress");
+        let lease =
+            self.lease().await.expect("a lease should be granted, because no write is in progress");
         let value = one();
         let fields: Vec<_> = names.iter().map(|name| field(name, Some(&value))).collect();
         self.fill(&lease, &fields).await;
@@ -128,7 +129,11 @@ impl<C: Cache> Entry<C> {
 async fn a_fill_is_found<C: Cache>(entry: Entry<C>) {
     assert_eq!(entry.get(&[]).await, None);
     let lease = entry.lease().await.unwrap();
-    assert_eq!(entry.lease().await.unwrap().mark, lease.mark, "readers that miss share a lease");
+    assert_eq!(
+        entry.lease().await.unwrap().mark,
+        lease.mark,
+        "readers that miss should share a lease"
+    );
     let value = Bytes::from_static(b"12 34 :\0\r\n5");
     let expiring = field("b", Some(&value))
         .ttl(Duration::from_secs(200))
@@ -137,10 +142,12 @@ async fn a_fill_is_found<C: Cache>(entry: Entry<C>) {
     assert_eq!(entry.get(&["a"]).await, Some(vec![]));
     assert_eq!(entry.get(&["b", "a"]).await, Some(vec![("b".to_owned(), value.clone())]));
     assert_eq!(entry.get(&["b", "c"]).await, None);
-    let CacheLookup::Hit(loaded) = entry.lookup(&["b"]).await else { panic!("a miss") };
+    let CacheLookup::Hit(loaded) = entry.lookup(&["b"]).await else {
+        panic!("the lookup was a miss")
+    };
     let assert_about = |time: Duration, seconds: u64| {
         let difference = time.abs_diff(Duration::from_secs(seconds));
-        assert!(difference <= TOLERANCE, "{time:?} instead of {seconds} s");
+        assert!(difference <= TOLERANCE, "the time should be about {seconds} s, but is {time:?}");
     };
     assert_about(loaded.meta.age, 50);
     assert_about(loaded.meta.secret_age, 5);
@@ -156,20 +163,27 @@ async fn a_complete_entry_answers_a_read_of_all_fields<C: Cache>(entry: Entry<C>
     let only = [field("b", Some(&value))];
     let lease = entry.lease().await.unwrap();
     entry.fill(&lease, &only).await;
-    let CacheLookup::Miss(Some(lease)) = all().await else { panic!("the entry is incomplete") };
+    let CacheLookup::Miss(Some(lease)) = all().await else {
+        panic!("an incomplete entry was not a miss with a lease")
+    };
     entry.fill_with(&lease, record().complete(LONG), &only).await;
-    let CacheLookup::Hit(loaded) = all().await else { panic!("the entry is complete") };
+    let CacheLookup::Hit(loaded) = all().await else { panic!("a complete entry was a miss") };
     assert_eq!(loaded.fields.len(), 1);
 
     // When the cached absence of `c` is outdated, `c` may exist. A complete fill without `c` shows that `c`
     // does not exist.
     entry.fill(&lease, &[CachedField::new("c", None, SHORT)]).await;
     tokio::time::sleep(SHORT).await;
-    let CacheLookup::Miss(Some(lease)) = all().await else { panic!("a field is outdated") };
+    let CacheLookup::Miss(Some(lease)) = all().await else {
+        panic!("an entry with an outdated field was not a miss with a lease")
+    };
     entry.fill_with(&lease, record().complete(LONG), &only).await;
     assert!(matches!(all().await, CacheLookup::Hit(_)));
     entry.begin_write(fields(&["c"])).await;
-    assert!(matches!(all().await, CacheLookup::Miss(None)), "a write may add a field");
+    assert!(
+        matches!(all().await, CacheLookup::Miss(None)),
+        "no lease should be granted, because a write may add a field"
+    );
 }
 
 async fn the_fill_with_the_later_use_stays<C: Cache>(entry: Entry<C>) {
@@ -180,7 +194,7 @@ async fn the_fill_with_the_later_use_stays<C: Cache>(entry: Entry<C>) {
         let record = CachedRecord::new(meta(idle), life);
         entry.fill_with(&lease, record, &[field(name, Some(&value))]).await;
         let CacheLookup::Hit(loaded) = entry.lookup(&[name]).await else {
-            panic!("{name}: a miss")
+            panic!("{name}: the lookup was a miss")
         };
         assert!(loaded.meta.idle_remaining.unwrap() > sooner, "{name}");
     }
@@ -191,7 +205,7 @@ async fn the_fill_with_the_later_use_stays<C: Cache>(entry: Entry<C>) {
     tokio::time::sleep(SHORT).await;
     let lease = entry.lease().await.unwrap();
     entry.fill_with(&lease, CachedRecord::new(meta(sooner), LONG), &[]).await;
-    let CacheLookup::Hit(loaded) = entry.lookup(&[]).await else { panic!("a miss") };
+    let CacheLookup::Hit(loaded) = entry.lookup(&[]).await else { panic!("the lookup was a miss") };
     assert!(loaded.meta.idle_remaining.unwrap() <= sooner);
     // The record of a different secret is replaced, too.
     let other = SecretHash::from_bytes(random());
@@ -206,17 +220,25 @@ async fn a_write_intent_invalidates_its_scope<C: Cache>(entry: Entry<C>) {
     entry.fill_ones(&["a", "b"]).await;
     let lease = entry.lease().await.unwrap();
     let intent = entry.begin_write(fields(&["a"])).await;
-    assert_eq!(entry.lease().await, None, "a write is in progress");
+    assert_eq!(
+        entry.lease().await,
+        None,
+        "no lease should be granted while a write is in progress"
+    );
     assert_eq!(entry.get(&["a"]).await, None);
-    assert!(entry.is_hit(&["b"]).await, "outside the scope");
+    assert!(entry.is_hit(&["b"]).await, "a field outside the scope should stay");
     let late = Bytes::from_static(b"late");
     entry.fill(&lease, &[field("a", Some(&late))]).await;
-    assert_eq!(entry.get(&["a"]).await, None, "the lease is invalid");
+    assert_eq!(entry.get(&["a"]).await, None, "a fill with an invalid lease should store nothing");
     let new = Bytes::from_static(b"new");
     entry.finish_write(&intent, &[field("a", Some(&new))]).await;
     assert_eq!(entry.get(&["a"]).await, Some(vec![("a".to_owned(), new.clone())]));
     entry.fill(&lease, &[field("a", Some(&late))]).await;
-    assert_eq!(entry.get(&["a"]).await.unwrap()[0].1, new, "the lease is invalid");
+    assert_eq!(
+        entry.get(&["a"]).await.unwrap()[0].1,
+        new,
+        "a fill with an invalid lease should not replace the value"
+    );
     assert_ne!(entry.lease().await.unwrap().mark, lease.mark);
 
     let record_alone = InvalidationScope::Some { names: &[], record: true, touch: None };
@@ -239,9 +261,17 @@ async fn overlapping_write_intents_store_nothing<C: Cache>(entry: Entry<C>) {
         assert_ne!(first.mark, second.mark);
         let order = if first_ends_first { [&first, &second] } else { [&second, &first] };
         entry.finish_write(order[0], &values).await;
-        assert_eq!(entry.lease().await, None, "the other write is in progress");
+        assert_eq!(
+            entry.lease().await,
+            None,
+            "no lease should be granted while the other write is in progress"
+        );
         entry.finish_write(order[1], &values).await;
-        assert_eq!(entry.get(&["a"]).await, None, "either write may have been the last");
+        assert_eq!(
+            entry.get(&["a"]).await,
+            None,
+            "the field should not be cached, because either write may have been the last"
+        );
         assert!(entry.is_hit(&["b"]).await);
         assert!(entry.lease().await.is_some());
     }
@@ -289,7 +319,11 @@ async fn a_write_intent_expires<C: Cache>(entry: Entry<C>) {
     assert!(entry.lease().await.is_some());
     entry.finish_write(&intent, &[field("a", Some(&value))]).await;
     entry.fill_ones(&["b"]).await;
-    assert_eq!(entry.get(&["a"]).await, None, "the intent has expired");
+    assert_eq!(
+        entry.get(&["a"]).await,
+        None,
+        "a finish should store nothing after its intent has expired"
+    );
 }
 
 async fn lifetimes_count_from_the_lease_or_intent<C: Cache>(entry: Entry<C>) {
@@ -298,12 +332,20 @@ async fn lifetimes_count_from_the_lease_or_intent<C: Cache>(entry: Entry<C>) {
     let lease = entry.lease().await.unwrap();
     tokio::time::sleep(SHORT).await;
     entry.fill(&lease, &[brief("a"), field("b", Some(&value))]).await;
-    assert_eq!(entry.get(&["a"]).await, None, "its lifetime was over before the fill");
+    assert_eq!(
+        entry.get(&["a"]).await,
+        None,
+        "a field whose lifetime ended before the fill should not be stored"
+    );
     assert!(entry.is_hit(&["b"]).await);
     let intent = entry.begin_write(fields(&["a"])).await;
     tokio::time::sleep(SHORT).await;
     entry.finish_write(&intent, &[brief("a")]).await;
-    assert_eq!(entry.get(&["a"]).await, None, "its lifetime was over before the finish");
+    assert_eq!(
+        entry.get(&["a"]).await,
+        None,
+        "a field whose lifetime ended before the finish should not be stored"
+    );
 
     let lease = entry.lease().await.unwrap();
     entry.fill(&lease, &[brief("a")]).await;
@@ -315,7 +357,7 @@ async fn lifetimes_count_from_the_lease_or_intent<C: Cache>(entry: Entry<C>) {
     entry.fill_with(&lease, record, &[]).await;
     assert!(entry.is_hit(&["b"]).await);
     tokio::time::sleep(SHORT).await;
-    assert_eq!(entry.get(&["b"]).await, None, "the record is outdated");
+    assert_eq!(entry.get(&["b"]).await, None, "an outdated record should not be served");
 }
 
 async fn a_touch_that_is_due_is_a_miss<C: Cache>(entry: Entry<C>) {
@@ -331,7 +373,10 @@ async fn a_touch_that_is_due_is_a_miss<C: Cache>(entry: Entry<C>) {
     let scope = |touch| InvalidationScope::Some { names: &[], record: false, touch };
     let intent = entry.begin_write(scope(touch(1800, 60))).await;
     entry.finish_write(&intent, &[]).await;
-    assert!(is_hit(None).await, "the touch moves no deadline");
+    assert!(
+        is_hit(None).await,
+        "a write with a touch that moves no deadline should leave the entry"
+    );
     entry.begin_write(scope(touch(3600, 60))).await;
     assert!(!is_hit(None).await);
 }
@@ -368,7 +413,7 @@ async fn an_evicted_entry_is_empty<C: Cache>(entry: Entry<C>) {
     assert_eq!(entry.get(&["a"]).await, None);
     let value = one();
     entry.fill(&lease, &[field("a", Some(&value))]).await;
-    assert_eq!(entry.get(&["a"]).await, None, "the lease is gone too");
+    assert_eq!(entry.get(&["a"]).await, None, "the eviction should also remove the lease");
     entry.cache.evict(&SessionId::from_bytes(random())).await.unwrap();
     entry.cache.check().await.unwrap();
 }
@@ -379,12 +424,19 @@ async fn an_eviction_keeps_write_intents<C: Cache>(entry: Entry<C>) {
     let intent = entry.begin_write(fields(&["b"])).await;
     entry.cache.evict(&entry.id).await.unwrap();
     assert_eq!(entry.get(&["a"]).await, None);
-    assert!(entry.lease().await.is_none(), "the write is in progress");
+    assert!(
+        entry.lease().await.is_none(),
+        "no lease should be granted while the write is in progress"
+    );
     let value = one();
     entry.finish_write(&intent, &[field("b", Some(&value))]).await;
     entry.fill_ones(&["a"]).await;
     assert!(entry.is_hit(&["a"]).await);
-    assert_eq!(entry.get(&["b"]).await, None, "the write overlapped");
+    assert_eq!(
+        entry.get(&["b"]).await,
+        None,
+        "a write that overlapped with an eviction should store nothing"
+    );
 }
 
 async fn a_cleared_cache_is_empty<C: Cache>(entry: Entry<C>) {
@@ -552,5 +604,5 @@ async fn a_full_memory_cache_caches_new_sessions() {
     for entry in newest.iter().rev().take(64) {
         hits += usize::from(entry.is_hit(&["a"]).await);
     }
-    assert!(hits > 40, "{hits} of the last 64");
+    assert!(hits > 40, "more than 40 of the last 64 entries should be hits, but {hits} are");
 }

@@ -98,7 +98,10 @@ async fn a_silent_connection_is_given_up<C: RedisClient>(connect: impl AsyncFn(S
     let mut unanswered = 0;
     while session.set("a", "2").await.is_err() {
         unanswered += 1;
-        assert!(unanswered <= 9, "three for each of at most three connections");
+        assert!(
+            unanswered <= 9,
+            "at most three operations should fail on each of at most three connections"
+        );
     }
     assert!(unanswered >= 3);
 }
@@ -118,7 +121,10 @@ async fn a_connection_is_given_up_whose_callers_give_up_first<C: RedisClient>(
     let mut given_up = 0;
     while tokio::time::timeout(SHORT, session.take("a")).await.is_err() {
         given_up += 1;
-        assert!(given_up <= 9, "three for each of at most three connections");
+        assert!(
+            given_up <= 9,
+            "at most three operations should fail on each of at most three connections"
+        );
     }
     assert!(given_up >= 3);
 }
@@ -212,7 +218,7 @@ async fn a_replica_that_stays_one_is_reported_soon() {
     for _ in 0..5 {
         assert_eq!(error_kind(session.load().await), StoreErrorKind::Unavailable);
     }
-    assert!(connections() - before < 50, "it connects too often");
+    assert!(connections() - before < 50, "the client should connect fewer than 50 times");
 }
 
 async fn sentinel_through_fred(sentinel: &Sentinel) -> Client {

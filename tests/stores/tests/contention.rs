@@ -40,6 +40,9 @@ async fn parallel_updates_all_succeed_in_two_commands_each() {
     }
     updates.join_all().await;
     let sent = server.calls("evalsha") - before;
-    assert!(sent <= 2 * UPDATES + 10, "{sent} commands");
+    assert!(
+        sent <= 2 * UPDATES + 10,
+        "each update should take at most two commands, but {sent} were sent"
+    );
     assert_eq!(client.text("/visits").await, (UPDATES + 1).to_string());
 }

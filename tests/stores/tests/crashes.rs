@@ -104,18 +104,21 @@ async fn acknowledged_writes_survive<S: Store>(
             let number = number(session).await;
             assert!(
                 (acknowledged..=attempted).contains(&number),
-                "{number} of {acknowledged} acknowledged and {attempted} attempted"
+                "the number should be between {acknowledged} (acknowledged) and {attempted} (attempted), but is {number}"
             );
             assert!(acknowledged > 0);
             failures += failed;
         }
-        assert!(failures > 0, "no writer noticed the crash");
+        assert!(failures > 0, "a writer should notice the crash");
         let answer = loop {
             if let Ok(answer) = ended.load().await {
                 break answer;
             }
         };
-        assert!(matches!(answer, Err(Refused::Ended { .. })), "it is live again: {answer:?}");
+        assert!(
+            matches!(answer, Err(Refused::Ended { .. })),
+            "the session should have ended: {answer:?}"
+        );
     }
 }
 

@@ -50,7 +50,9 @@ async fn a_value_in_another_session_or_field_is_refused() {
     .fetch_all(&pool)
     .await
     .unwrap();
-    let [fields] = &fields[..] else { panic!("one table of fields: {fields:?}") };
+    let [fields] = &fields[..] else {
+        panic!("the schema should have one table of fields: {fields:?}")
+    };
     // Exchanges the addresses of both sessions.
     let exchanged = sqlx::query(AssertSqlSafe(format!(
         "update {0}.{fields} a set value = b.value from {0}.{fields} b \

@@ -90,7 +90,7 @@ impl Fixture {
 
     fn list_key(&self) -> String {
         let keys: Vec<String> = self.server.command(&["KEYS", "*:principal"]);
-        keys.into_iter().next().expect("a list")
+        keys.into_iter().next().expect("the principal should have a list")
     }
 
     fn entries(&self) -> u64 {
@@ -145,15 +145,21 @@ impl Fixture {
     fn assert_steps(&self, before: Calls, scripts: u64, case: &str) {
         let now = self.calls();
         let ran = now.scripts - before.scripts;
-        assert!(ran <= scripts, "{case}: {ran} scripts, {before:?}, {now:?}");
+        assert!(
+            ran <= scripts,
+            "{case}: at most {scripts} scripts should run, but {ran} ran: {before:?}, {now:?}"
+        );
         let entries = now.entries - before.entries;
         // Two commands replace an entry.
-        assert!(entries <= ran * 2 * STEP, "{case}: {entries} entries in {ran} scripts");
+        assert!(
+            entries <= ran * 2 * STEP,
+            "{case}: {ran} scripts should not look at {entries} entries"
+        );
         let ended = now.ended - before.ended;
-        assert!(ended <= ran * MAX_ENDED, "{case}: {ended} sessions in {ran} scripts");
+        assert!(ended <= ran * MAX_ENDED, "{case}: {ran} scripts should not end {ended} sessions");
         let whole: u64 =
             ["hgetall", "hkeys", "zrange"].iter().map(|it| self.server.calls(it)).sum();
-        assert_eq!(whole, 0, "{case}: a whole collection is read");
+        assert_eq!(whole, 0, "{case}: no script should read a whole collection");
     }
 }
 
@@ -177,7 +183,7 @@ async fn a_long_list_of_ended_sessions_is_worked_off_in_steps() {
     fixture.assert_steps(before, 3 + 3, "a revocation of one, and perhaps a trim");
 
     let before = fixture.calls();
-    assert_eq!(fixture.live_page(10).await, live, "the page has all");
+    assert_eq!(fixture.live_page(10).await, live, "the page should have all live sessions");
     fixture.assert_steps(before, 3 * STEPS + 20, "a page");
 
     fixture.list_ended(ENDED);
@@ -203,7 +209,7 @@ async fn a_long_list_of_live_sessions_is_read_and_revoked_in_steps() {
     fixture.list_live(LIVE, &session.id);
 
     let before = fixture.calls();
-    assert_eq!(fixture.live_page(100).await.len(), 100, "the page is full");
+    assert_eq!(fixture.live_page(100).await.len(), 100, "the page should be full");
     fixture.assert_steps(before, 2 + 100, "a page");
     let before = fixture.calls();
     let limit = SessionLimit::new(3, OnLimit::Reject);
@@ -229,7 +235,10 @@ async fn sign_outs_do_not_make_the_list_grow() {
             assert_eq!(session.delete().await.unwrap(), DELETED);
         }
         let entries = fixture.entries();
-        assert!(entries < 400, "{entries} entries after 1500 sign-outs");
+        assert!(
+            entries < 400,
+            "the list should have fewer than 400 entries after 1500 sign-outs, but has {entries}"
+        );
         assert_eq!(fixture.live_page(10).await, BTreeSet::from([kept.id]));
     }
 }

@@ -470,7 +470,9 @@ impl<S: Store, F: Fn() -> Arc<S>> Run<F> {
         let mut writes = sets.iter().zip(&values).map(field_write);
         let changes: Vec<Change<'_>> = (write.changes.iter())
             .map(|change| match change {
-                FieldChange::Set(_) => Change::Set(writes.next().expect("one for each")),
+                FieldChange::Set(_) => Change::Set(
+                    writes.next().expect("each change that sets a field should have a write"),
+                ),
                 FieldChange::Remove(name) => Change::Remove(name),
                 FieldChange::Expire(name, ttl) => Change::Expire(name, *ttl),
             })
@@ -516,7 +518,8 @@ impl<S: Store, F: Fn() -> Arc<S>> Run<F> {
         });
         let who = loaded.meta.signed_in.map(|signed_in| {
             let is_it = |key: &PrincipalKey| *key == signed_in.principal;
-            let principal = self.principals.iter().position(is_it).expect("a known principal");
+            let principal =
+                self.principals.iter().position(is_it).expect("the principal should be known");
             (principal, signed_in.assurance)
         });
         Answer::Loaded {
@@ -530,14 +533,15 @@ impl<S: Store, F: Fn() -> Arc<S>> Run<F> {
 
     fn listed(&self, page: &SessionPage) -> Answer {
         let sessions = page.sessions.iter().map(|listed| {
-            let signed_in = listed.loaded.meta.signed_in.expect("a principal");
+            let signed_in =
+                listed.loaded.meta.signed_in.expect("the session should have a principal");
             (self.number(&listed.id), signed_in.assurance)
         });
         Answer::Listed(sessions.collect())
     }
 
     fn number(&self, id: &SessionId) -> usize {
-        self.ids.iter().position(|known| known == id).expect("a known id")
+        self.ids.iter().position(|known| known == id).expect("the id should be known")
     }
 
     fn new_sign_in(&self, (principal, assurance): &Who) -> NewSignIn<'_> {

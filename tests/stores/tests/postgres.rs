@@ -218,7 +218,11 @@ mod tables {
         let named = |table| builder(&pool, &schema).table_name(table).build();
         let (one, other) = (named("app").await.unwrap(), named("app_2").await.unwrap());
         let error = named("app_fields").await.unwrap_err();
-        assert_eq!(error.kind(), StoreErrorKind::Unsupported, "it is a companion of `app`");
+        assert_eq!(
+            error.kind(),
+            StoreErrorKind::Unsupported,
+            "the name should be refused, because it is a companion of `app`"
+        );
         let one = TestSession::begin(&Arc::new(one)).await;
         let other = one.through(&Arc::new(other));
         assert_eq!(other.load().await.unwrap(), Err(Refused::NotFound));
@@ -533,7 +537,10 @@ mod tables {
                 before = now;
             })
             .await;
-            assert!(many.is_empty(), "after {analyzed_at} sessions: {many:?}");
+            assert!(
+                many.is_empty(),
+                "no operation should read more than 500 rows after {analyzed_at} sessions: {many:?}"
+            );
         }
     }
 
@@ -635,8 +642,14 @@ mod tables {
         let assert_steps = async |before: (i64, i64), least: i64, what: &str| {
             let after = work().await;
             let (calls, rows) = (after.0 - before.0, after.1 - before.1);
-            assert!(calls >= least, "{what}: {calls} calls");
-            assert!(rows / calls <= 2000, "{what}: {rows} rows in {calls} calls");
+            assert!(
+                calls >= least,
+                "{what}: at least {least} calls should be made, but {calls} were"
+            );
+            assert!(
+                rows / calls <= 2000,
+                "{what}: a call should read at most 2000 rows, but {calls} calls read {rows}"
+            );
         };
         let sign_in = async |limit: SessionLimit| {
             let session = TestSession::new(&store);
@@ -665,7 +678,7 @@ mod tables {
                  or secret <> '')"
         );
         assert_eq!(number(&pool, live.clone()).await, 3);
-        assert_eq!(number(&pool, latest).await, 3, "the latest stay");
+        assert_eq!(number(&pool, latest).await, 3, "the latest sessions should stay");
 
         fill().await;
         let before = work().await;
@@ -731,7 +744,11 @@ mod faults {
         }
         server.restart();
         wait_for_value(&session, "1").await;
-        assert_eq!(session.get("b").await.unwrap(), None, "a failed write was carried out");
+        assert_eq!(
+            session.get("b").await.unwrap(),
+            None,
+            "a failed write should not be carried out"
+        );
     }
 
     #[tokio::test]
@@ -1060,7 +1077,7 @@ mod faults {
             assert!(stranger.load_and_touch().await.unwrap().is_ok());
         }
         assert_eq!(stranger.delete().await.unwrap(), DELETED);
-        assert!(waiting.try_join_next().is_none(), "the session is not locked");
+        assert!(waiting.try_join_next().is_none(), "the requests should still wait for the lock");
         holder.rollback().await.unwrap();
         waiting.join_all().await.into_iter().for_each(Result::unwrap);
     }
@@ -1092,7 +1109,10 @@ mod faults {
             assert_eq!(stranger.set("a", "1").await.unwrap(), APPLIED);
             assert_eq!(stranger.get("a").await.unwrap().unwrap(), "1");
             let meanwhile = answered.load(Ordering::Relaxed) - before;
-            assert!(meanwhile < 500, "{meanwhile} of kind {kind} came first");
+            assert!(
+                meanwhile < 500,
+                "fewer than 500 requests of kind {kind} should come first, but {meanwhile} did"
+            );
             while requests.join_next().await.is_some() {}
         }
     }
@@ -1201,7 +1221,11 @@ mod faults {
         };
         let (created, ()) = tokio::join!(store.create(second.creation().sign_in(who)), commit);
         created.unwrap();
-        assert_eq!(first.get("a").await.unwrap().unwrap(), "1", "it no longer has a principal");
+        assert_eq!(
+            first.get("a").await.unwrap().unwrap(),
+            "1",
+            "the session should stay, because it no longer has a principal"
+        );
     }
 
     /// Most touches write nothing, and lock nothing.
@@ -1335,7 +1359,7 @@ mod faults {
         assert_eq!(error.kind(), StoreErrorKind::Full);
         assert!(!format!("{} {error:?}", error_chain(&error)).contains("secret"), "{error:?}");
         let loaded = session.load().await.unwrap().unwrap();
-        assert_eq!(loaded.fields.len(), 1, "a part of a failed write was carried out");
+        assert_eq!(loaded.fields.len(), 1, "no part of a failed write should be carried out");
         assert_eq!(session.take("a").await.unwrap(), taken(Some("1".into())));
     }
 
@@ -1387,8 +1411,16 @@ mod faults {
         let sql = format!("update {name}.sessions_fields set cache_policy = -7 where name = 'a'");
         run(&pool, sql).await;
         assert_eq!(error_kind(session.load().await), StoreErrorKind::Corrupt);
-        assert_eq!(session.get("b").await.unwrap().unwrap(), "2", "the other fields are readable");
-        assert_eq!(session.set("a", "1").await.unwrap(), APPLIED, "a write replaces it");
+        assert_eq!(
+            session.get("b").await.unwrap().unwrap(),
+            "2",
+            "the other fields should be readable"
+        );
+        assert_eq!(
+            session.set("a", "1").await.unwrap(),
+            APPLIED,
+            "a write should replace the unreadable value"
+        );
         assert_eq!(session.get("a").await.unwrap().unwrap(), "1");
 
         // A time in the future counts as now.
@@ -1524,6 +1556,6 @@ mod cleanup {
         expire_all(&pool, name).await;
         let left = rows(&pool, name).await;
         tokio::time::sleep(Duration::from_millis(1500)).await;
-        assert_eq!(rows(&pool, name).await, left, "the cleanup still runs");
+        assert_eq!(rows(&pool, name).await, left, "the cleanup should have stopped");
     }
 }

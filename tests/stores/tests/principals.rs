@@ -157,7 +157,7 @@ impl Fixture {
 async fn wait_for_calls(server: &Redis, calls: u64) {
     let start = Instant::now();
     while server.calls("evalsha") < calls {
-        assert!(start.elapsed() < LONG_TIMEOUT, "a step never reached the server");
+        assert!(start.elapsed() < LONG_TIMEOUT, "each step should reach the server");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     // If the proxy did not hold the next step, the step would arrive within this time.
@@ -185,18 +185,28 @@ async fn a_revocation_between_the_steps_of_a_sign_in_ends_it() {
                 assert_eq!(revoked.len(), usize::from(steps == 2), "{case}");
                 match sign_in.await.unwrap() {
                     Ok(session) => {
-                        assert_eq!(steps, 0, "{case}: the sign-in succeeded");
+                        assert_eq!(
+                            steps, 0,
+                            "{case}: a sign-in should succeed only if the revocation came before its first step"
+                        );
                         assert_eq!(fixture.listed().await, BTreeSet::from([session.id]));
                         assert_eq!(fixture.revoke_all().await, BTreeSet::from([session.id]));
                     }
                     Err(error) => {
-                        assert_ne!(steps, 0, "{case}: the sign-in was refused");
+                        assert_ne!(
+                            steps, 0,
+                            "{case}: a sign-in should not be refused if the revocation came before its first step"
+                        );
                         assert_eq!(error.kind(), StoreErrorKind::Revoked, "{case}");
                     }
                 }
                 assert_eq!(fixture.listed().await, BTreeSet::new(), "{case}");
-                assert_eq!(fixture.revoke_all().await, BTreeSet::new(), "{case}: still live");
-                assert_eq!(fixture.entries(), 0, "{case}: the list keeps an entry");
+                assert_eq!(
+                    fixture.revoke_all().await,
+                    BTreeSet::new(),
+                    "{case}: no session should be live"
+                );
+                assert_eq!(fixture.entries(), 0, "{case}: the list should keep no entry");
             }
         }
     }
@@ -247,7 +257,7 @@ async fn a_refused_sign_in_leaves_no_entry_in_the_list() {
 
         let pattern = format!("*{}", &guest.id.to_string()[2..]);
         let keys: Vec<String> = fixture.server.command(&["KEYS", &pattern]);
-        assert_eq!(keys.len(), 1, "only the guest's session");
+        assert_eq!(keys.len(), 1, "the server should hold only the guest's session");
         fixture.server.command::<()>(&["HSET", &keys[0], "~", "not a record"]);
         let error = guest.update(fixture.update(None)).await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::Corrupt, "{error:?}");
@@ -273,7 +283,7 @@ async fn on_one_server_a_revocation_comes_before_or_after_a_sign_in() {
             assert_eq!(fixture.is_live(&session).await, !is_done, "{case}");
             assert_eq!(fixture.revoke_all().await.len(), usize::from(!is_done), "{case}");
             assert!(!fixture.is_live(&session).await, "{case}");
-            assert_eq!(fixture.entries(), 0, "{case}: the list keeps an entry");
+            assert_eq!(fixture.entries(), 0, "{case}: the list should keep no entry");
         }
     }
 }
@@ -329,7 +339,11 @@ async fn a_request_does_not_use_a_session_that_no_list_has() {
         async move { client.text("/sign-in").await }
     });
     wait_for_calls(&server, before + 1).await;
-    assert_eq!(index.by_user("ada").revoke_all().await.unwrap(), 0, "it is not written yet");
+    assert_eq!(
+        index.by_user("ada").revoke_all().await.unwrap(),
+        0,
+        "no session should end, because none is written yet"
+    );
     proxy.set(Traffic::HoldAfter(1));
     let _ = failed.acquire().await;
     // The step that would undo the sign-in is lost too.
@@ -340,7 +354,11 @@ async fn a_request_does_not_use_a_session_that_no_list_has() {
     resume.add_permits(1);
     let user = request.await.unwrap();
     assert_eq!(user, "Some(\"ada\")");
-    assert_eq!(user, client.text("/user").await, "the request and the client see the same user");
+    assert_eq!(
+        user,
+        client.text("/user").await,
+        "the request and the client should see the same user"
+    );
     assert_eq!(index.by_user("ada").revoke_all().await.unwrap(), 1);
     assert_eq!(client.text("/user").await, "None");
 }
@@ -356,7 +374,11 @@ async fn reading_the_list_between_the_steps_of_a_sign_in_removes_no_entry() {
         fixture.listed().await;
         fixture.proxy.set(Traffic::Forward);
         let session = sign_in.await.unwrap().unwrap();
-        assert_eq!(fixture.revoke_all().await, BTreeSet::from([session.id]), "after {steps} steps");
+        assert_eq!(
+            fixture.revoke_all().await,
+            BTreeSet::from([session.id]),
+            "the revocation should end the session after {steps} steps"
+        );
     }
 }
 
@@ -404,7 +426,7 @@ async fn entries_leave_the_list_with_their_sessions() {
         assert_eq!(fixture.entries(), 1);
         let start = Instant::now();
         while fixture.entries() > 0 {
-            assert!(start.elapsed() < LONG_TIMEOUT, "the list keeps an expired session");
+            assert!(start.elapsed() < LONG_TIMEOUT, "the list should keep no expired session");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         for _ in 0..5 {
@@ -412,6 +434,6 @@ async fn entries_leave_the_list_with_their_sessions() {
             assert_eq!(session.delete().await.unwrap(), DELETED);
         }
         assert_eq!(fixture.listed().await, BTreeSet::new());
-        assert_eq!(fixture.entries(), 0, "a read of the list removes ended sessions");
+        assert_eq!(fixture.entries(), 0, "a read of the list should remove ended sessions");
     }
 }

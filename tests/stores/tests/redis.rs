@@ -103,7 +103,7 @@ async fn a_dead_server_fails_operations_until_it_is_back<C: RedisClient>(
     }
     server.restart();
     wait_for_value(&session, "1").await;
-    assert_eq!(session.get("b").await.unwrap(), None, "a failed write was carried out");
+    assert_eq!(session.get("b").await.unwrap(), None, "a failed write should not be carried out");
 }
 
 async fn a_write_to_a_paused_server_is_unknown<C: RedisClient>(connect: impl AsyncFn(String) -> C) {
@@ -119,7 +119,7 @@ async fn a_write_to_a_paused_server_is_unknown<C: RedisClient>(connect: impl Asy
     while server.calls("evalsha") == calls {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    assert_eq!(server.calls("evalsha") - calls, 1, "it was sent once");
+    assert_eq!(server.calls("evalsha") - calls, 1, "the write should be sent once");
     wait_for_value(&session, "2").await;
 }
 
@@ -152,7 +152,7 @@ async fn a_write_whose_answer_is_cut_off_is_carried_out_once<C: RedisClient>(
         assert_eq!(kind, StoreErrorKind::OutcomeUnknown, "after {bytes} bytes");
         proxy.set(Traffic::Forward);
         wait_for_value(&session, value).await;
-        assert_eq!(server.calls("hset") - calls, 1, "it was sent once");
+        assert_eq!(server.calls("hset") - calls, 1, "the write should be sent once");
     }
 }
 
@@ -197,7 +197,7 @@ async fn fred_reports_at_once_that_nothing_was_sent() {
         for _ in 0..10 {
             let start = Instant::now();
             assert_eq!(error_kind(session.set("a", "2").await), StoreErrorKind::Unavailable);
-            assert!(start.elapsed() < timeout / 2, "it waited for the timeout");
+            assert!(start.elapsed() < timeout / 2, "the operation should not wait for the timeout");
         }
         server.restart();
     }
@@ -260,7 +260,7 @@ async fn a_full_server_reads_and_deletes<C: RedisClient>(connect: impl AsyncFn(S
         assert_eq!(error_kind(session.change(&mixed).await), StoreErrorKind::Full);
         assert_eq!(error_kind(TestSession::new(&store).create(None).await), StoreErrorKind::Full);
         let value = session.get("a").await.unwrap().unwrap();
-        assert_eq!(value, "old", "a refused write was carried out");
+        assert_eq!(value, "old", "a refused write should not be carried out");
 
         let removed = session.change(&[Change::Remove("a")]).await.unwrap();
         assert_eq!(removed, Ok(Written::new(Updated::Applied { found: 1 })));
@@ -321,8 +321,16 @@ async fn foreign_data_is_an_error<C: RedisClient>(connect: impl AsyncFn(String) 
     let session = TestSession::begin(&store).await;
     server.command::<()>(&["HSET", &key(&session), "a", "no digit", "b", "02"]);
     assert_eq!(error_kind(session.load().await), StoreErrorKind::Corrupt);
-    assert_eq!(session.get("b").await.unwrap().unwrap(), "2", "the other fields are readable");
-    assert_eq!(session.set("a", "1").await.unwrap(), APPLIED, "a write replaces it");
+    assert_eq!(
+        session.get("b").await.unwrap().unwrap(),
+        "2",
+        "the other fields should be readable"
+    );
+    assert_eq!(
+        session.set("a", "1").await.unwrap(),
+        APPLIED,
+        "a write should replace the unreadable value"
+    );
     assert_eq!(session.get("a").await.unwrap().unwrap(), "1");
 
     // A value of another type.
@@ -373,7 +381,11 @@ async fn with_an_expired_field(server: &Redis) -> TestSession<RedisStore<Client>
     while server.command::<Vec<i64>>(&["HPTTL", key, "FIELDS", "1", "a"]) != [-2] {
         tokio::time::sleep(MOMENT / 4).await;
     }
-    assert_eq!(server.command::<u64>(&["HLEN", key]), 3, "the server has not removed it");
+    assert_eq!(
+        server.command::<u64>(&["HLEN", key]),
+        3,
+        "the server should not have removed the expired field"
+    );
     session
 }
 
@@ -411,7 +423,11 @@ async fn a_write_over_an_expired_field_is_kept() {
             let loaded = session.load().await.unwrap().unwrap();
             let field = loaded.fields.iter().find(|field| field.name == "a").unwrap();
             assert_eq!(field.value, "2");
-            assert_eq!(field.ttl.is_some(), ttl.is_some(), "the TTL of the write");
+            assert_eq!(
+                field.ttl.is_some(),
+                ttl.is_some(),
+                "the field should have the TTL of the write"
+            );
         }
     }
 }
@@ -433,7 +449,11 @@ async fn an_expired_session_is_not_revived() {
         assert_eq!(session.take("old").await.unwrap(), Err(Refused::NotFound));
         assert_eq!(session.delete().await.unwrap(), Err(Refused::NotFound));
         session.create(None).await.unwrap();
-        assert_eq!(session.get("old").await.unwrap(), None, "the new session has no fields");
+        assert_eq!(
+            session.get("old").await.unwrap(),
+            None,
+            "the new session should have no fields"
+        );
     }
 }
 
@@ -614,7 +634,7 @@ async fn a_user_without_the_right_to_read_natively_reads_with_scripts() {
             assert_eq!(session.get("a").await.unwrap().unwrap(), "1");
         }
         assert_eq!(server.calls("evalsha") - scripts, 3);
-        assert_eq!(server.calls("hmget") - fields, 3, "only the scripts read");
+        assert_eq!(server.calls("hmget") - fields, 3, "only the scripts should read fields");
     }
 }
 
@@ -731,7 +751,7 @@ async fn a_timeout_limits_an_operation_at_both_extremes() {
     // A timeout of zero is the shortest one, not an infinite one.
     let create = TestSession::new(&Arc::new(builder.build()));
     let answer = tokio::time::timeout(LONG_TIMEOUT, create.create(None)).await;
-    assert_out_of_reach(answer.expect("an answer"));
+    assert_out_of_reach(answer.expect("the creation should end at its timeout"));
 
     let builder = redis_builder(client, &prefix).timeout(Duration::MAX);
     let session = TestSession::new(&Arc::new(builder.build()));

@@ -157,7 +157,7 @@ async fn each_operation_is_one_command<S: Store>(server: &Redis, proxy: &Proxy, 
     assert_eq!(
         server.calls("eval"),
         2 * 5,
-        "each script once, and a check of the server before it"
+        "each script should be sent once, after a check of the server"
     );
 
     each_principal_operation_is_counted(server, &store, 1).await;
@@ -165,7 +165,11 @@ async fn each_operation_is_one_command<S: Store>(server: &Redis, proxy: &Proxy, 
     let session = TestSession::begin(&store).await;
     assert_eq!(store.revoke_everyone().await.unwrap(), Written::new(()));
     let increments = server.calls("incr");
-    assert_eq!(increments, 2 * 4096, "independent of the number of sessions");
+    assert_eq!(
+        increments,
+        2 * 4096,
+        "the number of increments should not depend on the number of sessions"
+    );
     assert_eq!(session.load().await.unwrap(), Err(Refused::Revoked));
 }
 
@@ -415,6 +419,9 @@ async fn a_small_field_beside_large_ones_takes_few_bytes() {
         let loaded = session.load_fields(fields, Some(touch)).await.unwrap().unwrap();
         assert_eq!(loaded.fields[0].value, small);
         let read = take_bytes();
-        assert!(round == 0 || written <= 250 && read <= 270, "{written} and {read}");
+        assert!(
+            round == 0 || written <= 250 && read <= 270,
+            "at most 250 bytes should be written and 270 read, but {written} and {read} were"
+        );
     }
 }

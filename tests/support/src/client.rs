@@ -91,11 +91,18 @@ fn check(host: &str, reply: &Reply) {
 fn check_cookie(host: &str, cookie: &Cookie<'_>, reply: &Reply) {
     if !cookie.value().is_empty() {
         log::add_secret(cookie.value());
-        assert!(!reply.text().contains(cookie.value()), "the body shows the value of {cookie}");
+        assert!(
+            !reply.text().contains(cookie.value()),
+            "the body should not show the value of {cookie}"
+        );
     }
     assert_eq!(cookie.http_only(), Some(true), "{cookie}");
     assert!(cookie.name().len() + cookie.value().len() <= 4096, "{cookie}");
-    assert_eq!(reply.headers[header::CACHE_CONTROL], "no-store", "a cache could store {cookie}");
+    assert_eq!(
+        reply.headers[header::CACHE_CONTROL],
+        "no-store",
+        "a cache should not be allowed to store {cookie}"
+    );
     let is_local = host.to_ascii_lowercase().starts_with("localhost");
     if cookie.name().starts_with("dev-") || is_local {
         assert!(cookie.name().starts_with("dev-") && cookie.secure() != Some(true), "{cookie}");

@@ -66,7 +66,7 @@ impl Pause {
     /// Waits until the call has stopped.
     pub async fn reached(&mut self) {
         let reached = tokio::time::timeout(LONG_TIMEOUT, &mut self.reached).await;
-        reached.expect("the call is made").unwrap();
+        reached.expect("the call should be made").unwrap();
     }
 
     /// Lets the call continue.

@@ -68,7 +68,8 @@ pub(crate) fn search_for_leaks() {
             .with_ansi(false)
             .with_writer(|| Search)
             .finish();
-        tracing::subscriber::set_global_default(subscriber).expect("no other global subscriber");
+        tracing::subscriber::set_global_default(subscriber)
+            .expect("there should be no other global subscriber");
     });
 }
 
@@ -89,7 +90,7 @@ pub(crate) fn add_secret(value: &str) {
 /// Panics if a secret was logged.
 pub(crate) fn assert_no_leak() {
     let leaks = LEAKS.lock().unwrap_or_else(PoisonError::into_inner);
-    assert!(leaks.is_empty(), "secrets were logged: {leaks:?}");
+    assert!(leaks.is_empty(), "no secret should be logged: {leaks:?}");
 }
 
 struct Search;

@@ -18,7 +18,7 @@ const VARIABLE: &str = "RUTS_SEED";
 /// Panics if the variable is set and is not a number.
 pub fn seeds(count: usize) -> Vec<u64> {
     match env::var(VARIABLE) {
-        Ok(text) => vec![text.parse().expect("RUTS_SEED is a number")],
+        Ok(text) => vec![text.parse().expect("RUTS_SEED should be a number")],
         Err(_) => (0..count).map(|_| u64::from_le_bytes(random())).collect(),
     }
 }

@@ -27,7 +27,7 @@ use ruts_tests_support::{APPLIED, DELETED, TestSession, random};
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let [operation, path] = &*arguments else { panic!("two arguments are needed") };
+    let [operation, path] = &*arguments else { panic!("the program needs two arguments") };
     match &**operation {
         "count" => count(path, Durability::Full).await,
         "count-normal" => count(path, Durability::Normal).await,
@@ -140,7 +140,7 @@ async fn full_disk(folder: &Path) {
     };
     assert_eq!(refusal.kind(), StoreErrorKind::Full);
     // A touch cannot be stored.
-    assert!(refused.load_and_touch().await.unwrap().is_ok(), "a read needs no space");
+    assert!(refused.load_and_touch().await.unwrap().is_ok(), "a read should need no space");
     let (deleted, others) = sessions.split_at(10);
     for session in deleted {
         assert_eq!(session.delete().await.unwrap(), DELETED);

@@ -17,7 +17,7 @@ use sqlx::PgPool;
 async fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let [cache, prefix, origin, schema, id, secret, operation] = &*arguments else {
-        panic!("seven arguments are needed")
+        panic!("the program needs seven arguments")
     };
     let cache = RedisStore::builder(Arc::new(fred_client(cache).await));
     let cache = cache.prefix(prefix).timeout(LONG_TIMEOUT).build();

@@ -17,7 +17,7 @@ impl Clock {
     pub fn new() -> Self {
         let clock = Self { folder: new_folder("clock") };
         // The user of a server need not have access to the folder of the downloads.
-        fs::copy(library(), clock.library()).expect("a readable library");
+        fs::copy(library(), clock.library()).expect("the library should be readable");
         clock.set(0);
         clock
     }
@@ -25,8 +25,8 @@ impl Clock {
     /// Sets the clock this many seconds before or after the clock of the machine.
     pub fn set(&self, seconds: i64) {
         let next = self.folder.join("next");
-        fs::write(&next, format!("{seconds:+}\n")).expect("a writable folder");
-        fs::rename(next, self.folder.join("offset")).expect("a writable folder");
+        fs::write(&next, format!("{seconds:+}\n")).expect("the folder should be writable");
+        fs::rename(next, self.folder.join("offset")).expect("the folder should be writable");
     }
 
     fn library(&self) -> PathBuf {
@@ -61,5 +61,9 @@ impl Drop for Clock {
 /// Returns the path of the library.
 fn library() -> &'static str {
     static LIBRARY: OnceLock<String> = OnceLock::new();
-    LIBRARY.get_or_init(|| find_servers(Some("faketime")).remove("faketime").expect("its path"))
+    LIBRARY.get_or_init(|| {
+        find_servers(Some("faketime"))
+            .remove("faketime")
+            .expect("scripts/servers should print the path of the library")
+    })
 }

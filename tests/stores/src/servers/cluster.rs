@@ -66,13 +66,13 @@ impl Cluster {
     /// Returns the slot of the keys with this hash tag.
     pub fn slot_of(&self, tag: &str) -> u16 {
         let slot = ask(&self.nodes[0].1, &["CLUSTER", "KEYSLOT", tag]);
-        slot.parse().expect("a slot is a number")
+        slot.parse().expect("the slot should be a number")
     }
 
     /// Returns the index of the node that holds the keys with this hash tag at the start.
     pub fn node_of(&self, tag: &str) -> usize {
         let slot = self.slot_of(tag);
-        SLOTS.iter().position(|(_, last)| slot <= *last).expect("a node for every slot")
+        SLOTS.iter().position(|(_, last)| slot <= *last).expect("a node should have the slot")
     }
 
     /// Moves the keys with this hash tag to another node, which does not own their slot yet. The
@@ -100,7 +100,7 @@ impl Cluster {
             .arg(&["GETKEYSINSLOT", slot, "100"])
             .query(&mut connection)
             .unwrap();
-        let port = new.rsplit(':').next().expect("a port");
+        let port = new.rsplit(':').next().expect("the address should have a port");
         let mut migrate = vec!["MIGRATE", "127.0.0.1", port, "", "0", "5000", "KEYS"];
         migrate.extend(keys.iter().map(|key| &**key));
         if !keys.is_empty() {
@@ -162,9 +162,11 @@ impl Cluster {
     fn ports(&self, node: usize) -> (String, String) {
         let url = &self.nodes[node].1;
         let nodes = ask(url, &["CLUSTER", "NODES"]);
-        let address = nodes.split(' ').nth(1).expect("an address of the node");
+        let address = nodes.split(' ').nth(1).expect("the line of the node should have an address");
         let ports = address.split(',').next().and_then(|address| address.split_once(':'));
-        let (port, bus) = ports.and_then(|(_, ports)| ports.split_once('@')).expect("two ports");
+        let (port, bus) = ports
+            .and_then(|(_, ports)| ports.split_once('@'))
+            .expect("the address should have two ports");
         (port.to_owned(), bus.to_owned())
     }
 }

@@ -46,12 +46,13 @@ impl MySql {
         let binary = if is_mysql { "mysql" } else { "mariadb" };
         let folder = new_folder_in(parent, binary);
         let (binary, port) = (Path::new(program(binary)), free_port());
-        let unpacked = binary.parent().expect("a folder");
+        let unpacked = binary.parent().expect("the program should be in a folder");
         let copied = Command::new("cp").arg("-r").arg(unpacked.join("data")).arg(&folder).status();
-        assert!(copied.is_ok_and(|status| status.success()), "the database cannot be copied");
+        assert!(copied.is_ok_and(|status| status.success()), "the empty database should be copied");
         let share =
             unpacked.join(if is_mysql { "root/usr/share/mysql" } else { "root/usr/share/mariadb" });
-        let user = Command::new("id").arg("-un").output().expect("the program id").stdout;
+        let user =
+            Command::new("id").arg("-un").output().expect("the program `id` should run").stdout;
         let path = |path: &Path| path.to_string_lossy().into_owned();
         let mut command = clock.map(Clock::words).unwrap_or_default();
         command.extend([
@@ -147,7 +148,7 @@ impl MySql {
 
 /// Returns the options of a connection as root to a server, or to a proxy in front of it.
 pub fn mysql_options(address: &str) -> MySqlConnectOptions {
-    url_of(address).parse().expect("a valid URL")
+    url_of(address).parse().expect("the URL should be valid")
 }
 
 /// Returns a URL without TLS, so that a proxy sees plain text.
@@ -159,8 +160,10 @@ fn url_of(address: &str) -> String {
 pub async fn kill_others(connection: &mut MySqlConnection) {
     let others = "select group_concat(id) from information_schema.processlist \
                   where id <> connection_id() and user = 'root'";
-    let ids: Option<String> =
-        sqlx::query_scalar(others).fetch_one(&mut *connection).await.expect("a list");
+    let ids: Option<String> = sqlx::query_scalar(others)
+        .fetch_one(&mut *connection)
+        .await
+        .expect("the server should list its connections");
     for id in ids.iter().flat_map(|ids| ids.split(',')) {
         // The connection may have ended by itself.
         let kill = sqlx::raw_sql(sqlx::AssertSqlSafe(format!("kill connection {id}")));

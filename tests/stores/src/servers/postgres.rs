@@ -46,7 +46,7 @@ impl Postgres {
             .args(&prepare[1..])
             .env("LD_LIBRARY_PATH", &library)
             .output()
-            .expect("initdb can be run");
+            .expect("initdb should run");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let socket = folder.to_string_lossy().into_owned();
         let mut command = owner;
@@ -90,7 +90,7 @@ impl Postgres {
     /// Returns the host and port of [`url`](Self::url).
     pub fn address(&self) -> String {
         let address = self.url.split('@').nth(1).and_then(|rest| rest.split('/').next());
-        address.expect("a host").to_owned()
+        address.expect("the URL should have a host").to_owned()
     }
 
     /// Creates a pool that connects as the documentation advises.
@@ -107,11 +107,12 @@ impl Postgres {
 
     /// Returns the log of the server so far.
     pub fn log(&self) -> String {
-        fs::read_to_string(self.process().folder().join("log")).expect("a log file")
+        fs::read_to_string(self.process().folder().join("log"))
+            .expect("the log file should be readable")
     }
 
     fn process(&self) -> &Process {
-        self.process.as_ref().expect("a server that the test started")
+        self.process.as_ref().expect("the server should be one that the test started")
     }
 
     /// Kills the server.
@@ -169,7 +170,7 @@ fn accepts(address: &str) -> io::Result<bool> {
 }
 
 pub(super) fn is_root() -> bool {
-    let id = Command::new("id").arg("-u").output().expect("the program id");
+    let id = Command::new("id").arg("-u").output().expect("the program `id` should run");
     id.stdout.trim_ascii() == b"0"
 }
 
@@ -180,7 +181,7 @@ fn owner(folder: &std::path::Path) -> Vec<&'static str> {
         return Vec::new();
     }
     let given = Command::new("chown").arg("postgres:").arg(folder).status();
-    assert!(given.is_ok_and(|status| status.success()), "a user postgres is needed");
+    assert!(given.is_ok_and(|status| status.success()), "the system should have a user postgres");
     vec!["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
 }
 

@@ -63,7 +63,7 @@ impl Process {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .expect("a shell");
+            .expect("a shell should start");
         let pipes = keeper.stdin.take().zip(keeper.stdout.take().map(BufReader::new));
         let process = Self { keeper, pipes: Mutex::new(pipes), folder };
         process.send("start");
@@ -73,11 +73,11 @@ impl Process {
     /// Sends a command, and returns once it is done.
     pub(super) fn send(&self, command: &str) {
         let mut pipes = self.pipes.lock().unwrap();
-        let (to, from) = pipes.as_mut().expect("present until the drop");
-        writeln!(to, "{command}").expect("the keeper reads");
+        let (to, from) = pipes.as_mut().expect("the pipes should exist until the drop");
+        writeln!(to, "{command}").expect("the keeper should read commands");
         let mut answer = String::new();
-        from.read_line(&mut answer).expect("the keeper answers");
-        assert_eq!(answer, "done\n", "the keeper of {:?} has ended", self.folder);
+        from.read_line(&mut answer).expect("the keeper should answer");
+        assert_eq!(answer, "done\n", "the keeper of {:?} should still run", self.folder);
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -116,7 +116,7 @@ pub(super) fn new_folder_in(parent: &Path, name: &str) -> PathBuf {
     let unique =
         format!("ruts-{name}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
     let folder = parent.join(unique);
-    std::fs::create_dir(&folder).expect("a writable folder");
+    std::fs::create_dir(&folder).expect("the folder should be writable");
     folder
 }
 
@@ -143,7 +143,7 @@ pub(super) fn program(name: &str) -> &'static str {
     PROGRAMS
         .get_or_init(|| find_servers(std::env::var("RUTS_MYSQL").ok().as_deref()))
         .get(name)
-        .unwrap_or_else(|| panic!("scripts/servers does not name {name}"))
+        .unwrap_or_else(|| panic!("scripts/servers should print a path for {name}"))
 }
 
 /// Returns the paths that `scripts/servers` prints, by their names.
@@ -153,8 +153,8 @@ pub(super) fn find_servers(more: Option<&str>) -> HashMap<String, String> {
         .args(more)
         .stderr(Stdio::inherit())
         .output()
-        .expect("scripts/servers runs");
-    assert!(output.status.success(), "scripts/servers failed");
+        .expect("scripts/servers should run");
+    assert!(output.status.success(), "scripts/servers should succeed");
     String::from_utf8_lossy(&output.stdout)
         .lines()
         .filter_map(|line| line.split_once('='))

@@ -93,7 +93,7 @@ impl Redis {
         let dump = self.dump();
         // A dump fails if a folder has its name.
         let _ = fs::remove_file(&dump);
-        fs::create_dir(&dump).expect("a folder");
+        fs::create_dir(&dump).expect("the folder should be created");
         self.command::<()>(&["CONFIG", "SET", "save", "3600 1"]);
         // Refused if the new setting has already started a dump, which fails as well.
         let _ = self.try_command::<redis::Value>(&["BGSAVE"]);
@@ -105,7 +105,7 @@ impl Redis {
 
     /// Ends a [`fill_disk`](Self::fill_disk).
     pub fn free_disk(&self) {
-        fs::remove_dir(self.dump()).expect("an empty folder");
+        fs::remove_dir(self.dump()).expect("the folder should be empty");
         // Without dumps, the server does not refuse writes because one failed.
         self.command::<()>(&["CONFIG", "SET", "save", ""]);
     }
@@ -132,7 +132,7 @@ impl Redis {
     }
 
     fn process(&self) -> &Process {
-        self.process.as_ref().expect("a server that the test started")
+        self.process.as_ref().expect("the server should be one that the test started")
     }
 
     /// Kills the server.

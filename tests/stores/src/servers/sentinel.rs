@@ -27,7 +27,8 @@ impl Sentinel {
         let settings = ["--repl-diskless-sync-delay", "0", "--appendonly", "yes"];
         let servers = [(); 2].map(|()| Redis::start(Flavour::Redis, &settings));
         let [leader, replica] = servers.each_ref().map(Redis::address);
-        let (host, leader_port) = leader.split_once(':').expect("host and port");
+        let (host, leader_port) =
+            leader.split_once(':').expect("the address should have a host and a port");
         servers[1].command::<()>(&["REPLICAOF", host, leader_port]);
         let (folder, port) = (new_folder("sentinel"), free_port());
         let config = folder.join("sentinel.conf");
@@ -41,7 +42,7 @@ impl Sentinel {
             folder.display(),
             down_after.as_millis(),
         );
-        fs::write(&config, lines).expect("a writable folder");
+        fs::write(&config, lines).expect("the folder should be writable");
         let config = config.to_string_lossy().into_owned();
         let process = Process::start(folder, "TERM", &[program("redis"), &config, "--sentinel"]);
         let sentinel = Self { servers, process, port };
@@ -78,7 +79,7 @@ impl Sentinel {
     /// Waits until Sentinel names this server as the leader.
     pub fn wait_until_leading(&self, server: &Redis) {
         let address = server.address();
-        let port = address.split(':').nth(1).expect("a port");
+        let port = address.split(':').nth(1).expect("the address should have a port");
         self.process.wait_until(|| {
             let answer = self.ask(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", NAME]);
             format!("{answer:?}").contains(&format!("\"{port}\""))

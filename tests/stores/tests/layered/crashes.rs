@@ -120,7 +120,11 @@ async fn kill_at(step: Step, operation: &str) {
 
     let found = get_if_live(&origin).await;
     match step {
-        Step::Intent => assert_eq!(found, value("old"), "no process was left to write"),
+        Step::Intent => assert_eq!(
+            found,
+            value("old"),
+            "the value should be unchanged, because no process was left to write"
+        ),
         Step::Statement => {}
         Step::Finish | Step::Done => assert_ne!(found, value("old")),
     }

@@ -43,7 +43,8 @@ impl Register {
 
     /// Notes that a write was answered, and that no cache is stale.
     pub fn confirm(&mut self, value: u64) {
-        self.writes.get_mut(&value).expect("a write that began").confirmed = Some(Instant::now());
+        self.writes.get_mut(&value).expect("the write should have begun").confirmed =
+            Some(Instant::now());
     }
 
     pub fn read(&mut self, value: u64, span: Span) {
@@ -149,14 +150,25 @@ mod tests {
 
     #[test]
     fn other_answers_are_violations() {
-        assert_eq!(violations(&[], &[(7, 1, 2)]), 1, "never written");
-        assert_eq!(violations(&[(1, 10, Some(20))], &[(1, 1, 2)]), 1, "before it was written");
+        assert_eq!(
+            violations(&[], &[(7, 1, 2)]),
+            1,
+            "a read of a value that was never written should be a violation"
+        );
+        assert_eq!(
+            violations(&[(1, 10, Some(20))], &[(1, 1, 2)]),
+            1,
+            "a read before the write should be a violation"
+        );
         assert!(violations(&[(1, 10, Some(20))], &[(0, 21, 22)]) > 0, "stale");
         let both = [(1, 10, Some(20)), (2, 30, Some(40))];
         assert!(violations(&both, &[(1, 41, 42)]) > 0, "stale");
         let at_once = [(1, 10, Some(20)), (2, 10, Some(20))];
         assert!(violations(&at_once, &[(1, 30, 31), (2, 40, 41), (1, 50, 51)]) > 0, "back");
-        assert!(violations(&at_once, &[(1, 30, 31), (2, 40, 41)]) > 0, "both last");
+        assert!(
+            violations(&at_once, &[(1, 30, 31), (2, 40, 41)]) > 0,
+            "two last values should be a violation"
+        );
         assert!(violations(&[(1, 10, Some(20))], &[(1, 11, 12), (0, 15, 16)]) > 0, "back");
     }
 }

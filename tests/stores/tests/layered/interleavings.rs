@@ -198,7 +198,7 @@ async fn a_moved_deadline_is_known_to_the_next_read() {
         meta.idle_remaining.unwrap() > HOUR * 2
     })
     .await;
-    assert!(time_left().await <= HOUR, "the cache knows the former deadline");
+    assert!(time_left().await <= HOUR, "the cache should know the former deadline");
     assert!(!reading.is_finished());
     proxies.cache.set(Traffic::Forward);
     assert!(reading.await.unwrap().is_ok());
@@ -252,7 +252,11 @@ async fn a_fill_after_a_lost_intent_changes_nothing() {
 
         // The answer to the lookup passes, the fill does not.
         reader_proxies.cache.set(Traffic::HoldAfter(1));
-        assert_eq!(reader.get("a").await.unwrap(), value("old"), "nothing is committed yet");
+        assert_eq!(
+            reader.get("a").await.unwrap(),
+            value("old"),
+            "the read should find the old value, because nothing is committed yet"
+        );
 
         writer_proxies.origin.set(Traffic::Forward);
         writing.await.unwrap();
@@ -360,10 +364,10 @@ async fn a_write_in_progress_keeps_its_fields_out_of_the_cache() {
     observer_proxies.origin.take_requests();
     assert_eq!(read(&observer, "b").await, value("other"));
     let requests = observer_proxies.origin.take_requests();
-    assert_eq!(requests.len(), 0, "another field left the cache");
+    assert_eq!(requests.len(), 0, "the other field should stay in the cache");
     assert_eq!(read(&observer, "a").await, value("old"));
     let requests = observer_proxies.origin.take_requests();
-    assert!(requests.len() >= 4, "a field was cached during its write");
+    assert!(requests.len() >= 4, "a field should not be cached during its write");
     writer_proxies.origin.set(Traffic::Forward);
     assert_eq!(writing.await.unwrap(), APPLIED);
     assert_eq!(read(&observer, "a").await, value("new"));
@@ -518,7 +522,10 @@ async fn a_revocation_waits_for_one_of_the_same_principal() {
     wait_until("the origin has revoked it", is_revoked).await;
     let mut second = revoke();
     let early = tokio::time::timeout(Duration::from_millis(200), &mut second).await;
-    assert!(early.is_err(), "the cache may still serve the session");
+    assert!(
+        early.is_err(),
+        "the second revocation should fail, because the cache may still serve the session"
+    );
     proxies.cache.set(Traffic::Forward);
     assert_eq!(first.await.unwrap(), Written::new(vec![session.id]));
     assert_eq!(second.await.unwrap(), Written::new(vec![]));

@@ -24,7 +24,7 @@ async fn read<S: Store>(session: &TestSession<S>, name: &str) -> Option<Bytes> {
     let first = session.get(name).await.unwrap();
     for _ in 0..3 {
         tokio::time::sleep(Duration::from_millis(5)).await;
-        assert_eq!(session.get(name).await.unwrap(), first, "the cache holds another value");
+        assert_eq!(session.get(name).await.unwrap(), first, "all reads should find the same value");
     }
     first
 }

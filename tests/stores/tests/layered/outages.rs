@@ -68,7 +68,7 @@ async fn goes_on_without_a_cache(
     for _ in 0..40 {
         assert_eq!(session.get("a").await.unwrap(), value("old"));
     }
-    assert!(begin.elapsed() < SHORT * 20, "too many reads waited for a cache that is down");
+    assert!(begin.elapsed() < SHORT * 20, "few reads should wait for a cache that is down");
     for _ in 0..3 {
         let error = session.set("a", "new").await.unwrap_err();
         assert_eq!((error.kind(), error.store()), (StoreErrorKind::Unavailable, "layered"));
@@ -76,7 +76,11 @@ async fn goes_on_without_a_cache(
         let removal = session.change(&[Change::Remove("a")]).await;
         assert_eq!(error_kind(removal), StoreErrorKind::Unavailable);
     }
-    assert_eq!(origin.get("a").await.unwrap(), value("old"), "a refused write was carried out");
+    assert_eq!(
+        origin.get("a").await.unwrap(),
+        value("old"),
+        "a refused write should not be carried out"
+    );
 
     assert_eq!(ended.delete().await.unwrap(), stale(()));
     assert!(has_ended(&ended).await);
@@ -84,14 +88,18 @@ async fn goes_on_without_a_cache(
     // session.
     assert!(matches!(ended.delete().await.unwrap(), Err(Refused::Ended { .. })));
     let new = TestSession::begin(&store).await;
-    assert_eq!(new.get("a").await.unwrap(), None, "a creation needs no cache");
+    assert_eq!(new.get("a").await.unwrap(), None, "a creation should need no cache");
 
     let willing = other.through(&willing);
     assert_eq!(willing.set("a", "new").await.unwrap(), stale(Updated::Applied { found: 0 }));
     assert_eq!(willing.get("a").await.unwrap(), value("new"));
     assert_eq!(willing.take("a").await.unwrap(), stale(value("new")));
     let warnings = log.text().matches("WARN").count();
-    assert!((1..=2).contains(&warnings), "one warning of each store: {}", log.text());
+    assert!(
+        (1..=2).contains(&warnings),
+        "each store should log at most one warning: {}",
+        log.text()
+    );
     drop(guard);
 
     tokio::task::block_in_place(&start);
@@ -186,7 +194,7 @@ async fn a_deletion_that_is_dropped_while_the_cache_hangs() {
     });
     wait_until("the origin has deleted it", async || has_ended(&origin).await).await;
     deletion.abort();
-    assert!(deletion.await.is_err(), "the deletion was answered");
+    assert!(deletion.await.is_err(), "the deletion should get no answer");
     // The server loses the commands that it received meanwhile.
     tokio::task::block_in_place(|| {
         tiers.redis.kill();
@@ -216,7 +224,7 @@ async fn a_revocation_that_is_dropped_while_the_cache_hangs() {
     let is_revoked = async || matches!(load(&origin, "a").await, Err(Refused::Revoked));
     wait_until("the origin has revoked it", is_revoked).await;
     revocation.abort();
-    assert!(revocation.await.is_err(), "the revocation was answered");
+    assert!(revocation.await.is_err(), "the revocation should get no answer");
     let next = hasty.store.revoke(&user, all).await.unwrap();
     assert_eq!(next, Written::new(vec![]).stale_for(CACHE_TTL));
     tokio::task::block_in_place(|| tiers.redis.resume());
@@ -289,11 +297,11 @@ async fn an_origin_that_is_down() {
     let session = session.through(&Arc::new(builder(&origin).build()));
 
     tokio::task::block_in_place(|| server.stop());
-    assert_eq!(read(&session, "a").await, value("old"), "a hit needs no origin");
+    assert_eq!(read(&session, "a").await, value("old"), "a hit should need no origin");
     let down = [StoreErrorKind::Unavailable, StoreErrorKind::OutcomeUnknown];
     assert!(down.contains(&error_kind(session.get("b").await)));
     assert!(down.contains(&error_kind(strict.get("b").await)));
-    assert!(down.contains(&error_kind(strict.get("a").await)), "the option refuses a hit");
+    assert!(down.contains(&error_kind(strict.get("a").await)), "the option should refuse a hit");
     assert!(down.contains(&error_kind(session.set("a", "new").await)));
     assert!(down.contains(&error_kind(session.delete().await)));
     let error = session.load().await.unwrap_err();
@@ -369,7 +377,7 @@ async fn a_full_cache() {
         assert_eq!(TestSession::new(&store).load().await.unwrap(), Err(Refused::NotFound));
     }
     let more = tiers.redis.command::<u64>(&["DBSIZE"]) - keys;
-    assert!(more < 250, "unknown tokens take room: {more} keys");
+    assert!(more < 250, "unknown tokens should take little space, but took {more} keys");
     assert_eq!(session.take("a").await.unwrap(), taken(value("newer")));
     assert_eq!(read(&session, "a").await, None);
 }
@@ -414,7 +422,7 @@ async fn a_cache_user_without_a_needed_command_is_refused() {
         assert!(error_chain(&error).contains(command), "{}", error_chain(&error));
         let session = TestSession::new(&Arc::new(store));
         session.create(None).await.unwrap();
-        assert_eq!(session.get("a").await.unwrap(), None, "reads need no cache");
+        assert_eq!(session.get("a").await.unwrap(), None, "reads should need no cache");
         assert_eq!(error_kind(session.set("a", "1").await), StoreErrorKind::Unavailable);
     }
 }

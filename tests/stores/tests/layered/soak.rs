@@ -51,7 +51,13 @@ impl Subject {
     }
 
     fn note(&self, name: &'static str, note: impl FnOnce(&mut Register)) {
-        note(self.history.lock().unwrap().get_mut(name).expect("a register"));
+        note(
+            self.history
+                .lock()
+                .unwrap()
+                .get_mut(name)
+                .expect("the session should have this register"),
+        );
     }
 }
 
@@ -98,7 +104,7 @@ async fn read<S: Store>(world: &World, store: &Arc<S>) -> bool {
         Ok(answer) => answer,
         Err(error) => {
             let is_up = was_up && world.origin_is_up.load(Ordering::SeqCst);
-            assert!(!is_up, "a read failed although the origin is up: {error:?}");
+            assert!(!is_up, "a read should succeed while the origin is up: {error:?}");
             return false;
         }
     };

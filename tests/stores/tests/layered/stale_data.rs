@@ -55,7 +55,7 @@ impl ThreeSessions {
     async fn assert_changed(&self, store: &Arc<Layered>) {
         let [deleted, rotated, written] = self.0.each_ref().map(|session| session.through(store));
         for _ in 0..3 {
-            assert!(has_ended(&deleted).await, "it is live again");
+            assert!(has_ended(&deleted).await, "the deleted session should have ended");
             let answer = load(&rotated, "a").await;
             assert!(matches!(answer, Err(Refused::Replaced { .. })), "{answer:?}");
             assert_eq!(read(&written, "a").await, value("new"));
@@ -78,7 +78,10 @@ async fn a_cache_restored_from_a_snapshot() {
         });
         for session in &three.0 {
             let entry = entry(&tiers.redis, &tiers, &session.id);
-            assert!(entry.contains_key("~") && entry.contains_key("a"), "nothing was restored");
+            assert!(
+                entry.contains_key("~") && entry.contains_key("a"),
+                "the server should have restored the entry"
+            );
         }
         three.assert_changed(&tiers.store().await).await;
         three.assert_changed(&store).await;
@@ -117,7 +120,7 @@ async fn a_cache_that_fails_over_and_back() {
     let through_replica = Arc::new(LayeredStore::builder(cache, origin).build());
     let [deleted, rotated, _] = &three.0;
     let stale = entry(&replica, &tiers, &deleted.id);
-    assert!(stale.contains_key("~"), "the replica has no stale entry");
+    assert!(stale.contains_key("~"), "the replica should have a stale entry");
     let answer = load(&rotated.through(&through_replica), "a").await;
     assert!(matches!(answer, Err(Refused::Replaced { .. })), "{answer:?}");
 
@@ -125,7 +128,10 @@ async fn a_cache_that_fails_over_and_back() {
     follow(&tiers.redis, &replica).await;
     tiers.redis.command::<()>(&["REPLICAOF", "NO", "ONE"]);
     let stale = entry(&tiers.redis, &tiers, &deleted.id);
-    assert!(stale.contains_key("~") && stale.contains_key("a"), "the leader has no stale entry");
+    assert!(
+        stale.contains_key("~") && stale.contains_key("a"),
+        "the leader should have a stale entry"
+    );
     three.assert_changed(&store).await;
     three.assert_changed(&through_replica).await;
 }
@@ -133,7 +139,8 @@ async fn a_cache_that_fails_over_and_back() {
 /// Replaces a cached value in the server of the cache.
 fn plant(tiers: &Tiers<&'static Postgres>, id: &SessionId, name: &str, old: &str, new: &str) {
     assert_eq!(old.len(), new.len());
-    let mut stored = entry(&tiers.redis, tiers, id).remove(name).expect("a cached field");
+    let mut stored =
+        entry(&tiers.redis, tiers, id).remove(name).expect("the field should be cached");
     let start = stored.len() - old.len();
     assert_eq!(&stored[start..], old.as_bytes());
     stored.splice(start.., new.bytes());
@@ -158,7 +165,11 @@ async fn the_origin_confirms_a_revalidated_field() {
     wait_until_quiet(&tiers).await;
     plant(&tiers, &session.id, "role", "guest", "admin");
     plant(&tiers, &session.id, "theme", "guest", "admin");
-    assert_eq!(session.get("theme").await.unwrap(), value("admin"), "the cache was not read");
+    assert_eq!(
+        session.get("theme").await.unwrap(),
+        value("admin"),
+        "the read should be answered by the cache"
+    );
     assert_eq!(session.get("role").await.unwrap(), value("guest"));
 
     // This process does not know the policy of the field.
@@ -176,7 +187,10 @@ async fn the_origin_confirms_a_revalidated_field() {
     assert_eq!(origin.delete().await.unwrap(), DELETED);
     let answer = load(&session, "role").await;
     assert!(matches!(answer, Err(Refused::Ended { .. })), "{answer:?}");
-    assert!(session.get("theme").await.unwrap().is_some(), "the cache was not read");
+    assert!(
+        session.get("theme").await.unwrap().is_some(),
+        "the read should be answered by the cache"
+    );
 }
 
 /// The process knows the policy only by a hint. Without the hint, it would read from the cache.
@@ -190,7 +204,11 @@ async fn the_origin_confirms_the_absence_of_a_revalidated_field() {
     wait_until_quiet(&tiers).await;
     let origin = tiers.origin_alone().await;
     assert_eq!(session.through(&origin).set("banned", "yes").await.unwrap(), APPLIED);
-    assert_eq!(session.get("banned").await.unwrap(), None, "the cache was not read");
+    assert_eq!(
+        session.get("banned").await.unwrap(),
+        None,
+        "the read should be answered by the cache"
+    );
 
     let number_of_fields =
         async |session: &TestSession<Layered>| session.load().await.unwrap().unwrap().fields.len();
@@ -201,7 +219,7 @@ async fn the_origin_confirms_the_absence_of_a_revalidated_field() {
     })
     .await;
     assert_eq!(empty.through(&origin).set("banned", "yes").await.unwrap(), APPLIED);
-    assert_eq!(number_of_fields(&empty).await, 0, "the cache was not read");
+    assert_eq!(number_of_fields(&empty).await, 0, "the read should be answered by the cache");
 
     other.hint_cache_policy("banned", CachePolicy::Revalidate);
     assert_eq!(session.through(&other).get("banned").await.unwrap(), value("yes"));

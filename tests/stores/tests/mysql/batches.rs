@@ -88,7 +88,7 @@ async fn waiting_reads_form_a_batch() {
         }
         statements.push(selects(&pool).await - before);
     }
-    assert!(statements.contains(&1), "statements in each round: {statements:?}");
+    assert!(statements.contains(&1), "a round should take one statement: {statements:?}");
 }
 
 /// If these reads were sent again, a server that stalls for longer than the timeout would get a statement for
@@ -116,5 +116,5 @@ async fn reads_that_time_out_in_a_batch_are_not_sent_again() {
     wait_until("the store answers", async || session.load().await.is_ok()).await;
     // Up to eight reads of one session are in a batch.
     let sent = selects(&pool).await - before;
-    assert!(sent < 12, "{sent} statements for 30 reads");
+    assert!(sent < 12, "30 reads should take fewer than 12 statements, but took {sent}");
 }

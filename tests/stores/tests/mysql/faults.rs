@@ -157,7 +157,7 @@ async fn a_locked_session_costs_its_own_operations_alone() {
         .collect();
     wait_for_lock_queue(&pool).await;
     assert_eq!(free.through(&quick).set("a", "1").await.unwrap(), APPLIED);
-    assert!(locked.through(&quick).load().await.unwrap().is_ok(), "reads still work");
+    assert!(locked.through(&quick).load().await.unwrap().is_ok(), "reads should still work");
     for waiting in waiting {
         let kind = error_kind(waiting.await.unwrap());
         assert!([StoreErrorKind::Unavailable, StoreErrorKind::OutcomeUnknown].contains(&kind));
@@ -337,7 +337,7 @@ async fn an_unresponsive_connection_gives_its_session_back() {
     assert_eq!(direct.set("a", "1").await.unwrap(), APPLIED);
     let take = begin_to_take(&server, &proxy, &proxied).await;
     let kind = error_kind(take.await.unwrap());
-    assert_eq!(kind, StoreErrorKind::Unavailable, "the second round trip was not made");
+    assert_eq!(kind, StoreErrorKind::Unavailable, "the second round trip should not be made");
     if server.is_mysql() {
         proxy.set(Traffic::Forward);
     }
@@ -464,7 +464,10 @@ async fn no_operation_succeeds_although_its_statement_was_killed() {
     killer.await.unwrap();
     assert!(!ended.is_empty());
     for session in ended {
-        assert!(session.load().await.unwrap().is_err(), "a deletion that succeeded");
+        assert!(
+            session.load().await.unwrap().is_err(),
+            "the session should have ended after a deletion that succeeded"
+        );
     }
 }
 

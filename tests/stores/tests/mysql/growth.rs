@@ -112,8 +112,11 @@ async fn every_statement_reads_a_bounded_number_of_rows() {
     let many = each_operation(&many, &pool).await;
     assert_eq!(temporary_files(&pool).await, files);
     for ((operation, few), (_, many)) in few.iter().zip(&many) {
-        assert!(*many <= few + 3, "{operation} reads {few} rows of 10 sessions, {many} of 900");
-        assert!(*many < 40, "{operation} reads {many} rows");
+        assert!(
+            *many <= few + 3,
+            "{operation} should read about as many rows of 900 sessions ({many}) as of 10 ({few})"
+        );
+        assert!(*many < 40, "{operation} should read fewer than 40 rows, but reads {many}");
     }
 }
 
@@ -146,7 +149,7 @@ async fn ended_sessions_are_on_no_list() {
     let listed = store.list_by_principal(&principal, page, Projection::All).await.unwrap();
     assert!(listed.sessions.is_empty());
     let read = rows_read(&pool).await - before - own;
-    assert!(read <= 20, "{read} rows of 60 sessions");
+    assert!(read <= 20, "the list of 60 sessions should read at most 20 rows, but reads {read}");
 }
 
 #[tokio::test]
@@ -187,13 +190,17 @@ async fn the_cleanup_frees_sessions_that_ended_with_all_others() {
         number(&server.pool(), format!("select count(*) from {tables}{table}")).await
     };
     assert_eq!((count("").await, count("_fields").await), (31, 1));
-    assert_eq!(store.delete_expired(usize::MAX).await.unwrap(), 0, "each is freed once");
+    assert_eq!(
+        store.delete_expired(usize::MAX).await.unwrap(),
+        0,
+        "each session should be freed once"
+    );
     for session in &sessions {
         assert_eq!(session.load().await.unwrap(), Err(Refused::Revoked));
     }
     assert!(matches!(deleted.load().await.unwrap(), Err(Refused::Ended { .. })));
     let undated = format!("select count(*) from {tables} where delete_at is null");
-    assert_eq!(number(&server.pool(), undated).await, 0, "no row stays for ever");
+    assert_eq!(number(&server.pool(), undated).await, 0, "no row should stay for ever");
     assert!(kept.load().await.unwrap().is_ok());
 }
 

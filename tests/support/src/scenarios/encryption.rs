@@ -68,7 +68,7 @@ async fn read_all(shop: Shop) -> String {
 }
 
 async fn read_from_map(session: Session) -> Result<String, Error> {
-    let map = session.get_all().await?.expect("there is a session");
+    let map = session.get_all().await?.expect("the session should exist");
     Ok(text(map.read(Shop::ADDRESS)))
 }
 
@@ -91,7 +91,7 @@ async fn edit(shop: Shop) -> String {
 }
 
 async fn list(shop: Shop) -> Result<String, Error> {
-    let sessions = shop.session().sessions().await?.expect("a principal is signed in");
+    let sessions = shop.session().sessions().await?.expect("a principal should be signed in");
     let page = sessions.list((Shop::ADDRESS, Shop::OPEN), None, 1).await?;
     let fields = &page.sessions[0].fields;
     Ok(text(fields.read(Shop::ADDRESS)) + &text(fields.read(Shop::OPEN)))
@@ -153,7 +153,9 @@ pub fn app<S: Store>(store: &Arc<S>, secrets: &[&str]) -> Router {
 async fn stored_bytes<S: Store>(store: &S, principal: &PrincipalKey) -> Vec<u8> {
     let page = PageRequest::new(None, 2);
     let found = store.list_by_principal(principal, page, Projection::All).await.unwrap();
-    let [session] = &found.sessions[..] else { panic!("one session: {found:?}") };
+    let [session] = &found.sessions[..] else {
+        panic!("the principal should have one session: {found:?}")
+    };
     session.loaded.fields.iter().flat_map(|field| field.value.to_vec()).collect()
 }
 
@@ -197,7 +199,7 @@ pub async fn a_store_holds_no_plaintext<S: Store>(store: &Arc<S>) {
         let stored = stored_bytes(&**store, &principals.recv().await.unwrap()).await;
         assert!(contains(&stored, "for all to see"));
         let is_plain = contains(&stored, PLAINTEXT) || contains(&stored, &PLAINTEXT[..6]);
-        assert!(!is_plain, "plaintext: {stored:?}");
+        assert!(!is_plain, "the store should hold no plaintext: {stored:?}");
         assert_eq!(client.text("/note").await, plaintext);
         assert_eq!(client.text("/note").await, "None");
         assert_eq!(client.text("/write-and-visit").await, "8");

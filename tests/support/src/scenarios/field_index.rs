@@ -80,7 +80,7 @@ pub async fn sessions_are_found_by_an_indexed_field<S: Store>(stores: [Arc<S>; 2
     phone.sign_in(7, "a", "phone").await;
     laptop.sign_in(7, "b", "laptop").await;
     guest.set_sid("a").await;
-    assert_eq!(phone.found("a").await, ["phone"], "a guest is not found");
+    assert_eq!(phone.found("a").await, ["phone"], "a guest should not be found");
     assert_eq!(phone.found("b").await, ["laptop"]);
     assert!(phone.found("c").await.is_empty());
 
@@ -107,7 +107,7 @@ pub async fn sessions_are_found_by_an_indexed_field<S: Store>(stores: [Arc<S>; 2
 
     assert_eq!(phone.revoke("b").await, 1);
     assert_eq!(laptop.user().await, None);
-    assert_eq!(phone.user().await, Some(7), "another session of the user stays");
+    assert_eq!(phone.user().await, Some(7), "the other session of the user should stay");
     assert_eq!(phone.revoke("b").await, 0);
 
     phone.run(|account: Account| async move { account.session().delete().await.unwrap() }).await;

@@ -37,7 +37,10 @@ pub async fn run<S: Store, R: Future<Output = bool> + Send + 'static>(
     });
     let won = runs.buffer_unordered(PARALLEL).filter(|won| std::future::ready(*won)).count().await;
     // If one side wins almost always, the two operations do not race.
-    assert!((number / 100..number * 99 / 100).contains(&won), "{won} of {number}");
+    assert!(
+        (number / 100..number * 99 / 100).contains(&won),
+        "each side should win at least 1 % of {number} races, but one won {won}"
+    );
 }
 
 /// Runs both operations concurrently. If `in_order`, it polls `one` first, otherwise `other`.
@@ -63,7 +66,10 @@ pub async fn write_against_delete<S: Store>(
     let (written, deleted) = at_once(one.set("a", "1"), other.delete(), in_order).await;
     assert_eq!(deleted.unwrap(), DELETED);
     let ended = one.load().await.unwrap();
-    assert!(matches!(ended, Err(Refused::Ended { .. })), "the write revived it: {ended:?}");
+    assert!(
+        matches!(ended, Err(Refused::Ended { .. })),
+        "the write should not revive the session: {ended:?}"
+    );
     match written.unwrap() {
         Err(Refused::Ended { .. }) => false,
         written => {
@@ -85,12 +91,12 @@ pub async fn write_against_rotate<S: Store>(
     let value = one.with_secret(secret).get("a").await.unwrap();
     match written.unwrap() {
         Err(Refused::Replaced { .. }) => {
-            assert_eq!(value, None, "a refused write was carried out");
+            assert_eq!(value, None, "a refused write should not be carried out");
             false
         }
         written => {
             assert_eq!(written, APPLIED);
-            assert_eq!(value, Some(Bytes::from_static(b"1")), "a write was lost");
+            assert_eq!(value, Some(Bytes::from_static(b"1")), "no write should be lost");
             true
         }
     }
@@ -107,6 +113,6 @@ pub async fn take_against_take<S: Store>(
     let (one, other) = (one.unwrap(), other.unwrap());
     let (value, nothing) = (taken(Some(Bytes::from_static(b"1"))), taken(None));
     let is_taken_once = one == value && other == nothing || one == nothing && other == value;
-    assert!(is_taken_once, "{one:?} and {other:?}");
+    assert!(is_taken_once, "only one side should take the value: {one:?} and {other:?}");
     one == value
 }

@@ -29,7 +29,7 @@ pub struct Shop {
 }
 
 async fn sign_in(shop: Shop, Path((user, level)): Path<(String, u8)>) -> Result<(), Error> {
-    let assurance = Assurance::from_level(level).expect("an assurance level");
+    let assurance = Assurance::from_level(level).expect("the level should be an assurance level");
     shop.user().sign_in(&user, assurance).await
 }
 
@@ -112,7 +112,7 @@ pub async fn signed_in(client: &Client, user: &str, device: &str) -> Client {
 
 /// Returns the id of the client's session, as text.
 pub fn id(client: &Client) -> String {
-    client.token().expect("a session")[..22].to_owned()
+    client.token().expect("the client should have a session")[..22].to_owned()
 }
 
 /// Users sign in, list devices, and end sessions of their own. An administrator ends all.
@@ -125,8 +125,8 @@ pub async fn users_and_administrators_end_sessions<S: Store>(store: Arc<S>) {
     let stolen = guest.steal();
     guest.text("/sign-in/ada/2").await;
     assert!(guest.text("/who").await.starts_with("Some(\"ada\") Some((2, "));
-    assert_eq!(guest.text("/look").await, "1", "the cart stays");
-    assert_eq!(stolen.text("/who").await, "None None", "the earlier cookie is refused");
+    assert_eq!(guest.text("/look").await, "1", "the guest's cart should stay");
+    assert_eq!(stolen.text("/who").await, "None None", "the earlier cookie should be refused");
     guest.text("/device/laptop").await;
     let phone = signed_in(&client, "ada", "phone").await;
     let tablet = signed_in(&client, "ada", "tablet").await;
@@ -166,7 +166,7 @@ pub async fn a_revoked_user_signs_in_at_once<S: Store>(store: Arc<S>) {
     assert_eq!(
         copy.token(),
         client.token(),
-        "a dead cookie stays: a removal could hit a newer one"
+        "a dead cookie should stay, because a removal could hit a newer one"
     );
     let former = client.token();
     client.text("/sign-in/eve/1").await;
@@ -184,11 +184,15 @@ pub async fn a_guest_keeps_the_cart_of_an_unheard_rotation<S: Store>(store: Arc<
         client.text("/device/laptop").await;
         let lost = client.steal();
         lost.text("/currency/EUR").await;
-        assert_eq!(client.text("/look").await, "0", "the former secret is refused");
+        assert_eq!(client.text("/look").await, "0", "the former secret should be refused");
         client.text(sign_in).await;
         assert_eq!(client.text("/look").await, "1");
         assert_eq!(client.text("/currency").await, "None");
-        assert_eq!(lost.text("/who").await, "None None", "the guest's session stays a guest's");
+        assert_eq!(
+            lost.text("/who").await,
+            "None None",
+            "the guest's session should stay without a user"
+        );
         assert_eq!(lost.text("/currency").await, "Some(\"EUR\")");
     }
     assert_eq!(guest.text("/devices").await, "laptop");
@@ -236,7 +240,11 @@ pub async fn a_page_knows_why_its_user_is_signed_out<S: Store>(
     revoked.text("/sign-in/ada/1").await;
     assert_eq!(token_status(&revoked).await, "Live");
     Shop::sessions(&index).revoke_everyone().await.unwrap();
-    assert_eq!(token_status(&revoked).await, "Revoked", "it was ended with all others");
+    assert_eq!(
+        token_status(&revoked).await,
+        "Revoked",
+        "the session should have been revoked with all others"
+    );
 }
 
 async fn token_status(client: &Client) -> String {

@@ -59,7 +59,8 @@ async fn sign_in(
         "user" => session.edit().set(Shop::USER, &id),
         _ => session.edit().set(Office::ADMIN, &id),
     };
-    let edit = edit.assurance(Assurance::from_level(level).expect("an assurance level"));
+    let edit = edit
+        .assurance(Assurance::from_level(level).expect("the level should be an assurance level"));
     if keeps { edit.keep_fields() } else { edit }.commit().await
 }
 
@@ -497,7 +498,7 @@ impl<S: Store> Run<S> {
         let found = (fields.read(Shop::CART).unwrap(), fields.read(Office::DESK).unwrap());
         let inheritable = self.model.inheritable(who, token);
         let it = inheritable.iter().find(|fields| (fields.cart, fields.desk) == found);
-        *it.unwrap_or_else(|| panic!("{found:?} is none of {inheritable:?}"))
+        *it.unwrap_or_else(|| panic!("{found:?} should be one of {inheritable:?}"))
     }
 
     /// Revokes one session of a principal, or all of them.
@@ -521,7 +522,7 @@ impl<S: Store> Run<S> {
         for client in &self.clients {
             let token = client.token();
             assert_eq!(client.text("/who").await, self.model.who(token.as_deref()));
-            assert_eq!(client.token(), token, "a read sets and removes no cookie");
+            assert_eq!(client.token(), token, "a read should set and remove no cookie");
             let (schema, level) = (
                 if self.random.percent(50) { Schema::User } else { Schema::Admin },
                 1 + self.random.below(3) as u8,
@@ -535,7 +536,11 @@ impl<S: Store> Run<S> {
         if let Some(token) = self.random.choose(&self.tokens) {
             let thief = self.clients[0].stranger();
             thief.plant("__Host-id", token);
-            assert_eq!(thief.text("/who").await, self.model.who(Some(token)), "an old cookie");
+            assert_eq!(
+                thief.text("/who").await,
+                self.model.who(Some(token)),
+                "an old cookie should show what the model predicts"
+            );
         }
         for who in PRINCIPALS {
             let page = self.sessions(who).list((Shop::CART, Office::DESK), None, 1000).await;

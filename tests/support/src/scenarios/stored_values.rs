@@ -328,7 +328,10 @@ pub async fn settle_keeps_the_remaining_lifetime<S: Store>(stores: [Arc<S>; 2]) 
     let settle = |session: Session| async move {
         session.entry(Field::<Price>::new(&DAILY)).settle().await.unwrap()
     };
-    assert!(browser.run(1, settle).await, "the codec has changed");
+    assert!(
+        browser.run(1, settle).await,
+        "`settle` should rewrite the value, because the codec has changed"
+    );
     assert!(!browser.run(1, settle).await);
     let ttl = browser.ttl().await.unwrap();
     assert!(ttl <= HOUR && ttl > HOUR / 2, "{ttl:?}");

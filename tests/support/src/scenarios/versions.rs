@@ -148,7 +148,11 @@ pub async fn releases_share_their_sessions<S: Store>(stores: [Arc<S>; 2]) {
         .run(1, |new: after::Shop| async move {
             assert_eq!(new.user().await.unwrap(), Some(UserId { id: 7 }));
             assert_eq!(new.cart().await.unwrap(), cart(&[("tea", 1)]));
-            assert_eq!(new.notice().take().await.unwrap(), None, "it is discarded");
+            assert_eq!(
+                new.notice().take().await.unwrap(),
+                None,
+                "the value of the former version should be discarded"
+            );
         })
         .await;
     for found in [index.0.by_user(&7), index.1.by_user(&UserId { id: 7 })] {
@@ -174,13 +178,17 @@ pub async fn releases_share_their_sessions<S: Store>(stores: [Arc<S>; 2]) {
             is_newer(old.cart().update(|cart| cart.clear()).await);
             is_newer(old.cart().settle().await);
             is_newer(old.notice().take().await);
-            assert_eq!(old.user().await.unwrap(), Some(7), "other fields are read");
+            assert_eq!(old.user().await.unwrap(), Some(7), "other fields should be readable");
         })
         .await;
     browser
         .run(1, |new: after::Shop| async move {
             assert_eq!(new.cart().await.unwrap(), cart(&[("tea", 1), ("bread", 2)]));
-            assert_eq!(new.notice().take().await.unwrap(), Some(3), "it was left in place");
+            assert_eq!(
+                new.notice().take().await.unwrap(),
+                Some(3),
+                "the newer value should be left in place"
+            );
             assert_eq!(new.notice().take().await.unwrap(), None);
         })
         .await;
@@ -188,7 +196,10 @@ pub async fn releases_share_their_sessions<S: Store>(stores: [Arc<S>; 2]) {
     // A rollback: the bridge release writes what the previous release reads.
     browser
         .run(1, |bridge: bridge::Shop| async move {
-            assert!(bridge.cart().settle().await.is_err(), "two loaves do not fit a list of names");
+            assert!(
+                bridge.cart().settle().await.is_err(),
+                "`settle` should fail, because two loaves do not fit a list of names"
+            );
             bridge.cart().update(|cart| cart.items[1].1 = 1).await.unwrap();
             assert!(!bridge.cart().settle().await.unwrap());
         })
@@ -212,7 +223,11 @@ pub async fn releases_share_their_sessions<S: Store>(stores: [Arc<S>; 2]) {
         .await;
     browser
         .run(1, |new: after::Shop| async move {
-            assert_eq!(new.cart().await.unwrap(), cart(&[("milk", 1)]), "a write replaces it");
+            assert_eq!(
+                new.cart().await.unwrap(),
+                cart(&[("milk", 1)]),
+                "a write should replace the value"
+            );
             new.set_user(&UserId { id: 8 }).await.unwrap();
         })
         .await;

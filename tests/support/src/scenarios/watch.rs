@@ -73,13 +73,14 @@ pub async fn connect(client: &Client) -> JoinHandle<String> {
 /// Checks that a connection stays open.
 pub async fn assert_open(connection: &mut JoinHandle<String>) {
     let ended = timeout(Duration::from_millis(100), connection).await;
-    assert!(ended.is_err(), "the connection ended: {ended:?}");
+    assert!(ended.is_err(), "the connection should stay open: {ended:?}");
 }
 
 /// Waits for the end of a connection, checks the reason, and returns the time that it took.
 pub async fn assert_ends(connection: JoinHandle<String>, reason: SessionChange) -> Duration {
     let start = Instant::now();
-    let ended = timeout(LONG_TIMEOUT, connection).await.expect("the connection ends").unwrap();
+    let ended =
+        timeout(LONG_TIMEOUT, connection).await.expect("the connection should end").unwrap();
     assert_eq!(ended, format!("{reason:?}"));
     start.elapsed()
 }

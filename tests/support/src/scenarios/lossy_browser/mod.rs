@@ -132,7 +132,7 @@ impl Browser {
         }
         let mut answers = Vec::new();
         for (sent, _, reply) in requests {
-            answers.push((sent, reply.await.expect("an answer")));
+            answers.push((sent, reply.await.expect("the request should get an answer")));
         }
         if self.random.percent(50) {
             answers.reverse();
@@ -220,9 +220,9 @@ impl Browser {
             Cookie::Removed => None,
         };
         let Some(after) = after else { panic!("{sent:?} loses the session {before:?}") };
-        assert_eq!(after.user, user, "{sent:?} changes the user of {before:?}");
+        assert_eq!(after.user, user, "{sent:?} should not change the user of {before:?}");
         let is_kept = (before.sure & &sent.sure).is_subset(after.sure);
-        assert!(is_kept || !is_sure, "{sent:?} loses items: {before:?}, {after:?}");
+        assert!(is_kept || !is_sure, "{sent:?} should lose no items: {before:?}, {after:?}");
     }
 
     /// Continues the request that waits in a tab.
@@ -231,7 +231,7 @@ impl Browser {
             None => {}
             Some(Waiting::OnServer(sent, stop, reply)) => {
                 stop.resume();
-                let reply = reply.await.expect("an answer");
+                let reply = reply.await.expect("the request should get an answer");
                 let is_sure = self.model.answer(&sent, &reply);
                 self.arrive(tab, &sent, &reply, is_sure);
             }
@@ -249,7 +249,7 @@ impl Browser {
             return;
         }
         // The request made too few store calls to stop.
-        let reply = reply.await.expect("an answer");
+        let reply = reply.await.expect("the request should get an answer");
         let is_sure = self.model.answer(&sent, &reply);
         self.arrive(tab, &sent, &reply, is_sure);
     }
@@ -267,10 +267,13 @@ impl Browser {
             sleep(LONG_AGO).await;
         }
         let (sent, _, reply) = self.start(action, None);
-        let reply = reply.await.expect("an answer");
+        let reply = reply.await.expect("the request should get an answer");
         let is_sure = self.model.answer(&sent, &reply);
         // If the model is not sure, another tab may have replaced the secret again.
-        assert!(reply.status != StatusCode::CONFLICT || !is_sure, "{action:?} stays refused");
+        assert!(
+            reply.status != StatusCode::CONFLICT || !is_sure,
+            "{action:?} should no longer be refused"
+        );
         self.arrive(tab, &sent, &reply, is_sure);
     }
 }

@@ -315,7 +315,7 @@ impl Model {
             Action::StepUp { flash } => match sent.user {
                 _ if reply.status == StatusCode::UNAUTHORIZED => {
                     let is_guest = !opens.is_live() || sent.user.is_none();
-                    assert!(is_guest || !is_sure, "{sent:?} finds no user");
+                    assert!(is_guest || !is_sure, "{sent:?} should find a user");
                     self.renewal(sent, &cookie, opens, span);
                 }
                 Some(user) => self.sign_in(sent, reply, &cookie, opens, span, (user, flash)),
@@ -327,8 +327,8 @@ impl Model {
     }
 
     fn session(&mut self, sent: &Sent) -> &mut Session {
-        let token = sent.token.as_deref().expect("a request with a token");
-        self.sessions.get_mut(id(token)).expect("a session that the model knows")
+        let token = sent.token.as_deref().expect("the request should have a token");
+        self.sessions.get_mut(id(token)).expect("the model should know the session")
     }
 
     /// Starts the grace period of the former secret at the first use of the renewed one.
@@ -353,32 +353,35 @@ impl Model {
         let page = Page::parse(&reply.text());
         for (item, owner) in &page.cart {
             let is_own = owner.is_none() || *owner == page.user;
-            assert!(is_own, "{sent:?}: item {item} of {owner:?} on {page:?}");
+            assert!(is_own, "{sent:?} should not show the item {item} of {owner:?}: {page:?}");
         }
         let items: BTreeSet<u64> = page.cart.iter().map(|(item, _)| *item).collect();
         let is_empty = page.user.is_none() && items.is_empty() && page.flash.is_none();
         if self.is_disturbed(sent) {
             let maybe = &self.session(sent).maybe | &sent.maybe;
             let is_right = page.user == sent.user && items.is_subset(&maybe);
-            assert!(is_right || is_empty, "{sent:?}: {page:?}, allowed {maybe:?}");
+            assert!(is_right || is_empty, "{sent:?} should show only {maybe:?}: {page:?}");
         } else if opens.is_live() {
             let is_alone = !self.is_renewing(sent);
             let session = self.session(sent);
             assert_eq!(page.user, session.user, "{sent:?} with a token that is {opens:?}");
             let is_whole = sent.sure.is_subset(&items) && items.is_subset(&session.maybe);
-            assert!(is_whole, "{sent:?}: {page:?}, the cart is {session:?}");
+            assert!(is_whole, "{sent:?} should show the whole cart of {session:?}: {page:?}");
             let is_shown = page.flash == session.flash || !is_alone;
-            assert!(is_shown, "{sent:?}: {page:?}, the message is {:?}", session.flash);
+            assert!(is_shown, "{sent:?}: {page:?} should show the message {:?}", session.flash);
         } else {
             assert!(is_empty, "{sent:?} with a token that is {opens:?}: {page:?}");
         }
         if let Some(flash) = page.flash {
             let session = self.session(sent);
             let is_ours = session.flash == Some(flash) || sent.flash == Some(flash);
-            assert!(is_ours, "{sent:?}: {page:?} shows a message of another session");
+            assert!(is_ours, "{sent:?} should not show a message of a different session: {page:?}");
             session.flash = session.flash.filter(|kept| *kept != flash);
             let ours = id(&session.current).to_owned();
-            assert!(self.shown.insert((ours, flash)), "{sent:?}: {page:?} shows a message again");
+            assert!(
+                self.shown.insert((ours, flash)),
+                "{sent:?} should not show a message again: {page:?}"
+            );
         }
         self.renewal(sent, cookie, opens, span);
     }
@@ -392,13 +395,17 @@ impl Model {
         };
         match cookie {
             Cookie::Kept => {
-                assert!(is_due != Some(true) || !is_alone, "{sent:?} renews no secret");
+                assert!(is_due != Some(true) || !is_alone, "{sent:?} should renew the secret");
             }
             Cookie::Set(fresh) => {
                 let number = self.number;
-                assert_ne!(is_due, Some(false), "{sent:?} renews a secret that is {opens:?}");
+                assert_ne!(
+                    is_due,
+                    Some(false),
+                    "{sent:?} should not renew a secret that is {opens:?}"
+                );
                 let session = self.session(sent);
-                assert_eq!(id(fresh), id(&session.current), "{sent:?} renews");
+                assert_eq!(id(fresh), id(&session.current), "{sent:?} should keep the session id");
                 let presented = sent.token.clone().unwrap_or_default();
                 session.former = Some((presented, Grace::Pending));
                 (session.current, session.issued) = (fresh.clone(), span);
@@ -417,7 +424,7 @@ impl Model {
             Opens::Deleted(_) => self.is_disturbed(sent),
             _ => false,
         };
-        assert!(is_open, "{sent:?} replaces a secret that is {opens:?}");
+        assert!(is_open, "{sent:?} should not replace a secret that is {opens:?}");
         let session = self.session(sent);
         session.ended = None;
         let presented = sent.token.clone().unwrap_or_default();
@@ -449,8 +456,8 @@ impl Model {
         }
         if reply.status == StatusCode::CONFLICT {
             let is_late = may_refuse || is_disturbed;
-            assert!(is_late, "{sent:?} with a token that is {opens:?} is refused");
-            assert_eq!(*cookie, Cookie::Kept, "{sent:?} is refused");
+            assert!(is_late, "{sent:?} with a token that is {opens:?} should not be refused");
+            assert_eq!(*cookie, Cookie::Kept, "{sent:?} is refused and should keep the cookie");
             return;
         }
         assert_eq!(reply.status, StatusCode::OK, "{sent:?}");
@@ -463,7 +470,7 @@ impl Model {
             Cookie::Set(fresh) if !Self::is_of_same_session(sent, fresh) => {
                 assert!(
                     may_create || is_disturbed,
-                    "{sent:?} starts a session in addition to {opens:?}"
+                    "{sent:?} should not start a session in addition to {opens:?}"
                 );
                 let mut session = Session::new(fresh, span);
                 session.sure.extend(item);
@@ -472,7 +479,10 @@ impl Model {
             }
             cookie => {
                 let is_found = opens.is_live() || is_disturbed;
-                assert!(is_found, "{sent:?} with a token that is {opens:?} writes nowhere");
+                assert!(
+                    is_found,
+                    "{sent:?} with a token that is {opens:?} should write to a session"
+                );
                 match (item, cookie) {
                     (Some(item), _) => {
                         if opens.is_live() {
@@ -515,7 +525,10 @@ impl Model {
         }
         let is_disturbed = self.is_disturbed(sent);
         let is_moved = is_disturbed || self.is_renewing(sent);
-        assert!(!matches!(opens, Opens::Live) || is_moved, "{sent:?} starts another session");
+        assert!(
+            !matches!(opens, Opens::Live) || is_moved,
+            "{sent:?} should not start a new session"
+        );
         let mut session = Session::new(fresh, span);
         (session.user, session.flash) = (Some(user), Some(flash));
         // The cart is kept after a double click, and when the answer of a sign-in or of a guest's
@@ -578,7 +591,7 @@ impl Model {
             && is_refused.is_none_or(|is_refused| is_refused == was_refused);
         assert!(is_expected || is_disturbed, "{sent:?} with {opens:?}: {reply:?}");
         assert!(was_refused || reply.status == StatusCode::OK, "{sent:?}: {reply:?}");
-        assert!(!matches!(cookie, Cookie::Set(_)), "{sent:?} sets a cookie");
+        assert!(!matches!(cookie, Cookie::Set(_)), "{sent:?} should set no cookie");
         if has_removed && opens.is_live() {
             let number = self.number;
             let session = self.session(sent);
@@ -620,12 +633,13 @@ struct Page {
 impl Page {
     fn parse(text: &str) -> Self {
         let mut parts = text.split('|');
-        let mut part = || parts.next().expect("three parts");
+        let mut part = || parts.next().expect("the page should have three parts");
         let (user, cart, flash) = (part().parse().ok(), part(), part().parse().ok());
         let entries = cart.split(',').filter(|entry| !entry.is_empty());
         let entries = entries.map(|entry| {
-            let (item, owner) = entry.split_once('@').expect("an item and its owner");
-            (item.parse().expect("the number of an item"), owner.parse().ok())
+            let (item, owner) =
+                entry.split_once('@').expect("the entry should have an item and its owner");
+            (item.parse().expect("the item should be a number"), owner.parse().ok())
         });
         Self { user, cart: entries.collect(), flash }
     }
