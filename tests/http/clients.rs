@@ -1,4 +1,5 @@
-//! The reactions of a layer to a client whose properties change during a session.
+//! A layer reacts to a client whose properties change during a session: it demands a step-up, or
+//! ends the session.
 
 use std::sync::{
     Arc,

@@ -1,4 +1,4 @@
-//! The conformance suite on the stores in memory.
+//! Runs the conformance suite on the stores in memory.
 
 use std::{sync::Arc, time::Duration};
 

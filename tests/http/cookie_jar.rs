@@ -1,4 +1,5 @@
-//! The session cookie in the jar of a `CookieManagerLayer` that wraps the session layer.
+//! Tests of the feature `tower-cookies`: the session layer uses the cookie jar of a
+//! `CookieManagerLayer` that wraps it.
 
 use axum::{
     Router,

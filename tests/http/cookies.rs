@@ -1,4 +1,4 @@
-//! The session cookie in requests and responses, and the layer among other layers.
+//! Tests of the session cookie in requests and responses, and of the layer among other layers.
 
 use axum::{
     Router,

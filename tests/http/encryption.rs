@@ -1,5 +1,5 @@
-//! Fields that are encrypted at rest: the bytes in the store, replaced keys, plain values and
-//! planted cookies.
+//! Tests of fields that are encrypted at rest: the bytes in the store, replaced keys, plain values
+//! and planted cookies.
 
 use std::sync::Arc;
 

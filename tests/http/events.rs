@@ -1,4 +1,5 @@
-//! Metrics and log lines: which events are counted, and that no secret or value appears.
+//! Tests of metrics and log lines: they count the right events, and contain neither secrets nor
+//! values.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

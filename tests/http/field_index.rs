@@ -177,7 +177,7 @@ async fn a_write_without_an_entry_is_an_error() {
     assert_eq!(fixture.number("b").await, 1, "the repeated call should add the entry");
 }
 
-/// The cookie of another session comes first, as if a sibling domain had planted it.
+/// The cookie of a different session comes first, as if a sibling domain had planted it.
 #[tokio::test]
 async fn the_entry_belongs_to_the_session_that_is_written() {
     let fixture = Fixture::new().await;

@@ -1,4 +1,4 @@
-//! The deadlines of sessions, and which requests move them.
+//! Tests of the deadlines of sessions, and of the requests that move them.
 
 use std::time::Duration;
 

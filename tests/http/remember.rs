@@ -1,4 +1,4 @@
-//! Sign-ins that are remembered, and cookies that the browser keeps.
+//! Tests of sign-ins that are remembered, and of cookies that outlive the browser.
 
 use std::time::Duration;
 

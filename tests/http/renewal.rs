@@ -1,5 +1,5 @@
-//! Secrets that are renewed by age: no client loses its session, and a late use of a former secret
-//! is logged. The tests force interleavings.
+//! Tests of secrets that are renewed by age: no client loses its session, and a late use of a
+//! former secret is logged. The tests force interleavings.
 
 use std::time::Duration;
 

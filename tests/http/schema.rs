@@ -1,4 +1,4 @@
-//! Types that change between two releases on one store.
+//! Tests of value types that change between two releases on one store.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -865,7 +865,7 @@ mod shared {
         cart: Cart,
     }
 
-    /// The same fields with another default and TTL, and one more field.
+    /// The same fields with a different default and TTL, and one more field.
     #[session]
     pub(super) struct Checkout {
         #[field(principal)]

@@ -143,7 +143,7 @@ async fn a_revocation_keeps_nobody_from_signing_in() {
     assert_eq!(client.text("/").await, "Live");
 }
 
-/// The status is that of the presented token, whatever the request has done since.
+/// The status describes the presented token, whatever the request has done since.
 #[tokio::test]
 async fn a_sign_in_does_not_change_the_status_of_the_presented_token() {
     let (_, client) = fixture();

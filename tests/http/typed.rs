@@ -1,4 +1,4 @@
-//! Typed access: the result of each accessor, and its number of round trips.
+//! Tests of typed access: the result of each accessor, and its number of round trips.
 
 use std::{
     future::Future,

@@ -1,4 +1,4 @@
-//! The guide in `docs/guide`: its links, and its lists of log lines and metrics.
+//! Checks the guide in `docs/guide`: its links, and its lists of log lines and metrics.
 
 use std::{
     collections::BTreeSet,

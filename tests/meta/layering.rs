@@ -1,4 +1,4 @@
-//! Which module may import which. Reads the `use` lines of `ruts` and enforces the table of
+//! Checks which modules of `ruts` import which. Reads the `use` lines and enforces the table of
 //! `ARCHITECTURE.md`.
 
 use std::{

@@ -53,7 +53,7 @@ pub(crate) enum Direction {
 pub(crate) struct Tally {
     /// With the meaning that they were written with.
     pub(crate) right: usize,
-    /// As another value, without an error.
+    /// As a different value, without an error.
     pub(crate) wrong: usize,
     /// Refused with an error, when written or when read.
     pub(crate) refused: usize,

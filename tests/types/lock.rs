@@ -82,8 +82,8 @@ struct Shop {
 }
 
 /// Compares a later release of the session with its lock, and checks that the report is empty once the
-/// release is accepted. The release is written by hand, because another `#[session(lock)]` would generate a
-/// test of its own.
+/// release is accepted. The release is written by hand, because a second `#[session(lock)]` would generate a
+/// second test.
 macro_rules! release {
     ($($spec:expr => $type:ty $(=> $migrate:expr)? $(; $mode:ident $(($argument:expr))?)?),+ $(,)?) => {
         release!(of Lock::of::<Shop>(), retired []
@@ -340,7 +340,7 @@ fn a_migration_has_to_accept_the_samples() {
     assert!(!report.breaks(), "{text}");
 }
 
-/// bincode does not read a value of another type.
+/// bincode does not read a value of a different type.
 #[test]
 fn a_migration_has_to_read_the_type_that_was_locked() {
     const USER: FieldSpec = FieldSpec::new("user").with_codec(Codec::Bincode).with_version(2);
@@ -352,7 +352,7 @@ fn a_migration_has_to_read_the_type_that_was_locked() {
     assert!(text.contains("Breaks  `user` cannot migrate value 1 of version 1"), "{text}");
 }
 
-/// MessagePack reads by names, so it would silently drop what the former type lacks.
+/// MessagePack reads by name, so it would silently drop fields that the former type lacks.
 #[test]
 fn a_migration_from_another_type_than_the_locked_one_is_a_warning() {
     #[derive(Serialize, Deserialize)]
@@ -617,7 +617,7 @@ mod samples {
         let path = file(&lock);
         LockTest::<Search>::new(&path).sample(Search::FILTER, &price).assert();
         LockTest::<Search>::new(&path).assert();
-        // The later release is another program, with a copy of the file.
+        // The later release is a separate program, with a copy of the file.
         let path = file(&lock);
         let broken = message(|| LockTest::<LaterSearch>::new(&path).assert());
         assert!(broken.contains("a value that the former type accepts is refused"), "{broken}");

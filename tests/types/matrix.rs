@@ -61,7 +61,7 @@ async fn count_right(session: &Session, seed: u64) -> [[usize; 2]; 2] {
     right
 }
 
-/// With the lock, bincode reads values of another type by field name, as MessagePack does.
+/// With the lock, bincode reads values of a different type by field name, as MessagePack does.
 #[tokio::test]
 async fn the_lock_lets_bincode_read_by_names() {
     let session = new_session().await;

@@ -1,6 +1,6 @@
-//! Types whose parts ruts does not find immediately, or not at all: a part accepts none of the values that
-//! ruts tries, a type contains itself, or the kind of a part depends on another value. No change of such a part
-//! is misread, although the field uses bincode.
+//! Types with parts that ruts finds late or not at all. A part may accept none of the values that ruts tries,
+//! a type may contain itself, or the kind of a part may depend on another value. No change of such a part is
+//! misread, although the field uses bincode.
 
 use std::{
     collections::BTreeMap,
@@ -62,7 +62,7 @@ struct Inside<T> {
 
 const SPEC: FieldSpec = FieldSpec::new("value").with_codec(Codec::Bincode);
 
-/// Writes a value, and reads it as another type, and as its own.
+/// Writes a value, and reads it as a different type and as its own type.
 async fn reread<T: FieldValue + Debug + PartialEq, U: FieldValue>(
     session: &Session,
     value: T,
@@ -293,7 +293,7 @@ async fn a_tag_does_not_make_a_large_number_unreadable() {
     assert_eq!(read, Some(Before { id: u128::MAX, role }));
 }
 
-/// An application may rely on never having written such a value.
+/// An application may rely on the fact that it has never written such a value.
 #[tokio::test]
 async fn a_conversion_that_panics_on_other_values_does_no_harm() {
     #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -314,7 +314,7 @@ async fn a_conversion_that_panics_on_other_values_does_no_harm() {
     assert_eq!(read, Some(Initial('x')));
 }
 
-/// A list whose second element has another type than the first. No serde attribute writes such a type.
+/// A list whose second element has a different type from the first. No serde attribute writes such a type.
 #[derive(Debug, Clone, PartialEq)]
 struct Listed<T>(u32, T);
 

@@ -219,7 +219,7 @@ async fn an_update_keeps_unknown_fields_of_an_enum_with_a_tag() {
     assert_eq!(replaced, [New::Cash { fee: 0 }], "the fee of the card should not be kept");
 }
 
-/// Sets and bytes inside an element may be written in another form each time.
+/// Sets and bytes inside an element may be written in a different form each time.
 #[tokio::test]
 async fn a_set_inside_an_element_loses_nothing_beside_it() {
     #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -245,8 +245,8 @@ async fn a_set_inside_an_element_loses_nothing_beside_it() {
     assert_eq!(session.entry(NEW).get().await.unwrap(), Some(vec![new("a"), new("c")]));
 }
 
-/// A set has no order, so its elements cannot be matched after an update. No element gets the gift
-/// of another one.
+/// A set has no order, so its elements cannot be matched after an update. No element gets the gift of another
+/// element.
 #[tokio::test]
 async fn an_element_of_a_set_never_gets_the_field_of_another() {
     let names: Vec<String> = (0..9).map(|at| at.to_string()).collect();
@@ -294,8 +294,8 @@ mod visit {
     }
 }
 
-/// The previous release reads the renamed field as absent and the new variant as another one. An update or a
-/// `settle` by the previous release leaves both unchanged.
+/// The previous release reads the renamed field as absent and the new variant as a different variant. An
+/// update or a `settle` by the previous release leaves both unchanged.
 #[tokio::test]
 async fn an_update_changes_no_part_that_its_caller_has_not_changed() {
     use visit::{New, NewPay, Old, OldPay};
@@ -339,7 +339,7 @@ async fn an_unknown_variant_in_a_list_stays() {
     assert_eq!(update(|pays| pays[1] = OldPay::Cash).await, [NewPay::Cash, NewPay::Cash]);
 }
 
-/// A default that differs each time is written, and `settle` writes a field that the stored value lacks.
+/// A default that is different each time is written. `settle` writes a field that the stored value lacks.
 #[tokio::test]
 async fn a_default_is_written_if_it_matters() {
     #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -453,8 +453,7 @@ impl Default for OldPay {
     }
 }
 
-/// The tag is behind a part that ruts does not reach, or not in front of the other fields, or next to the
-/// content.
+/// The tag comes after a part that ruts does not reach, after other fields, or next to the content.
 #[tokio::test]
 async fn another_variant_never_gets_the_unknown_fields() {
     let order = OrderId("ord_7".to_owned());
@@ -542,7 +541,7 @@ async fn a_field_is_never_stored_under_two_names() {
     assert_eq!(updated(new(1), number).await, new(1));
 }
 
-/// The tag is inside the variant of another enum, or next to a string that is no tag.
+/// The tag is inside a variant of a second enum, or next to a string that is not a tag.
 #[tokio::test]
 async fn a_tag_is_told_from_other_strings() {
     #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -606,7 +605,7 @@ async fn a_tag_is_told_from_other_strings() {
     assert_eq!(updated(stored(), wired).await, paid("Ann", wire, "High Street", [0, 0]));
 }
 
-/// A value with a tag or any JSON in it takes nothing from the parts next to it.
+/// A value that contains a tag or any JSON takes nothing from the parts next to it.
 #[tokio::test]
 async fn unknown_fields_beside_a_value_of_any_kind_are_kept() {
     #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -641,7 +640,7 @@ async fn unknown_fields_beside_a_value_of_any_kind_are_kept() {
     }
 }
 
-/// A part that cannot be merged loses no unknown field of another part.
+/// A part that cannot be merged does not remove unknown fields of other parts.
 #[tokio::test]
 async fn a_part_in_another_form_costs_nothing_elsewhere() {
     #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -664,7 +663,7 @@ async fn a_part_in_another_form_costs_nothing_elsewhere() {
     let next = updated(deep, |reply: &mut OldReply| reply.n = 999).await;
     assert_eq!((next.n, next.gift, next.replies[0].replies[0].gift), (999, 7, 7));
 
-    // A field that was read under another name.
+    // A field that was read under a different name.
     #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
     struct Old {
         #[serde(default, alias = "remark")]
@@ -687,7 +686,7 @@ async fn a_part_in_another_form_costs_nothing_elsewhere() {
     let next = updated(new.clone(), |old: &mut Old| (old.total, old.note) = (2, "z".to_owned()));
     assert_eq!(next.await, New { remark: "z".to_owned(), amount: 2, gift: 7 });
 
-    // A number that the previous release knows only as another one.
+    // A number that the previous release reads as a different number.
     #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
     #[serde(from = "u8", into = "u8")]
     enum Kind {
@@ -771,7 +770,7 @@ async fn a_type_with_aliases_is_merged_like_one_without() {
         #[serde(alias = "n")]
         count: u32,
         first: OldItem,
-        /// The new release has another name for it.
+        /// The new release has a different name for this field.
         #[serde(default, alias = "end")]
         last: OldItem,
     }

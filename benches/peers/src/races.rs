@@ -20,7 +20,7 @@ const AT_ONCE: u32 = 64;
 const MERGES: usize = 200;
 const INCREMENTS: usize = 20;
 const TRIALS: usize = 1_000;
-/// Time that a request may wait for another one.
+/// Maximum time that a request may wait for another request.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Sends [`AT_ONCE`] requests at the same time. Returns the number of successes.

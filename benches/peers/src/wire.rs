@@ -21,8 +21,8 @@ const REQUESTS: usize = 10;
 /// Size of a message that is only a `Sync`. A pool tests idle connections with it.
 const SYNC_SIZE: usize = 5;
 
-/// Returns the number of commands so far, including those of scripts, but not those of this
-/// measurement.
+/// Returns the number of commands so far. Commands of scripts count, but commands of this
+/// measurement do not.
 fn commands(server: &Redis) -> u64 {
     let stats: String = server.command(&["INFO", "commandstats"]);
     let counted = stats.lines().filter_map(|line| {

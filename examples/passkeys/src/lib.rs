@@ -1,7 +1,7 @@
 //! Sign-in with passkeys, with the crate `webauthn-rs`.
 //!
 //! - A registration and a sign-in take two requests each. The state in between is in a field that is taken
-//!   once, so an answer of the authenticator counts once, and only in the browser that began.
+//!   once. So an answer of the authenticator counts only once, and only in the browser that began.
 //! - A passkey verifies the user on the device, so a sign-in has [`Assurance::Aal2`] and gives the session a
 //!   new secret.
 //! - A signed-in user can add another passkey only within minutes of a sign-in: [`Fresh`].

@@ -19,7 +19,7 @@ impl From<CouponV1> for Coupon {
     }
 }
 
-/// The first release knows no limit, so a coupon with a limit cannot be written for it.
+/// The first release does not support limits, so a coupon with a limit cannot be written for it.
 impl TryFrom<Coupon> for CouponV1 {
     type Error = ();
 

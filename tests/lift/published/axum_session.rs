@@ -1,4 +1,4 @@
-//! axum_session 0.22 over Redis and PostgreSQL.
+//! Lifts sessions of axum_session 0.22 from Redis and PostgreSQL.
 
 use std::{fmt, time::Duration};
 

@@ -1,4 +1,4 @@
-//! ruts 0.13 of the registry over Redis and PostgreSQL.
+//! Lifts sessions of ruts 0.13, as published in the registry, from Redis and PostgreSQL.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! tower-sessions 0.14 over Redis and PostgreSQL.
+//! Lifts sessions of tower-sessions 0.14 from Redis and PostgreSQL.
 
 use fred::{clients::Pool, interfaces::ClientLike, types::config::Config};
 use ruts_lift::TowerSessions;

@@ -23,7 +23,7 @@ pub(crate) fn fields(mask: Mask) -> impl Iterator<Item = usize> {
     (0..FIELDS).filter(move |field| mask & (1 << field) != 0)
 }
 
-/// Returns one value for these fields, and none for the others.
+/// Returns this value for these fields, and no value for the other fields.
 pub(crate) fn only(mask: Mask, value: Value) -> Values {
     std::array::from_fn(|field| (mask & (1 << field) != 0).then_some(value))
 }
@@ -48,14 +48,14 @@ pub enum Protocol {
     IntentKeepsValues,
     /// `Complete`, but readers get leases in spite of write intents.
     LeaseDespiteIntent,
-    /// `Complete`, but a finish stores its values although its intent overlapped with another.
+    /// `Complete`, but a finish stores its values although its intent overlapped with another intent.
     FinishIgnoresOverlap,
-    /// `Complete`, but a finish whose intent is gone does nothing.
+    /// `Complete`, but a finish does nothing if its intent is gone.
     LateFinishDoesNothing,
-    /// `Complete`, but an eviction, and a finish whose intent is gone, keep the issued lease.
+    /// `Complete`, but an eviction keeps the issued lease. So does a finish whose intent is gone.
     EvictionKeepsLease,
-    /// `Complete`, but an eviction, and a finish whose intent is gone, do not mark the other intents as
-    /// overlapped.
+    /// `Complete`, but an eviction does not mark the other intents as overlapped. Neither does a finish whose
+    /// intent is gone.
     EvictionOverlapsNone,
     /// `Complete`, but fills need no lease.
     FillWithoutLease,

@@ -1,4 +1,5 @@
-//! One run: a load on a system, one fault after another, and the time that each recovery takes.
+//! [`run`]: puts a load on a system, causes one fault after another, and measures the time of each
+//! recovery. Called by `main`.
 
 use std::{
     collections::VecDeque,

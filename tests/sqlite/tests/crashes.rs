@@ -1,4 +1,5 @@
-//! Processes that are killed, and power cuts.
+//! No acknowledged write is lost when a process is killed. Only `Durability::Normal` loses acknowledged
+//! writes in a simulated power cut.
 
 use std::{
     collections::HashMap,

@@ -1,4 +1,4 @@
-//! Files that are removed, damaged, locked, read-only or on a full disk.
+//! Tests of the SQLite store on files that are removed, damaged, locked, read-only or on a full disk.
 
 use std::{
     fs::{self, OpenOptions},

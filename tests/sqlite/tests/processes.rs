@@ -1,4 +1,5 @@
-//! Several processes on one file.
+//! Several processes use one file: they write in turn, can create the file at the same time, and
+//! notice each other's changes.
 
 use std::{
     process::{Command, Stdio},

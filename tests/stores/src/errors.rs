@@ -1,4 +1,4 @@
-//! Checks of errors.
+//! Checks of the errors that stores return: their kinds and texts.
 
 use std::{error::Error, fmt::Debug};
 

@@ -1,4 +1,4 @@
-//! Servers whose clock steps back, as after a failover to a server with another clock.
+//! Servers whose clock steps back, as after a failover to a server whose clock is behind.
 
 use std::{sync::Arc, time::Duration};
 

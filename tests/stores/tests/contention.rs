@@ -1,4 +1,4 @@
-//! Many concurrent updates of one field.
+//! Many concurrent updates of one field do not conflict within a process.
 
 use axum::{Router, routing::get};
 use ruts::{Error, SessionLayer, session};

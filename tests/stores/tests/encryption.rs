@@ -1,4 +1,5 @@
-//! Fields that are encrypted at rest: what each server holds, and values that an attacker moves.
+//! Tests of fields that are encrypted at rest: the data on each server, and values that an attacker
+//! moves.
 
 use std::sync::Arc;
 

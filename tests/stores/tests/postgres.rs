@@ -47,8 +47,8 @@ async fn store(server: &Postgres) -> (Arc<PostgresStore>, PgPool, Schema) {
     (Arc::new(store), pool, schema)
 }
 
-/// Returns a store with a long timeout that bypasses the proxy, a store with a short timeout behind the
-/// proxy, and the pool of the latter.
+/// Returns two stores and a pool. The first store has a long timeout and bypasses the proxy. The second store
+/// has a short timeout and is behind the proxy. The pool belongs to the second store.
 async fn behind(
     proxy: &Proxy,
     server: &Postgres,

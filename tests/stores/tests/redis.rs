@@ -333,13 +333,13 @@ async fn foreign_data_is_an_error<C: RedisClient>(connect: impl AsyncFn(String) 
     );
     assert_eq!(session.get("a").await.unwrap().unwrap(), "1");
 
-    // A value of another type.
+    // A key with a value of a different Redis type.
     let session = TestSession::new(&store);
     server.command::<()>(&["SET", &key(&session), "a string"]);
     assert_eq!(error_kind(session.load().await), StoreErrorKind::Corrupt);
     assert_eq!(error_kind(session.create(None).await), StoreErrorKind::Corrupt);
 
-    // A field whose name is not UTF-8 makes reads of all fields fail, but no write.
+    // If the name of a field is not UTF-8, reads of all fields fail, but writes succeed.
     let session = TestSession::begin(&store).await;
     let mut connection = redis::Client::open(server.url()).unwrap().get_connection().unwrap();
     let command = redis::cmd("HSET").arg(key(&session)).arg(b"\xff\xfe").arg(b"0x").to_owned();
@@ -655,7 +655,7 @@ async fn fred_reads_all_fields_with_resp3() {
     assert_eq!(server.calls("evalsha"), scripts);
 }
 
-/// A leader without replicas, and one whose disk is full, refuse writes.
+/// A leader without replicas refuses writes, and so does a leader whose disk is full.
 #[tokio::test]
 async fn a_leader_that_refuses_writes_answers_reads() {
     for flavour in [Flavour::Redis, Flavour::Valkey] {

@@ -1,4 +1,4 @@
-//! Round trips, counted between the store and its server.
+//! Counts the round trips of each operation between a store and its server.
 
 use std::{sync::Arc, time::Duration};
 

@@ -14,12 +14,13 @@ use crate::log;
 /// Creates a client without cookies, on the host `shop.example`.
 ///
 /// The client panics if a reply sets a session cookie that violates RFC 6265bis or the defaults of
-/// ruts, or if a log line of this process, at any level, holds the secret of such a cookie.
+/// ruts. It also panics if a log line of this process, at any level, contains the secret of such a
+/// cookie.
 pub fn new_client(app: Router) -> Client {
     new_client_on("shop.example", app)
 }
 
-/// Creates a [client](new_client) on another host.
+/// Creates a [client](new_client) on the given host.
 pub fn new_client_on(host: &'static str, app: Router) -> Client {
     log::search_for_leaks();
     let client = Client::new(app).with_header(header::HOST, host);

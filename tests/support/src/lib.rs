@@ -1,8 +1,8 @@
 //! Fixtures for all test crates. The fixtures need no server and no driver.
 //!
-//! They are a test client that checks every cookie, sessions and stores for tests, the log of a
-//! test, macros for wrappers, and scenarios that run on any store. This crate must not depend on
-//! Redis or PostgreSQL, so that a change in `ruts` rebuilds it in seconds.
+//! They include a test client that checks every cookie, sessions and stores for tests, and the log
+//! of a test. They also include macros for wrappers, and scenarios that run on any store. This
+//! crate must not depend on Redis or PostgreSQL, so that a change in `ruts` rebuilds it in seconds.
 
 mod client;
 mod clock;

@@ -29,7 +29,7 @@ pub struct Pace(Mutex<State>);
 
 struct State {
     random: Random,
-    /// Number of sides of calls to pass before the request stops.
+    /// Number of sides of calls that the request passes before it stops.
     left: usize,
     stop: Option<(oneshot::Sender<()>, oneshot::Receiver<()>)>,
 }
@@ -133,8 +133,8 @@ impl<S: Store> Store for PacedStore<S> {
         credentials: Credentials<'_>,
         update: Update<'_>,
     ) -> StoreResult<Written<Updated>> {
-        // A renewal is the last step of a request. It does not stop, so that its token is sent at
-        // once.
+        // A renewal is the last step of a request. It does not stop, so that its token is sent
+        // immediately.
         paced(update.renew.is_none(), self.0.update(credentials, update)).await
     }
 

@@ -50,7 +50,7 @@ impl<S> Clone for TestSession<S> {
 }
 
 impl<S> TestSession<S> {
-    /// Returns the same session with another secret.
+    /// Returns the same session with a different secret.
     #[must_use]
     pub fn with_secret(&self, secret: SecretHash) -> Self {
         Self { secret, ..self.clone() }

@@ -1,8 +1,8 @@
 //! A network that loses answers, each with a probability of one half: [`LossyNetwork`], a proxy in
 //! front of a shop.
 //!
-//! From requests and responses, it derives which user each cookie belongs to, and checks every page that the
-//! shop returns, even if the browser does not receive the page.
+//! From requests and responses, the proxy derives which user each cookie belongs to. It checks every page
+//! that the shop returns, even if the browser does not receive the page.
 
 use std::{
     collections::HashMap,

@@ -431,7 +431,7 @@ fn the_cookie_has_its_attributes() {
             );
             let debug = tab.script("fetch('/debug/session').then(page => page.status)").await?;
             assert_eq!(debug, json!(if is_secure { 404 } else { 200 }));
-            // The message after the sign-out has started another session.
+            // The message after the sign-out has started a new session.
             sign_out(&tab).await?;
             assert_ne!(visitor.cookie().await?.value, cookie.value);
         }

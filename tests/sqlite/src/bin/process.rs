@@ -1,5 +1,5 @@
-//! A process that uses a database file, so that tests can kill it, let it compete with another one,
-//! or put it into a namespace with a full or read-only disk.
+//! A process that uses a database file. Tests kill it, let it compete with a second process, or run
+//! it in a namespace with a full or read-only disk.
 //!
 //! Arguments: the operation, and the path of the file.
 
@@ -96,7 +96,7 @@ async fn compete(path: &str) {
 
 /// Fills the disk of a folder, and checks that sessions can still end.
 async fn full_disk(folder: &Path) {
-    // The reserve is on the disk of the database, and not on that of the link.
+    // The reserve is on the disk of the database, and not on the disk of the link.
     let links = tempfile::tempdir().unwrap();
     let link = links.path().join("sessions.db");
     std::os::unix::fs::symlink(folder.join("sessions.db"), &link).unwrap();

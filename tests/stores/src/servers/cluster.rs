@@ -1,4 +1,4 @@
-//! A Redis cluster.
+//! [`Cluster`]: a Redis cluster that a test starts.
 
 use std::sync::OnceLock;
 

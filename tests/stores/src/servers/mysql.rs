@@ -1,4 +1,4 @@
-//! A MariaDB or MySQL server.
+//! [`MySql`]: a MariaDB or MySQL server that a test starts.
 
 use std::{
     env,

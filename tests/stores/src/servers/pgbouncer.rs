@@ -1,4 +1,4 @@
-//! A pooler in front of PostgreSQL.
+//! [`PgBouncer`]: a connection pooler in front of PostgreSQL.
 
 use std::{fs, net::TcpStream, os::unix::fs::PermissionsExt};
 

@@ -1,4 +1,4 @@
-//! A PostgreSQL server.
+//! [`Postgres`]: a PostgreSQL server that a test starts, or that `DATABASE_URL` names.
 
 use std::{
     env, fs,

@@ -19,9 +19,9 @@ use std::{
 use ruts_tests_support::LONG_TIMEOUT;
 
 /// Script that runs a server in a folder, and carries out one command per line of input. At the end of its
-/// input it kills the server and removes the folder, even if the test process was killed. A process of
-/// PostgreSQL under the library that changes the clock may hang in its signal handler, so after 20 s a
-/// shutdown becomes an immediate one.
+/// input it kills the server and removes the folder, even if the test process was killed. Under the library
+/// that changes the clock, a process of PostgreSQL may hang in its signal handler. So after 20 s, a shutdown
+/// becomes an immediate one.
 const KEEPER: &str = r#"
 trap '' INT TERM HUP
 folder=$1 stop=$2 pid=

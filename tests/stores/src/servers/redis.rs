@@ -1,4 +1,4 @@
-//! A Redis or Valkey server.
+//! [`Redis`]: a Redis or Valkey server that a test starts, or that the environment names.
 
 use std::{env, fs, path::PathBuf, sync::OnceLock};
 

@@ -1,4 +1,4 @@
-//! Redis Sentinel with a leader and a replica.
+//! [`Sentinel`]: Redis Sentinel with a leader and a replica.
 
 use std::{fs, time::Duration};
 

@@ -1,4 +1,5 @@
-//! A process that is killed between any two steps of a write.
+//! A process is killed between any two steps of a write. The other processes must not read stale
+//! data afterwards.
 
 use std::{
     io::{BufRead, BufReader, Write},

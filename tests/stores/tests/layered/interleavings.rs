@@ -73,8 +73,8 @@ impl Meanwhile {
         }
     }
 
-    /// Returns whether later reads see the change, including those that hit the cache. A read of
-    /// another field comes first, so that no outdated record turns the later reads into misses.
+    /// Returns whether later reads see the change, including those that hit the cache. A read of a different
+    /// field comes first, so that no outdated record turns the later reads into misses.
     async fn is_seen<S: Store>(self, session: &TestSession<S>) -> bool {
         let _ = load(session, "b").await;
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -440,7 +440,7 @@ async fn an_entry_is_served_no_longer_than_the_cache_ttl() {
     assert_eq!(session.through(&origin).set("a", "new").await.unwrap(), APPLIED);
     assert_eq!(renewed.through(&origin).set("c", "new").await.unwrap(), APPLIED);
     tokio::time::sleep(LIFETIME).await;
-    // A read of another field renews the record of the session.
+    // A read of a different field makes the cached session record current again.
     assert_eq!(read(&renewed, "b").await, None);
     assert_eq!(read(&renewed, "c").await, value("new"));
     assert_eq!(read(&session, "b").await, None);

@@ -1,6 +1,6 @@
-//! The number of rows that an operation reads grows neither with the number of sessions, nor with the
-//! number of sessions that a user has ended. Further tests cover revocation in batches and the
-//! cleanup of ended sessions.
+//! The number of rows that an operation reads does not grow with the number of sessions. It does not grow
+//! with the sessions that a user has ended either. Further tests cover revocation in batches and the cleanup
+//! of ended sessions.
 
 use std::{sync::Arc, time::Duration};
 

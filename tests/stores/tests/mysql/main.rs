@@ -1,5 +1,6 @@
-//! Tests of MariaDB and MySQL only: creation and checks of the tables, settings that are refused,
-//! faults of the server and the network, batches, and the number of rows that a statement reads.
+//! Tests of MariaDB and MySQL only: the tables (`tables`), refused settings (`checks`), faults of
+//! the server and the network (`faults`), batches (`batches`), and the number of rows that
+//! operations read (`growth`).
 
 mod batches;
 mod checks;

@@ -41,7 +41,7 @@ pub struct Unencrypted {
     address: String,
 }
 
-/// The same field in another version.
+/// The same field in a different version.
 #[session]
 pub struct NextVersion {
     #[field(encrypt, version = 2, migrate(1 => discard))]
@@ -132,7 +132,7 @@ fn plain_routes() -> Router {
         .route("/plain/read", get(|plain: Unencrypted| async move { text(plain.address().await) }))
 }
 
-/// Returns the routes of a release with another version.
+/// Returns the routes of a release with a different version.
 fn next_routes() -> Router {
     Router::new()
         .route("/next/read", get(|next: NextVersion| async move { text(next.address().await) }))

@@ -220,7 +220,7 @@ enum Cookie {
     Nothing,
     /// A new secret of the same session.
     Rotated,
-    /// Another session.
+    /// A secret of a new session.
     New,
     Removed,
 }

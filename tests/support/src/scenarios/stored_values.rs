@@ -29,7 +29,7 @@ struct Price {
     gross: u32,
 }
 
-/// A price with its fields in another order, and with one more.
+/// A price with its fields in a different order, and with one more field.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct LaterPrice {
     gross: u32,
@@ -55,7 +55,7 @@ enum Outcome<T> {
     Absent,
     /// A value of version 2 is an error for version 1.
     Newer,
-    /// Another error.
+    /// A different error.
     Refused(CodecError),
 }
 
@@ -82,7 +82,7 @@ impl<T: Debug + PartialEq> Outcome<T> {
 /// A browser that instances of two releases serve, each with a store of its own.
 struct Browser<S> {
     client: Client,
-    /// The store of the release that wrote the value, and that of the release that reads it.
+    /// The store of the release that wrote the value, and the store of the release that reads it.
     stores: [Arc<S>; 2],
 }
 
