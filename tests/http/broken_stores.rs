@@ -38,7 +38,7 @@ enum Fault {
     KeepsOldSecret,
     /// The whole session is read, changed and written back.
     WritesWholeSession,
-    /// A precondition is checked before the write, not with it.
+    /// A precondition is checked before the write, not in one step with the write.
     ChecksThenWrites,
     /// A value is read and then removed.
     ReadsThenRemoves,
@@ -122,8 +122,8 @@ impl<const FAULT: usize> Subject for Setup<FAULT> {
 }
 
 impl FaultyStore {
-    /// Returns the owner's secret if the inner store must get it in place of the presented
-    /// credentials.
+    /// Returns the owner's secret if the inner store must get this secret instead of the presented
+    /// one.
     fn secret(&self, credentials: Credentials<'_>) -> Option<SecretHash> {
         let is_job = credentials.secret().is_none();
         let is_replaced =

@@ -1,5 +1,5 @@
-//! Requests that another site makes in the name of a user, and the two defences: `CsrfLayer` and
-//! tokens.
+//! Tests of requests that another site makes in the name of a user, and of the two defences:
+//! `CsrfLayer` and CSRF tokens.
 
 use axum::{
     Router,

@@ -1,4 +1,5 @@
-//! Index entries: they lead from the value of a field marked `index` to the sessions that have it.
+//! Tests of index entries, which lead from the value of a field marked `index` to the sessions that have this
+//! value.
 
 use std::{sync::Arc, time::Duration};
 
@@ -307,7 +308,7 @@ async fn only_a_field_marked_index_finds_sessions() {
     assert!(matches!(refused, Err(Error::Encode { .. })), "{refused:?}");
 }
 
-/// A request that has taken the value does not know the principal yet.
+/// The request takes the value before it has read the principal.
 #[tokio::test]
 async fn a_value_that_replaces_a_taken_one_is_found() {
     let fixture = Fixture::new().await;
@@ -450,7 +451,7 @@ struct WithoutIndex {
     sid: String,
 }
 
-/// A release cannot read a value of a later version, but finds its session, and keeps it in the index.
+/// A release cannot read a value of a later version, but it finds the session and keeps it in the index.
 #[tokio::test]
 async fn the_release_before_finds_a_value_of_a_later_version() {
     let store = MemoryStore::new();

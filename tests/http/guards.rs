@@ -1,4 +1,5 @@
-//! Guards of routers, the return to a page after a sign-in, and the application's user.
+//! Tests of guards on routers, of the return to a page after a sign-in, and of the extractor for the
+//! application's user.
 
 use std::{
     io,
@@ -315,7 +316,7 @@ async fn a_stamp_is_accepted_after_a_lost_renewal() {
     assert_eq!(client.text("/account").await, "hash 2");
 }
 
-/// Extracts the user. Returns whether there is one, and the number of loads so far.
+/// Extracts the user. Returns whether a user was found, and the number of loads so far.
 async fn extract(parts: &mut Parts, accounts: &Accounts) -> (bool, u32) {
     let user = CurrentUser::<Accounts>::from_request_parts(parts, accounts).await;
     (user.is_ok(), accounts.loads.load(Ordering::Relaxed))

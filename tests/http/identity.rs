@@ -1,5 +1,5 @@
-//! The session of a request: tokens, rotation, sign-out, late requests and lost answers, with
-//! forced interleavings.
+//! Tests of the session of a request: tokens, rotation, sign-out, late requests and lost answers,
+//! with forced interleavings.
 
 use std::{sync::Arc, time::Duration};
 

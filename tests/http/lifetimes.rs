@@ -135,7 +135,7 @@ fn each_preset_meets_its_assurance_level() {
     }
     let stricter = layer().aal2().idle_timeout(15 * MINUTE).absolute_timeout(12 * 60 * MINUTE);
     assert!(stricter.describe().contains("AAL3"));
-    // Unless it is used, a session ends with its cookie.
+    // An unused session ends when its cookie does.
     let options = ruts::CookieOptions::build().max_age(1800);
     let brief = layer().aal2().with_cookie_options(options).describe();
     assert!(brief.contains("A session ends after 30 minutes without use"), "{brief}");

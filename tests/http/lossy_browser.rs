@@ -1,4 +1,4 @@
-//! A browser that loses every second answer, on the stores in memory.
+//! Runs a browser that loses every second answer on the stores in memory.
 
 use std::sync::Arc;
 

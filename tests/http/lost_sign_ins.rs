@@ -184,8 +184,8 @@ async fn another_device_stays_signed_in() {
     assert_eq!(sessions(&fixture).await, 2);
 }
 
-/// A client has used the session of an attempt: it has signed out, or raised its assurance. A thief with the
-/// former token and the password does not get the fields.
+/// A client has used the session of an attempt: it has signed out, or written the field `role`, which rotates
+/// the secret. A thief with the former token and the password does not get the fields.
 #[tokio::test]
 async fn a_session_that_was_used_is_not_taken_over() {
     for path in ["/out", "/role"] {

@@ -1,4 +1,4 @@
-//! Mistakes of an application that compile: where and with which text they are reported.
+//! Tests of mistakes of an application that compile: where they are reported, and with which text.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},

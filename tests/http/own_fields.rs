@@ -39,7 +39,7 @@ struct Shop {
     user: u64,
 }
 
-/// Once turned on, returns the library's own fields in version 2.
+/// A store that returns the library's own fields in version 2 once it is turned on.
 #[derive(Clone)]
 struct LaterRelease {
     inner: Arc<MemoryStore>,

@@ -1,4 +1,4 @@
-//! The application of the README, under the security checks.
+//! Runs the security checks on the application of the README.
 
 use axum::{
     Router,

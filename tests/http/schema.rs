@@ -190,7 +190,7 @@ async fn a_field_with_a_default_can_be_added_under_one_version() {
     assert!(gift, "the previous release should keep the field that it does not know");
 }
 
-/// During a deployment, and after a rollback.
+/// A previous release cannot read newer values, during a deployment or after a rollback.
 #[tokio::test]
 async fn a_newer_value_is_neither_guessed_nor_overwritten() {
     let fixture = Fixture::new();

@@ -1,4 +1,5 @@
-//! The principal of a session and its authentication, guards, and the list of a user's sessions.
+//! Tests of the principal of a session and its authentication, of guards, and of the list of a user's
+//! sessions.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Random sign-ins against a model, on the stores in memory.
+//! Compares random sign-ins with a model, on the stores in memory.
 
 use std::sync::Arc;
 

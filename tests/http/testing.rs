@@ -238,7 +238,7 @@ async fn a_test_signs_in_without_a_form() {
     assert_eq!(client.cookies(), Vec::<String>::new());
 }
 
-/// The headers of a request show which cookies came along.
+/// The headers of a request show which cookies the request carried.
 #[tokio::test]
 async fn a_request_of_another_site_carries_the_cookies_that_a_browser_would_send() {
     async fn set() -> impl IntoResponse {

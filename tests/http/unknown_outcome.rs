@@ -64,7 +64,7 @@ async fn switch(shop: &Shop, store: &Instrumented, is_dropped: bool) -> Result<(
     Ok(())
 }
 
-/// The fields and the devices of the former user are out of reach.
+/// The request cannot read the fields or list the devices of the former user.
 #[tokio::test]
 async fn the_request_knows_nothing_of_the_former_user() {
     for is_dropped in [false, true] {

@@ -25,8 +25,8 @@ enum Class {
 
 struct Requirement(&'static str, Class, &'static str);
 
-/// OWASP ASVS 5.0 chapter 7 and its neighbours, NIST SP 800-63B-4 section 5 and its levels, and the
-/// OWASP Session Management Cheat Sheet.
+/// The requirements of OWASP ASVS 5.0 (chapter 7 and related chapters), of NIST SP 800-63B-4
+/// (section 5 and the assurance levels), and of the OWASP Session Management Cheat Sheet.
 const REQUIREMENTS: [Requirement; 85] = [
     Requirement("ASVS-7.1.1", Assisted, "The time limits are documented: `SessionLayer::describe`"),
     Requirement(

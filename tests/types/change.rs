@@ -82,7 +82,7 @@ pub(crate) struct Run<'a> {
     pub(crate) codec: Codec,
     pub(crate) seed: u64,
     pub(crate) values: usize,
-    /// Whether the reading release has the lock of the writing one.
+    /// Whether the reading release has the lock of the writing release.
     pub(crate) has_lock: bool,
 }
 
@@ -205,8 +205,8 @@ impl<T: Value, C: ByCodec + Clone> LockedSession for One<T, C> {
     }
 }
 
-/// A value that other fields follow. After a wrong read, bincode would take their bytes for the
-/// value's.
+/// A value that is followed by other fields. After a wrong read, bincode would read the bytes of
+/// these fields as part of the value.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Arbitrary)]
 struct Within<T> {
     first: u16,

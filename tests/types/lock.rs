@@ -410,7 +410,7 @@ fn encryption_that_refuses_live_values_breaks() {
     let report = release!(USER => u64, CART => Vec<Item>, ALL => Pay => |_| Ok(None));
     assert!(!report.breaks(), "a discarded value should need no decryption: {report}");
 
-    // Later, when the sessions of version 1 have ended.
+    // The release after all sessions of version 1 have ended.
     let mut lock = Lock::of::<Shop>();
     release!(accept lock, USER => u64, CART => Vec<Item>, NEW => Pay => keep);
     let report = release!(of lock, retired [] USER => u64, CART => Vec<Item>, ALL => Pay => keep);

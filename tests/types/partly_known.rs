@@ -140,7 +140,7 @@ async fn an_alias_that_moves_is_not_misread() {
     assert_eq!(read, Some(After { a: 1, b: 0, c: 2, d: 3 }));
 }
 
-/// A stored value is in the form in which it would be written again.
+/// A stored value already has the form in which `settle` would write it.
 #[tokio::test]
 async fn settle_rewrites_no_such_value() {
     let session = new_session().await;
@@ -149,7 +149,7 @@ async fn settle_rewrites_no_such_value() {
     assert!(!session.entry(field).settle().await.unwrap());
 }
 
-/// A struct may get a field although it holds a large `u128`, such as a random id.
+/// A struct that holds a large `u128`, such as a random id, may get a new field.
 #[tokio::test]
 async fn a_large_number_is_read_after_its_struct_has_changed() {
     #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -207,7 +207,7 @@ async fn a_part_of_a_recursive_type_is_not_misread() {
     }
 }
 
-/// The first number tells the kind of the second part. No serde attribute writes such a type.
+/// The first number determines the kind of the second part. No serde attribute writes such a type.
 #[derive(Debug, Clone, PartialEq)]
 enum Contact<T> {
     Number(T),

@@ -180,7 +180,7 @@ async fn an_element_that_moves_keeps_what_belongs_to_it() {
     assert_eq!(next.items, [plain("b"), gift("c"), plain("x")]);
 }
 
-/// A part whose structure the fingerprint does not show: it needs a self-describing format.
+/// The fingerprint does not show the structure of this part, because the part needs a self-describing format.
 #[tokio::test]
 async fn an_update_keeps_unknown_fields_of_an_enum_with_a_tag() {
     #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -686,7 +686,7 @@ async fn a_part_in_another_form_costs_nothing_elsewhere() {
     let next = updated(new.clone(), |old: &mut Old| (old.total, old.note) = (2, "z".to_owned()));
     assert_eq!(next.await, New { remark: "z".to_owned(), amount: 2, gift: 7 });
 
-    // A number that the previous release reads as a different number.
+    // The previous release reads a number other than zero as `Other`, and would write it as 255.
     #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
     #[serde(from = "u8", into = "u8")]
     enum Kind {

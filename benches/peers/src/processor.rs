@@ -41,7 +41,7 @@ fn processes() -> impl Iterator<Item = (u32, u32)> {
     entries.filter_map(|entry| {
         let id = entry.file_name().to_str()?.parse().ok()?;
         let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
-        // The name of a process is in parentheses, and may contain some.
+        // The name of a process is in parentheses, and may itself contain parentheses.
         let (_, rest) = stat.rsplit_once(')')?;
         Some((id, rest.split_whitespace().nth(1)?.parse().ok()?))
     })

@@ -70,7 +70,7 @@ async fn visit<S: SessionStore>(job: &Job, store: S) {
 struct PeerVisitor<S> {
     store: Arc<S>,
     id: Id,
-    /// The session as an earlier request read it.
+    /// The session in the state in which an earlier request read it.
     record: Record,
 }
 

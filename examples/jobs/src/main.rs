@@ -35,10 +35,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("order exports at http://localhost:3000/export");
     axum::serve(listener, app(&store, queue))
         .with_graceful_shutdown(async {
-            // Without a signal handler, the process ends immediately, which is fine too.
+            // If the signal handler cannot be installed, the server stops immediately.
             let _ = tokio::signal::ctrl_c().await;
         })
         .await?;
-    // The app and its end of the queue are dropped, so the worker finishes the queued orders and stops.
+    // The app, which holds the sender of the queue, has been dropped. So the worker finishes the queued
+    // orders and stops.
     Ok(worker.await?)
 }

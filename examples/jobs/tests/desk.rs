@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails panics")]
 
-//! Orders of a user, and jobs in the same and in another process.
+//! Tests the orders of a user, and jobs in the same process and in a second one.
 
 use std::{path::Path, sync::Arc};
 
@@ -57,7 +57,7 @@ async fn an_order_whose_session_has_ended_revives_nothing() {
     assert!(sessions.by_user("ada").list((), None, 10).await.unwrap().sessions.is_empty());
 }
 
-/// Bob signs in in the same browser before the export of ada is done.
+/// Before the export of ada is done, bob signs in with the same browser.
 #[tokio::test]
 async fn an_export_never_reaches_another_user() {
     let folder = TempDir::new().unwrap();

@@ -1,5 +1,5 @@
-//! A front desk. The cache serves the name of the clerk. For each request, the origin confirms that
-//! the clerk may open the safe.
+//! A front desk whose sessions have a cache. The cache serves the name of the clerk. For each
+//! request to open the safe, the origin confirms that the clerk may do so.
 
 use axum::{
     Form, Router,

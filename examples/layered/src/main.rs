@@ -52,7 +52,7 @@ async fn serve() -> Result<(), Box<dyn Error>> {
     println!("the desk listens on http://localhost:3000");
     axum::serve(listener, app)
         .with_graceful_shutdown(async {
-            // Without a signal handler, the process ends immediately, which is fine too.
+            // If the signal handler cannot be installed, the server stops immediately.
             let _ = tokio::signal::ctrl_c().await;
         })
         .await?;

@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails panics")]
 
-//! The desk, with sessions in PostgreSQL, read through Redis.
+//! Tests the desk with sessions in PostgreSQL, read through Redis.
 
 use axum::http::StatusCode;
 use ruts_tests_stores::backends::redis_over_postgres;

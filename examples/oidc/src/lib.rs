@@ -37,7 +37,7 @@ pub struct Account {
     /// The user, as the provider names it.
     #[field(principal)]
     subject: String,
-    /// The session of the user at the provider, by which the provider may end this session.
+    /// The id of the user's session at the provider. With this id, the provider can end this session.
     #[field(index)]
     sid: String,
     /// The sign-in that this browser has begun.
@@ -292,7 +292,7 @@ struct LogoutClaims {
     /// The session to end. `None` ends all sessions of the subject.
     sid: Option<String>,
     sub: Option<String>,
-    /// Forbidden, so that an ID token is not accepted as a logout token.
+    /// Must be absent, so that an ID token is not accepted as a logout token.
     nonce: Option<String>,
 }
 

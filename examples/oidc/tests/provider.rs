@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails panics")]
 #![allow(missing_docs, reason = "tests")]
 
-//! Sign-ins at an identity provider that runs in this test, and its logout tokens.
+//! Tests sign-ins at an identity provider that runs in this test, and the logout tokens of the provider.
 
 use std::{
     collections::HashMap,
@@ -160,7 +160,7 @@ async fn token(State(provider): State<Provider>, Form(request): Form<TokenReques
     Json(json!({"access_token": "a", "token_type": "Bearer", "id_token": token})).into_response()
 }
 
-/// Returns the session of the user at the provider, which a code began.
+/// Returns the id of the session at the provider that began with this code.
 fn sid_of(code: &str) -> String {
     format!("session of {code}")
 }

@@ -230,7 +230,7 @@ async fn finish_sign_in(
     let result = app.webauthn.finish_passkey_authentication(&answer, &state)?;
     app.users.with(|users| {
         let passkeys = users.values_mut().flat_map(|user| &mut user.passkeys);
-        // The counter of the authenticator shows a copied key.
+        // Stores the counter of the authenticator, because a counter that goes back shows a copied key.
         passkeys.for_each(|passkey| {
             passkey.update_credential(&result);
         });

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails panics")]
 #![allow(missing_docs, reason = "tests")]
 
-//! Browsers with an authenticator register, sign in and add a passkey.
+//! Tests that browsers with an authenticator can register, sign in and add a passkey.
 
 use async_trait::async_trait;
 use axum::http::{Request, StatusCode, header};

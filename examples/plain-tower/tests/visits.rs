@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails panics")]
 
-//! The service recognises a visitor without a web framework.
+//! Tests that the service recognises a visitor without a web framework.
 
 use ruts::http::{Request, StatusCode, header};
 use tower::ServiceExt;

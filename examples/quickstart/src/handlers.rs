@@ -13,7 +13,7 @@ use crate::{
 };
 
 pub(crate) async fn home(shop: Shop) -> Result<Html<String>, Error> {
-    // Atomic, so that each of several parallel visits counts.
+    // The update is atomic, so that each of several parallel visits counts.
     let visits = shop.visits().update(|visits| {
         *visits += 1;
         *visits
@@ -62,7 +62,7 @@ pub(crate) async fn add_to_cart(shop: Shop, Form(add): Form<Add>) -> Result<Redi
         shop.set_flash("We do not sell this item.").await?;
         return Ok(Redirect::to("/"));
     };
-    // Atomic: two tabs can add at the same moment.
+    // The update is atomic, because two tabs can add items at the same moment.
     shop.cart().update(|cart| *cart.entry(item.to_owned()).or_default() += 1).await?;
     shop.set_flash(&format!("Added {item}.")).await?;
     Ok(Redirect::to("/"))

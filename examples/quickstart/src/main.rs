@@ -1,4 +1,5 @@
-//! A small shop with sessions in a file: visit counter, sign in and out, cart, flash message.
+//! A small shop with sessions in a file. It has a visit counter, a sign-in, a sign-out, a cart and a flash
+//! message.
 //!
 //! ```sh
 //! cargo run -p quickstart
@@ -94,7 +95,7 @@ async fn serve() -> Result<(), Box<dyn Error>> {
     );
     axum::serve(listener, app)
         .with_graceful_shutdown(async {
-            // Without a signal handler, the process ends immediately, which is fine too.
+            // If the signal handler cannot be installed, the server stops immediately.
             let _ = tokio::signal::ctrl_c().await;
         })
         .await?;

@@ -32,7 +32,8 @@ async fn door(guest: Guest) -> Result<String, Error> {
 }
 
 async fn knock(guest: Guest) -> Result<(StatusCode, &'static str), Error> {
-    // Atomic, so that each of several parallel knocks counts. Each write restarts the ten seconds.
+    // The update is atomic, so that each of several parallel knocks counts. Each write restarts the
+    // ten seconds.
     let knocks = guest.knocks().update(|knocks| {
         *knocks += 1;
         *knocks

@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails panics")]
 
-//! The door, with sessions in Redis.
+//! Tests the door with sessions in Redis.
 
 use axum::http::StatusCode;
 use ruts_tests_stores::{

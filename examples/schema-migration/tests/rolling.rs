@@ -86,7 +86,7 @@ impl Drop for Instance {
     }
 }
 
-/// The shop as its users see it: two instances, of which each serves every other request.
+/// The shop as its users see it: two instances that serve requests in turn.
 struct Shop {
     folder: tempfile::TempDir,
     slots: RwLock<[Arc<Instance>; 2]>,
@@ -170,7 +170,7 @@ impl Shop {
     }
 }
 
-/// Closes the shop when the script or a user ends, also by a failure.
+/// Closes the shop when the script or a user ends, even if it ends by a failure.
 struct Close<'a>(&'a Shop);
 
 impl Drop for Close<'_> {

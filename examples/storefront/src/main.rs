@@ -110,8 +110,8 @@ fn routes(app: &App, is_production: bool) -> Router {
         .with_state(app.clone())
 }
 
-/// Forbids caches to store pages, and pages to load anything from other sites or submit forms to
-/// them.
+/// Forbids caches to store pages. Forbids pages to load anything from other sites, or to submit
+/// forms to them.
 async fn security_headers(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));

@@ -53,8 +53,8 @@ pub(crate) async fn note_trips(
     request: Request,
     next: Next,
 ) -> Response {
-    // Only requests for pages are recorded, not those for `/debug` or those that scripts on a page
-    // send.
+    // Only requests for pages are recorded. Requests for `/debug`, and requests of scripts on a
+    // page, are not.
     let path = request.uri().path();
     let is_page = !path.starts_with("/debug") && !path.starts_with("/session");
     let response = next.run(request).await;

@@ -1,6 +1,6 @@
 //! The session layer: lifetimes, limits, checks of the client, and the store.
 //!
-//! No other file knows these settings.
+//! This is the only file with these settings.
 
 use std::{
     env,

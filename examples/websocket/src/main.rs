@@ -24,7 +24,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let pool = Pool::new(Config::from_url(&url)?, None, None, None, 4)?;
     let store = RedisStore::builder(Arc::new(pool.clone())).prefix(NAME).build();
     store.check().await?;
-    // Without notifications, another instance would notice a sign-out only after up to five seconds.
+    // Without notifications, it would take up to five seconds until another instance notices a sign-out.
     let store = NotifyingStore::new(store, RedisChannel::new(pool, NAME));
 
     let port = env::args().nth(1).map_or(Ok(3000), |port| port.parse())?;
@@ -32,7 +32,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("talk to ws://localhost:{port}/talk");
     axum::serve(listener, websocket_example::app(store))
         .with_graceful_shutdown(async {
-            // Without a signal handler, the process ends immediately, which is fine too.
+            // If the signal handler cannot be installed, the server stops immediately.
             let _ = tokio::signal::ctrl_c().await;
         })
         .await?;

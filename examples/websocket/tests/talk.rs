@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails panics")]
 
-//! Connections at one instance, and sign-outs at another.
+//! Tests that connections at one instance end after a sign-out at another instance.
 
 use std::time::{Duration, Instant};
 

@@ -90,8 +90,8 @@ impl Protocol {
 pub(crate) enum Command {
     /// Registers a write intent and drops these fields. The answer is the number of the intent.
     BeginWrite { mask: Mask },
-    /// Removes the intent. Stores the values if the intent overlapped with no other. If the intent
-    /// is gone, evicts.
+    /// Removes the intent. Stores the values if the intent did not overlap with another intent. If the intent
+    /// is gone, evicts the entry.
     FinishWrite { values: Values, intent: u8 },
     /// Stores the values of a read if the lease is still valid.
     Fill { values: Values, lease: Option<u8> },

@@ -1,4 +1,5 @@
-//! A model of the protocol by which `ruts::store::layered::LayeredStore` keeps two tiers in step.
+//! A model of the protocol by which `ruts::store::layered::LayeredStore` keeps its cache consistent
+//! with its origin.
 //!
 //! It models one session with two fields, an origin that keeps every commit, and a cache that may
 //! lose anything. [`search`] visits every interleaving of writers, readers and a deletion. Commands

@@ -1,5 +1,5 @@
-//! The protocol holds in every searched setting. The alternatives break, and so does the protocol
-//! if any one of its parts is missing.
+//! The protocol keeps its promises in every searched setting. The alternatives break a promise, and
+//! so does the protocol if any one of its parts is missing.
 
 use ruts_protocol::{BOTH, Mask, ONE, Protocol, Scenario, Setting, Violation, search};
 
@@ -38,7 +38,7 @@ fn it_holds_with_two_faults() {
     }
 }
 
-/// A write drops only its own fields from the cache. The others stay readable.
+/// A write drops only its own fields from the cache. The other fields stay readable.
 #[test]
 fn it_holds_for_writers_of_different_fields() {
     for writers in [[ONE, OTHER], [ONE, BOTH], [BOTH, BOTH]] {

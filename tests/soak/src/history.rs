@@ -170,7 +170,7 @@ pub struct Before {
 /// A revocation in progress.
 pub struct Revocation {
     principal: Option<usize>,
-    /// Sessions that have to be ended once it succeeds, and the number of their sign-ins so far.
+    /// Sessions that must have ended once the revocation succeeds, and the number of their sign-ins so far.
     certain: Vec<(Arc<Subject>, usize)>,
     /// Sessions that it may end.
     possible: Vec<Arc<Subject>>,

@@ -111,8 +111,8 @@ impl PostgresServer {
         Ok(connection)
     }
 
-    /// Runs statements on a new connection. If the server closes the connection, runs them again: after a crash of
-    /// one backend, PostgreSQL ends them all.
+    /// Runs statements on a new connection. If the server closes the connection, runs the statements again,
+    /// because PostgreSQL closes all connections after a crash of one backend process.
     async fn run(&self, statements: &[&str]) {
         let begun = Instant::now();
         loop {

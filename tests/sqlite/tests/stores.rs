@@ -1,4 +1,4 @@
-//! The conformance suite, and the scenarios that run on every store.
+//! Runs the conformance suite, and the scenarios for every store, on SQLite.
 
 use std::{sync::Arc, time::Duration};
 

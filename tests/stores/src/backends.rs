@@ -205,7 +205,8 @@ pub async fn postgres() -> Pair<PostgresStore> {
     postgres_pair(|| Postgres::shared().pool(5)).await
 }
 
-/// PostgreSQL behind a pooler in transaction mode, which has fewer connections than clients.
+/// PostgreSQL behind a pooler in transaction mode. The pooler has fewer connections to the server than
+/// clients.
 pub async fn postgres_through_a_pooler() -> Pair<PostgresStore> {
     static POOLER: OnceLock<PgBouncer> = OnceLock::new();
     let pooler = POOLER.get_or_init(|| PgBouncer::start(Postgres::shared(), 4, 100));
@@ -276,8 +277,8 @@ pub async fn memory_over_postgres() -> Pair<LayeredStore<MemoryCache, PostgresSt
     Pair::new([store.clone(), store], origin.namespace)
 }
 
-/// Waits until a connection is idle, or the pool has none. The pool tests each connection that comes
-/// back, and drops it if the server has closed it.
+/// Waits until a connection is idle, or until the pool has no connections. The pool tests each returned
+/// connection, and drops a connection that the server has closed.
 pub async fn wait_until_idle(pool: &PgPool) {
     // The pool updates its count of idle connections with a delay. The count is unsigned, so
     // it may wrap around below zero to a number above the size.

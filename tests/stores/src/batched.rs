@@ -50,7 +50,7 @@ fn assert_live_or_ended<T: Debug>(answer: StoreResult<T>) {
     }
 }
 
-/// Accepts an error too, because every operation fails while its server does.
+/// Accepts an error too, because every operation fails while its server is down.
 fn assert_ended<T: Debug>(answer: StoreResult<T>) {
     let is_ended = matches!(answer, Ok(Err(Refused::NotFound | Refused::Revoked)) | Err(_));
     assert!(is_ended, "{answer:?}");

@@ -378,8 +378,8 @@ async fn an_operation_that_waits_too_long_is_not_sent<C: RedisClient>(fixture: F
             kinds.push(error_kind(other.await.unwrap()));
         }
         fixture.proxy.set(Traffic::Forward);
-        // On a busy machine, they may queue so late that they are not yet overdue when the first
-        // operation ends, and are sent.
+        // On a busy machine, the other operations may queue late. If they are not yet overdue when the first
+        // operation ends, they are sent.
         if kinds == [StoreErrorKind::Unavailable; 2] {
             for session in [second, third] {
                 assert_eq!(session.get("a").await.unwrap().unwrap(), "1");

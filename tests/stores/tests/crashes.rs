@@ -1,4 +1,4 @@
-//! Servers that are killed under load and started again. No acknowledged write may be lost.
+//! Servers are killed under load and started again. No acknowledged write may be lost.
 
 use std::{
     sync::{

@@ -1,4 +1,4 @@
-//! A user can make a principal list on Redis grow. No script may take longer because of that, so each
+//! A user can make a principal list on Redis grow. The size of the list must not delay scripts, so each
 //! script looks at a bounded number of entries.
 
 use std::{collections::BTreeSet, sync::Arc};

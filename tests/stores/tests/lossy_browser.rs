@@ -1,4 +1,4 @@
-//! A browser that loses every second answer, on each store.
+//! Runs a browser that loses every second answer on each store.
 
 use ruts_tests_stores::backends;
 use ruts_tests_support::{

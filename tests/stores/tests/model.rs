@@ -1,4 +1,4 @@
-//! Random sequences of operations: every store gives the same answers as a model.
+//! Runs random sequences of operations, to which every store must give the same answers as a model.
 //!
 //! The model keeps a [`SessionRecord`] for each session, which implements the rules of a session. The
 //! model has one lock, no lists and a clock that moves 10 ms per operation.

@@ -1,4 +1,4 @@
-//! Random sign-ins against a model, on each store.
+//! Compares random sign-ins with a model, on each store.
 
 use ruts_tests_stores::backends;
 use ruts_tests_support::{

@@ -1,4 +1,4 @@
-//! The conformance suite on every store, on real servers.
+//! Runs the conformance suite on every store, on real servers.
 
 use std::{sync::Arc, time::Duration};
 

@@ -104,7 +104,7 @@ impl<S: Store> InstrumentedStore<S> {
         self.fail_after(0, fault);
     }
 
-    /// Makes the call after the next `calls` ones fail.
+    /// Forwards the next `calls` calls, and makes the call after them fail.
     pub fn fail_after(&self, calls: usize, fault: Fault) {
         self.state.lock().unwrap().fault = Some((calls, fault));
     }

@@ -10,8 +10,8 @@ use crate::random;
 /// The environment variable that selects one seed, to repeat a run.
 const VARIABLE: &str = "RUTS_SEED";
 
-/// Returns the seeds of a test: the one of `RUTS_SEED` if it is set, and otherwise `count` random
-/// ones.
+/// Returns the seeds of a test: the seed in `RUTS_SEED` if this variable is set, and otherwise `count` random
+/// seeds.
 ///
 /// # Panics
 ///

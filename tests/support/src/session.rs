@@ -56,7 +56,7 @@ impl<S> TestSession<S> {
         Self { secret, ..self.clone() }
     }
 
-    /// Returns the same session with a secret that was never its own.
+    /// Returns the same session with a secret that the session never had.
     #[must_use]
     pub fn with_wrong_secret(&self) -> Self {
         self.with_secret(SecretHash::from_bytes(random()))

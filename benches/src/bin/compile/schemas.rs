@@ -34,7 +34,8 @@ pub(crate) fn print() -> Result<(), Failure> {
         crates.push(Crate::new(format!("session-{size}"), &ruts("features = []"), session(size)));
     }
     let workspace = Workspace::new("schemas", &crates)?;
-    // One at a time: a check of the whole workspace unifies the features of all members.
+    // Checks one crate at a time, because a check of the whole workspace unifies the features of
+    // all members.
     for member in &crates {
         workspace.cargo(&["check", "--package", &member.name])?;
     }

@@ -1,4 +1,4 @@
-//! The shop in a real browser, on every store.
+//! Tests the shop in a real browser, on every store.
 
 mod chromium;
 mod lossy;
@@ -47,7 +47,7 @@ async fn sign_in(tab: &Tab, name: &str) -> Result<()> {
 
 async fn sign_out(tab: &Tab) -> Result<()> {
     tab.click("form[action='/sign-out'] button").await?;
-    // Not the message: another tab reloads too and may show it instead.
+    // Does not wait for the message, because another tab reloads too and may show the message instead.
     tab.until("!document.body.hasAttribute('data-signed-in')").await
 }
 

@@ -125,10 +125,10 @@ async fn full_disk(folder: &Path) {
     };
     assert_eq!(error.kind(), StoreErrorKind::Full);
     let filler = fill(folder);
-    // Checkpoints may have freed room in the write-ahead log. These writes use it up.
+    // Checkpoints may have freed space in the write-ahead log. These writes use up this space.
     let mut number = 0;
     let refusal = loop {
-        // A value that is there already needs no space.
+        // A write of the stored value would need no space, so each value is new.
         number += 1;
         let value = format!("{number} {value}");
         if let Err(error) = refused.set("a", &value).await {

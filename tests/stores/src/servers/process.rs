@@ -52,7 +52,7 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts `command` in `folder`, which it owns from now on. `stop` is the signal that shuts the
+    /// Starts `command` in `folder`, and removes this folder at the end. `stop` is the signal that shuts the
     /// server down.
     pub(super) fn start(folder: PathBuf, stop: &str, command: &[&str]) -> Self {
         let mut keeper = Command::new("sh")

@@ -137,7 +137,7 @@ async fn late_fill<C: SharedCache>(
     let other = begin(&other, meanwhile).await;
     tiers.redis.command::<i64>(&["DEL", &tiers.entry_key(&other.id)]);
 
-    // The answer to the lookup passes, the fill does not.
+    // The proxy forwards the answer to the lookup, but holds the fill.
     proxies.cache.set(Traffic::HoldAfter(1));
     assert_eq!(other.through(&reader).get("a").await.unwrap(), value("old"));
     meanwhile.run(&tiers, &other).await;
@@ -160,7 +160,7 @@ async fn a_late_fill_changes_nothing() {
     }
 }
 
-/// Checks that the test above can fail.
+/// Checks that the test above can fail: it finds stale reads of a cache that ignores leases.
 #[tokio::test]
 async fn a_late_fill_of_a_cache_without_leases_is_found() {
     for meanwhile in ALL {
@@ -250,7 +250,7 @@ async fn a_fill_after_a_lost_intent_changes_nothing() {
         wait_until("the intent is registered", registered).await;
         tiers.redis.command::<i64>(&["DEL", &tiers.entry_key(&observer.id)]);
 
-        // The answer to the lookup passes, the fill does not.
+        // The proxy forwards the answer to the lookup, but holds the fill.
         reader_proxies.cache.set(Traffic::HoldAfter(1));
         assert_eq!(
             reader.get("a").await.unwrap(),

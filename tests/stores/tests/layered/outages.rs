@@ -151,7 +151,7 @@ async fn a_cache_that_one_process_cannot_reach() {
     assert_eq!(cut_off.delete().await.unwrap(), stale(()));
     let answer = load(&session, "a").await;
     assert!(matches!(answer, Err(Refused::Ended { .. }) | Ok(_)), "{answer:?}");
-    // After this time, the store tries to reach the cache only from time to time.
+    // After this time, at most one read per second tries to reach the cache.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let elsewhere = TestSession::begin(&store).await;
     proxies.cache.set(Traffic::Forward);
@@ -204,7 +204,7 @@ async fn a_deletion_that_is_dropped_while_the_cache_hangs() {
     wait_until("this process uses the cache again", async || has_ended(&hasty).await).await;
 }
 
-/// The request of a revocation is cancelled while the cache hangs. The next one has nothing to end.
+/// The request of a revocation is cancelled while the cache hangs. The next revocation has no session to end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_revocation_that_is_dropped_while_the_cache_hangs() {
     let tiers = Tiers::start(Flavour::Redis);

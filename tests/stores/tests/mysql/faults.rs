@@ -417,8 +417,8 @@ async fn large_values_are_set_together() {
     }
 }
 
-/// MariaDB may answer a statement that was killed as if it had found no row. What it then commits is not what
-/// the operation has decided.
+/// MariaDB may answer a killed statement as if the statement had found no row. The transaction would then
+/// commit changes that differ from the decision of the operation.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_operation_succeeds_although_its_statement_was_killed() {
     let server = MySql::start(&[]);

@@ -74,7 +74,7 @@ impl<S: Store> Browser<S> {
     }
 }
 
-/// A session is found by the value that it has, and by no value that it had.
+/// A session is found by its current value, and not by its former values.
 pub async fn sessions_are_found_by_an_indexed_field<S: Store>(stores: [Arc<S>; 2]) {
     let [phone, laptop, guest] = [(); 3].map(|()| Browser::new(&stores));
     phone.sign_in(7, "a", "phone").await;

@@ -201,7 +201,7 @@ where
     }
 }
 
-/// No operation guesses a value, and none overwrites or removes a value of a newer version that it had to
+/// No operation guesses a value. No operation overwrites or removes a value of a newer version that it had to
 /// read.
 pub async fn no_stored_value_is_guessed<S: Store>(stores: [Arc<S>; 2]) {
     let layer = SessionLayer::new(Arc::clone(&stores[0]));

@@ -1,6 +1,6 @@
 //! Does a [`Job`] with ruts.
 //!
-//! Called by the child processes of this benchmark.
+//! Called by `main`, in the child processes of this benchmark.
 
 use std::{sync::Arc, time::Duration};
 

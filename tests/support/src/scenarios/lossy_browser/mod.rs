@@ -336,8 +336,8 @@ pub async fn a_browser_on_a_lossy_network_loses_nothing<S: Store>(
                     }
                 }
             }
-            // Time passes only while no request that replaces a secret is in flight: such a request
-            // and its answer take less than the five seconds of a late request.
+            // Time passes only while no request that replaces a secret is in flight. So such a
+            // request and its answer take less than the five seconds of a late request.
             5..11 if time == Time::Paused && !browser.model.is_changing() => {
                 for tab in 0..TABS {
                     if matches!(browser.tabs[tab].waiting, Some(Waiting::OnNetwork(_))) {

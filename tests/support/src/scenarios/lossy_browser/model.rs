@@ -188,8 +188,7 @@ impl Session {
 }
 
 impl Session {
-    /// Returns whether a token is the former one of a live guest session and was replaced by a
-    /// rotation.
+    /// Returns whether a token is the former token of a live guest session, and was replaced by a rotation.
     fn is_unheard(&self, token: Option<&str>) -> bool {
         let former = self.former.as_ref().map(|(former, grace)| (&**former, grace));
         let is_replaced = matches!(former, Some((former, Grace::Over(_))) if Some(former) == token);
