@@ -108,17 +108,19 @@ impl Job {
 
     fn parse(words: &[String]) -> Result<Self, Box<dyn Error>> {
         let [kind, place, request, in_flight] = words else {
-            return Err("needs: kind, place, request, number in flight".into());
+            return Err(
+                "the arguments are: kind of database, place, request, number in flight".into()
+            );
         };
         let sqlite = |full| Database::Sqlite { file: place.into(), full };
         let database = match &**kind {
             "sqlite-full" => sqlite(true),
             "sqlite-normal" => sqlite(false),
             "mysql" => Database::MySql { url: place.clone() },
-            _ => return Err(format!("no kind of database: {kind}").into()),
+            _ => return Err(format!("unknown kind of database: {kind}").into()),
         };
         let request = Request::ALL.iter().find(|(_, name)| name == request);
-        let (request, _) = request.ok_or("no such request")?;
+        let (request, _) = request.ok_or("unknown request")?;
         Ok(Self { database, request: *request, in_flight: in_flight.parse()? })
     }
 
@@ -257,7 +259,7 @@ impl FromStr for Figures {
             line.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
         match numbers[..] {
             [rate, median, p99] => Ok(Self { rate, median, p99 }),
-            _ => Err(format!("no figures: {line}").into()),
+            _ => Err(format!("the line has no figures: {line}").into()),
         }
     }
 }

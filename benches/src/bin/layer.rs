@@ -113,7 +113,10 @@ impl Bench {
         // The counter sees the allocations of this thread only.
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         if count(|| runtime.block_on(async {})) != 0 {
-            return Err("the runtime allocates by itself: the counts would include it".into());
+            return Err(
+                "the runtime allocates memory by itself, and the counts would include this memory"
+                    .into(),
+            );
         }
         // `with_state` builds routes and layers once, as `axum::serve` does. Otherwise each request
         // builds them.

@@ -151,7 +151,9 @@ fn kept_secret(path: &str) -> Result<Vec<u8>, BoxError> {
 }
 
 async fn redis(url: &str, name: &str) -> Result<(RedisStore<Pool>, Pool), BoxError> {
-    let unreachable = |error: &dyn Error| format!("no Redis at {}: {error}", without_password(url));
+    let unreachable = |error: &dyn Error| {
+        format!("cannot connect to Redis at {}: {error}", without_password(url))
+    };
     let config = Config::from_url(url).map_err(|error| unreachable(&error))?;
     let connection = ConnectionConfig {
         connection_timeout: Duration::from_secs(3),
@@ -183,7 +185,7 @@ async fn mysql(url: &str, name: &str) -> Result<MySqlStore, BoxError> {
 /// Returns the message for a store that cannot be used, with the cause.
 fn unusable(kind: &str, place: &str, error: &dyn Error) -> String {
     let cause = error.source().map(ToString::to_string).unwrap_or_default();
-    format!("no {kind} {place}: {error}: {cause}")
+    format!("cannot use {kind} {place}: {error}: {cause}")
 }
 
 /// Returns a URL without user and password, for messages.

@@ -567,7 +567,9 @@ impl Subject {
 
     /// Checks that the current secret may open the session.
     pub fn check_opened(&self, before: &Before) -> Option<Violation> {
-        before.ended().map(|ended| format!("session {} {ended}, but opens", self.number))
+        before
+            .ended()
+            .map(|ended| format!("session {} {ended}, but its secret opens it", self.number))
     }
 
     /// Checks that the current secret may be refused.
@@ -603,7 +605,7 @@ impl Subject {
         } else {
             found.is_none() || found == expected
         };
-        (!is_right).then(|| format!("session {} has another principal", self.number))
+        (!is_right).then(|| format!("session {} has a different principal", self.number))
     }
 
     fn check_fields(&self, before: &Before, loaded: &Loaded) -> Result<(), Violation> {

@@ -181,7 +181,7 @@ async fn expired_sessions_are_deleted_in_the_background() {
         session.create(Some(Ttl::from_millis(1))).await.unwrap();
     }
     let kept = TestSession::begin(&store).await;
-    wait_until("they are deleted", async || file.count("ruts_sessions") == 1).await;
+    wait_until("the expired sessions are deleted", async || file.count("ruts_sessions") == 1).await;
     assert!(kept.load().await.unwrap().is_ok());
 }
 

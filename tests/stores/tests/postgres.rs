@@ -73,7 +73,7 @@ async fn number(pool: &PgPool, sql: impl Into<String>) -> i64 {
 
 /// Closes all connections of a pool.
 async fn close_all(pool: &PgPool) {
-    wait_until("all are idle", async || pool.num_idle() == pool.size() as usize).await;
+    wait_until("all connections are idle", async || pool.num_idle() == pool.size() as usize).await;
     while pool.try_acquire().map(sqlx::pool::PoolConnection::detach).is_some() {}
 }
 
@@ -848,7 +848,7 @@ mod faults {
         for value in ["1", "2", "3"] {
             let connections = [pool.acquire().await, pool.acquire().await, pool.acquire().await];
             drop(connections);
-            wait_until("all are idle", async || pool.num_idle() == 3).await;
+            wait_until("all connections are idle", async || pool.num_idle() == 3).await;
             proxy.silence_present();
             assert_eq!(session.set("a", value).await.unwrap(), APPLIED);
             wait_until_idle(&pool).await;
@@ -880,7 +880,7 @@ mod faults {
             connections.push(pool.acquire().await.unwrap());
         }
         drop(connections);
-        wait_until("all are idle", async || pool.num_idle() == 4).await;
+        wait_until("all connections are idle", async || pool.num_idle() == 4).await;
         proxy.silence_present();
         let takes = others.into_iter().map(|other| async move { other.take("a").await });
         let takes: Vec<_> = takes.map(tokio::spawn).collect();
@@ -945,7 +945,10 @@ mod faults {
         for forget in ["deallocate all", "discard all"] {
             assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
             assert_eq!(session.get("a").await.unwrap().unwrap(), "1");
-            wait_until("all are idle", async || pool.num_idle() == pool.size() as usize).await;
+            wait_until("all connections are idle", async || {
+                pool.num_idle() == pool.size() as usize
+            })
+            .await;
             let mut connections = Vec::new();
             while let Some(connection) = pool.try_acquire() {
                 connections.push(connection);
@@ -980,7 +983,7 @@ mod faults {
                 connections.push(pool.acquire().await.unwrap());
             }
             drop(connections);
-            wait_until("all are idle", async || pool.num_idle() == 4).await;
+            wait_until("all connections are idle", async || pool.num_idle() == 4).await;
             assert_eq!(error_kind(session.load().await), StoreErrorKind::Unsupported);
             assert_eq!(error_kind(store.inspect(&session.id).await), StoreErrorKind::Unsupported);
             assert_eq!(error_kind(store.expiry(&session.id).await), StoreErrorKind::Unsupported);

@@ -14,7 +14,7 @@ pub const LONG_TIMEOUT: Duration = Duration::from_secs(60);
 pub async fn wait_until(description: &str, mut condition: impl AsyncFnMut() -> bool) {
     let start = Instant::now();
     while !condition().await {
-        assert!(start.elapsed() < LONG_TIMEOUT, "waited in vain until {description}");
+        assert!(start.elapsed() < LONG_TIMEOUT, "timed out while waiting until {description}");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }

@@ -100,16 +100,20 @@ impl Register {
         forward.sort_by_key(|zone| zone.first_end);
         for pair in forward.windows(2) {
             if pair[1].first_end < pair[0].last_begin {
-                violations
-                    .push(format!("{} and {} were read in turn", pair[0].value, pair[1].value));
+                violations.push(format!(
+                    "reads alternated between {} and {}",
+                    pair[0].value, pair[1].value
+                ));
             }
         }
         for zone in backward {
             let around = forward.partition_point(|other| other.first_end < zone.last_begin);
             let around = around.checked_sub(1).map(|at| forward[at]);
             if around.is_some_and(|other| zone.first_end < other.last_begin) {
-                violations
-                    .push(format!("{} came and went while another value was there", zone.value));
+                violations.push(format!(
+                    "{} came and went while a different value had to be the current one",
+                    zone.value
+                ));
             }
         }
         violations
@@ -160,15 +164,24 @@ mod tests {
             1,
             "a read before the write should be a violation"
         );
-        assert!(violations(&[(1, 10, Some(20))], &[(0, 21, 22)]) > 0, "stale");
+        assert!(
+            violations(&[(1, 10, Some(20))], &[(0, 21, 22)]) > 0,
+            "a stale read should be a violation"
+        );
         let both = [(1, 10, Some(20)), (2, 30, Some(40))];
-        assert!(violations(&both, &[(1, 41, 42)]) > 0, "stale");
+        assert!(violations(&both, &[(1, 41, 42)]) > 0, "a stale read should be a violation");
         let at_once = [(1, 10, Some(20)), (2, 10, Some(20))];
-        assert!(violations(&at_once, &[(1, 30, 31), (2, 40, 41), (1, 50, 51)]) > 0, "back");
+        assert!(
+            violations(&at_once, &[(1, 30, 31), (2, 40, 41), (1, 50, 51)]) > 0,
+            "a read that goes back to an older value should be a violation"
+        );
         assert!(
             violations(&at_once, &[(1, 30, 31), (2, 40, 41)]) > 0,
             "two last values should be a violation"
         );
-        assert!(violations(&[(1, 10, Some(20))], &[(1, 11, 12), (0, 15, 16)]) > 0, "back");
+        assert!(
+            violations(&[(1, 10, Some(20))], &[(1, 11, 12), (0, 15, 16)]) > 0,
+            "a read that goes back to an older value should be a violation"
+        );
     }
 }

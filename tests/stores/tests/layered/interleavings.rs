@@ -519,7 +519,7 @@ async fn a_revocation_waits_for_one_of_the_same_principal() {
     let first = revoke();
     let origin = session.through(&tiers.origin_alone().await);
     let is_revoked = async || matches!(load(&origin, "a").await, Err(Refused::Revoked));
-    wait_until("the origin has revoked it", is_revoked).await;
+    wait_until("the origin has revoked the session", is_revoked).await;
     let mut second = revoke();
     let early = tokio::time::timeout(Duration::from_millis(200), &mut second).await;
     assert!(

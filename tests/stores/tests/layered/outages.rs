@@ -192,7 +192,7 @@ async fn a_deletion_that_is_dropped_while_the_cache_hangs() {
         let hasty = hasty.clone();
         async move { hasty.delete().await }
     });
-    wait_until("the origin has deleted it", async || has_ended(&origin).await).await;
+    wait_until("the origin has deleted the session", async || has_ended(&origin).await).await;
     deletion.abort();
     assert!(deletion.await.is_err(), "the deletion should get no answer");
     // The server loses the commands that it received meanwhile.
@@ -222,7 +222,7 @@ async fn a_revocation_that_is_dropped_while_the_cache_hangs() {
         async move { store.revoke(&user, all).await }
     });
     let is_revoked = async || matches!(load(&origin, "a").await, Err(Refused::Revoked));
-    wait_until("the origin has revoked it", is_revoked).await;
+    wait_until("the origin has revoked the session", is_revoked).await;
     revocation.abort();
     assert!(revocation.await.is_err(), "the revocation should get no answer");
     let next = hasty.store.revoke(&user, all).await.unwrap();
@@ -230,7 +230,7 @@ async fn a_revocation_that_is_dropped_while_the_cache_hangs() {
     tokio::task::block_in_place(|| tiers.redis.resume());
     let observer = session.through(&tiers.store().await);
     let is_known = async || matches!(load(&observer, "a").await, Err(Refused::Revoked));
-    wait_until("the cache knows of it", is_known).await;
+    wait_until("the cache knows of the revocation", is_known).await;
 }
 
 /// A touch that does not reach the cache changes no field, so the read is answered anyway.
@@ -313,7 +313,7 @@ async fn an_origin_that_is_down() {
     wait_until("reads find the value", is_new).await;
     let is_new = async || strict.get("a").await.is_ok_and(|found| found == value("new"));
     wait_until("strict reads find the value", is_new).await;
-    wait_until("it is deleted", async || {
+    wait_until("the session is deleted", async || {
         matches!(session.delete().await, Ok(Ok(_) | Err(Refused::Ended { .. })))
     })
     .await;

@@ -216,6 +216,6 @@ async fn expired_sessions_are_deleted_in_the_background() {
     let kept = TestSession::begin(&store).await;
     let count = format!("select count(*) from {tables}");
     let deleted = async || number(&server.pool(), &*count).await == 1;
-    wait_until("they are deleted", deleted).await;
+    wait_until("the expired sessions are deleted", deleted).await;
     assert!(kept.load().await.unwrap().is_ok());
 }
