@@ -583,7 +583,7 @@ async fn layers_of_different_names_stay_apart() {
     assert_eq!(client.text("/page").await, "Some(7)");
 }
 
-/// A future that is polled once and then held does not block other uses for ever.
+/// A future that is polled once and then held does not block other uses of the session for ever.
 #[tokio::test(start_paused = true)]
 async fn a_future_that_is_held_is_reported() {
     let app = Router::new()
@@ -664,7 +664,7 @@ async fn pages_that_use_the_session_vary_by_the_cookie() {
     };
     assert_eq!(vary("/read").await, Some(HeaderValue::from_static("cookie")));
     assert_eq!(vary("/unrelated").await, None);
-    // The answer depends on both headers, whichever of them the request has.
+    // The answer depends on both headers, even if the request has only one of them.
     let layer = SessionLayer::new(MemoryStore::new()).token_source(ruts::layer::TokenSource::Both);
     let client = new_client(routes().layer(layer));
     let both = client.get("/page").await.headers.get(header::VARY).cloned();

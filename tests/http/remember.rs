@@ -112,8 +112,8 @@ fn fixture(layer: impl FnOnce(SessionLayer) -> SessionLayer) -> Fixture {
     Fixture { clock, store, client: new_client(app) }
 }
 
-/// Returns the `Max-Age` of the cookie that a reply sets: `None` if it sets none, `Some(None)` if
-/// the cookie ends with the browser.
+/// Returns the `Max-Age` of the cookie that a reply sets. `None` if the reply sets no cookie,
+/// `Some(None)` if the cookie ends with the browser.
 fn age(reply: &Reply) -> Option<Option<Duration>> {
     let cookies = reply.set_cookies();
     let age = cookies.first()?.max_age();

@@ -14,10 +14,11 @@ use crate::{
 const SAME_SHAPE: [&str; 1] = ["Euros(u64) to Cents(u64)"];
 
 /// Number of changes after which every value keeps its meaning: one row for bincode, one for
-/// MessagePack. In each, new reads old, then old reads new.
+/// MessagePack. In each row, the new release reads values of the old one first, and then the
+/// reverse.
 const RIGHT: [[usize; 2]; 2] = [[15, 15], [59, 41]];
 
-/// The same number for bincode with the lock, when new reads old.
+/// The same number for bincode with the lock, when the new release reads values of the old one.
 const RIGHT_BY_LOCK: usize = 53;
 
 const VALUES: usize = 30;

@@ -6,15 +6,15 @@
 //!
 //! | argument | effect |
 //! | --- | --- |
-//! | `wire` | round trips, commands and bytes only, exact |
-//! | `races` | results of parallel requests only |
-//! | `allocations`, `instructions` | of one request only, exact |
-//! | `growth` | time by fields and by sessions only, and bytes per session |
-//! | `throughput` | throughput only, as a share of the bare driver's |
-//! | `latency` | delays only, with one in flight and at fixed rates |
-//! | `remote` | delays only, with one in flight and a delay of the network |
-//! | `memory`, `redis`, `redis-rs`, `postgres`, `layered` | throughput and delays over this backend only; there are no delays over memory |
-//! | `--write` | also writes each page, and a chart, into `benches/peers/report` |
+//! | `wire` | counts only round trips, commands and bytes |
+//! | `races` | counts only lost writes and revived sessions |
+//! | `allocations`, `instructions` | counts only these, for one request |
+//! | `growth` | measures only time by fields and by sessions, and bytes per session |
+//! | `throughput` | measures only throughput, as a share of the bare driver's |
+//! | `latency` | measures only delays, with one request in flight and at fixed rates |
+//! | `remote` | measures only delays, with one request in flight and a network delay |
+//! | `memory`, `redis`, `redis-rs`, `postgres`, `layered` | measures only throughput and delays over this backend; no delays are measured over memory |
+//! | `--write` | also writes each page and the charts into `benches/peers/report` |
 
 mod allocations;
 mod chart;

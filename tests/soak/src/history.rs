@@ -29,7 +29,7 @@ pub const PAIR: [&str; 2] = ["a", "b"];
 /// A counter that is incremented by compare-and-set only.
 pub const COUNTER: &str = "c";
 
-/// Number of sessions above which a new one replaces the oldest that is not live.
+/// Maximum number of sessions. Above it, a new session replaces the oldest session that is not live.
 const MAX_SESSIONS: usize = 400;
 
 /// Maximum time after which a request of unknown outcome takes effect. It is longer than the longest fault.

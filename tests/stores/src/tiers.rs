@@ -120,7 +120,7 @@ impl<P: Deref<Target = Postgres>> Tiers<P> {
         (self.origin_builder(pool.clone()).build().await.unwrap(), pool)
     }
 
-    /// Returns the origin without a cache, to compare with.
+    /// Returns the origin without a cache, for comparisons.
     pub async fn origin_alone(&self) -> Arc<PostgresStore> {
         Arc::new(self.origin(&self.urls()).await.0)
     }

@@ -26,7 +26,7 @@ const HOUR: Ttl = Ttl::from_secs(3600);
 /// A touch that always moves the idle deadline.
 const TOUCH: Touch = Touch::new(HOUR, Duration::ZERO);
 
-/// Runs each operation, with as many parts as it can have. Calls `done` after each.
+/// Runs each operation, with all the parts that it can have. Calls `done` after each.
 async fn each_operation<S: Store>(store: &Arc<S>, mut done: impl AsyncFnMut(&str)) {
     let session = TestSession::new(store);
     session.create(Some(HOUR)).await.unwrap();

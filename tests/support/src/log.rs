@@ -53,7 +53,7 @@ impl Write for Log {
     }
 }
 
-/// Number of secrets to search for: those added last.
+/// Number of secrets to search for. Older secrets are no longer searched for.
 const SEARCHED: usize = 100;
 
 static SECRETS: Mutex<VecDeque<String>> = Mutex::new(VecDeque::new());

@@ -1,4 +1,4 @@
-//! Limits on the waiting of tests. Used by all test crates.
+//! [`wait_until`], and the maximum time that a test waits. Used by all test crates.
 
 use std::time::{Duration, Instant};
 

@@ -156,7 +156,7 @@ fn url_of(address: &str) -> String {
     format!("mysql://root@{address}/test?ssl-mode=DISABLED")
 }
 
-/// Closes all connections of root but the given one.
+/// Closes all connections of root except the given one.
 pub async fn kill_others(connection: &mut MySqlConnection) {
     let others = "select group_concat(id) from information_schema.processlist \
                   where id <> connection_id() and user = 'root'";

@@ -98,7 +98,7 @@ impl Postgres {
         PgPoolOptions::new().max_connections(connections).connect_lazy(&self.url).unwrap()
     }
 
-    /// Returns a schema for one test, by a name that no other test uses.
+    /// Returns a schema for one test, with a name that no other test uses.
     pub fn schema(&self) -> Schema {
         let borrowed_from = self.process.is_none().then(|| self.url.clone());
         let number = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
@@ -118,8 +118,8 @@ impl Postgres {
     /// Kills the server.
     pub fn kill(&self) {
         self.process().send("kill");
-        // Its children end by themselves, a moment later. Until then they hold the shared memory, and with
-        // this file present the next start would refuse to run alongside them.
+        // The child processes end a moment later, and hold the shared memory until then. If this file
+        // existed, the next start would refuse to run alongside them.
         let pid = self.process().folder().join("data/postmaster.pid");
         let _ = fs::remove_file(pid);
     }
@@ -174,8 +174,8 @@ pub(super) fn is_root() -> bool {
     id.stdout.trim_ascii() == b"0"
 }
 
-/// Returns the words to put before a command so that it does not run as root, as PostgreSQL demands.
-/// Gives the folder to that user. Returns nothing if the tests do not run as root.
+/// Returns the words to put before a command so that it runs as the user `postgres`, because PostgreSQL
+/// refuses to run as root. Gives the folder to this user. Returns no words if the tests do not run as root.
 fn owner(folder: &std::path::Path) -> Vec<&'static str> {
     if !is_root() {
         return Vec::new();

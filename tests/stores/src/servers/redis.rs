@@ -91,7 +91,7 @@ impl Redis {
     /// `MISCONF`.
     pub fn fill_disk(&self) {
         let dump = self.dump();
-        // A dump fails if a folder has its name.
+        // A dump fails if a folder has the name of the dump file.
         let _ = fs::remove_file(&dump);
         fs::create_dir(&dump).expect("the folder should be created");
         self.command::<()>(&["CONFIG", "SET", "save", "3600 1"]);
@@ -106,7 +106,7 @@ impl Redis {
     /// Ends a [`fill_disk`](Self::fill_disk).
     pub fn free_disk(&self) {
         fs::remove_dir(self.dump()).expect("the folder should be empty");
-        // Without dumps, the server does not refuse writes because one failed.
+        // Without dumps, the server no longer refuses writes because a dump failed.
         self.command::<()>(&["CONFIG", "SET", "save", ""]);
     }
 

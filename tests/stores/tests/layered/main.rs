@@ -1,5 +1,5 @@
-//! Two tiers on servers: forced interleavings, outages of either tier, and caches that lose data,
-//! return with older data or hold foreign data.
+//! Tests of two tiers on servers: forced interleavings, outages of either tier, and caches that
+//! lose data, return with older data or hold foreign data.
 
 mod crashes;
 mod history;

@@ -1,4 +1,4 @@
-//! One of the tiers is down, hangs, is full, or comes back.
+//! Tests of a layered store while one tier is down, hangs, is full, or comes back.
 
 use std::{
     sync::Arc,

@@ -1,4 +1,5 @@
-//! Caches that return with older data, and cached values that were changed by other programs.
+//! Tests of caches that return with older data, and of cached values that were changed by other
+//! programs.
 
 use std::{collections::HashMap, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! Faults of the server and of the network.
+//! Tests of MariaDB and MySQL with faults of the server and of the network.
 
 use std::{
     sync::{

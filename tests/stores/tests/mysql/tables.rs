@@ -1,4 +1,4 @@
-//! The tables: their creation, their names, and their version.
+//! Tests of the tables: their creation, their names, and their version.
 
 use std::sync::Arc;
 

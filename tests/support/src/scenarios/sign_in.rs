@@ -115,7 +115,7 @@ pub fn id(client: &Client) -> String {
     client.token().expect("the client should have a session")[..22].to_owned()
 }
 
-/// Users sign in, list devices, and end sessions of their own. An administrator ends all.
+/// Users sign in, list devices, and end sessions of their own. An administrator ends all sessions.
 pub async fn users_and_administrators_end_sessions<S: Store>(store: Arc<S>) {
     let app = routes().layer(SessionLayer::new(&store).max_sessions(5, OnLimit::Reject));
     let client = new_client(app);

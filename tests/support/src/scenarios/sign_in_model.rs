@@ -207,7 +207,7 @@ struct Record {
 enum Opens {
     Live,
     Replaced(Span),
-    /// Neither the current secret, issued in this span, nor the former one.
+    /// A secret older than the former one. The current secret was issued in this span.
     ReplacedTwice(Span),
     Deleted(Span),
     Unknown,

@@ -85,8 +85,8 @@ pub async fn assert_ends(connection: JoinHandle<String>, reason: SessionChange) 
     start.elapsed()
 }
 
-/// Checks that at least one of several attempts takes less than [`PROMPT`], too little for a check
-/// by the watcher itself.
+/// Checks that at least one of several attempts takes less than [`PROMPT`]. This is too short a time for a
+/// check by the watcher itself.
 pub async fn assert_prompt(mut attempt: impl AsyncFnMut() -> Duration) {
     for _ in 0..ATTEMPTS {
         if attempt().await < PROMPT {

@@ -84,7 +84,7 @@ pub(super) enum Opens {
     Live,
     InGrace,
     Replaced(Span),
-    /// Neither the current secret, issued in this span, nor the former one.
+    /// A secret older than the former one. The current secret was issued in this span.
     ReplacedTwice(Span),
     Deleted(Span),
     Unknown,
