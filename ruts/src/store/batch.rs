@@ -121,9 +121,9 @@ impl BatchTuning {
 /// Batches concurrent operations. Up to [`max_in_flight`](BatchTuning::max_in_flight) commands are in
 /// flight. Later operations queue. When a slot frees up, queued operations are sent as one command.
 ///
-/// If nothing is in flight, a caller sends its own operation, without a task. A task sends the operations
-/// that queue. If the future of such a caller is no longer polled, it delays others for at most
-/// [`slow_after`](BatchTuning::slow_after).
+/// If nothing is in flight, a caller sends its own operation, without a task. A task sends the queued
+/// operations. If a caller stops polling the operation that it sends itself, other operations wait for at
+/// most [`slow_after`](BatchTuning::slow_after).
 pub(super) struct Batcher<Op: BatchOp> {
     op: Op,
     tuning: BatchTuning,
@@ -137,8 +137,8 @@ pub(super) struct Batcher<Op: BatchOp> {
 struct Lane<Op: BatchOp> {
     runtime: Handle,
     in_flight: usize,
-    /// The moment at which a caller began to send its own operation. `None` if no caller does. The operation
-    /// counts as in flight.
+    /// The moment at which a caller began to send its own operation. `None` if no caller is sending one.
+    /// The operation counts as in flight.
     caller: Option<Instant>,
     is_busy: bool,
     /// Whether a command in flight may carry requests of a busy session.
@@ -251,7 +251,8 @@ impl<Op: BatchOp> Batcher<Op> {
                     let answer = part.map(|part| self.op.decode(&own, part?));
                     match answer {
                         Ok(Some(answer)) => return answer,
-                        // Boxed: this case is rare, and its future would enlarge every other one.
+                        // Boxed: this case is rare, and its future would enlarge the future of every other
+                        // case.
                         Ok(None) => return Box::pin(self.op.again(&own, deadline)).await,
                         Err(error) => return Err(error),
                     }
@@ -327,7 +328,7 @@ impl<Op: BatchOp> Batcher<Op> {
             let mut sending = std::pin::pin!(this.carry_out(batch));
             let is_quick = timeout(this.tuning.slow_after, sending.as_mut()).await.is_ok();
             if is_quick && is_large {
-                // The callers that were answered may send further operations, which can join the next batch.
+                // Answered callers may send further operations, which can join the next batch.
                 let_other_tasks_run().await;
             }
             permit.is_finished = true;
@@ -481,7 +482,7 @@ mod tests {
 
     use super::*;
 
-    /// A request of a session that has at most eight requests in a batch.
+    /// A request of a session whose share of a batch is eight requests.
     const BUSY_SESSION: u32 = 0;
 
     /// Records the requests that are sent, and answers once the test permits it.
@@ -586,7 +587,7 @@ mod tests {
             tokio::spawn(async move { batcher.run(request).await })
         });
         tokio::task::yield_now().await;
-        assert_eq!(sent(&batcher), [[1]], "there is one slot");
+        assert_eq!(sent(&batcher), [[1]], "later requests should wait for the only slot");
         drop(first);
         batcher.op.answers.as_ref().unwrap().add_permits(1);
         for (other, request) in others.into_iter().zip([2, 3]) {
@@ -605,7 +606,7 @@ mod tests {
         assert_eq!(batcher.run(2).await, Ok(2));
         assert_eq!(begun.elapsed(), batcher.tuning.slow_after);
         assert_eq!(batcher.run(3).await, Ok(3));
-        assert_eq!(begun.elapsed(), batcher.tuning.slow_after, "no further wait");
+        assert_eq!(begun.elapsed(), batcher.tuning.slow_after, "the third request should not wait");
         assert_eq!(held.await, Ok(1));
         assert!(batcher.lock().is_empty());
     }
@@ -625,10 +626,10 @@ mod tests {
             sent(&batcher)
         };
         let busy: Vec<_> = (0..100).map(|_| start(BUSY_SESSION)).collect();
-        assert_eq!(sent_after(0).await, [[BUSY_SESSION]; 4], "nothing was waiting yet");
-        assert_eq!(sent_after(4).await[4..], [[BUSY_SESSION; 8]], "one of four commands");
+        assert_eq!(sent_after(0).await, [[BUSY_SESSION]; 4], "four should be sent");
+        assert_eq!(sent_after(4).await[4..], [[BUSY_SESSION; 8]], "one should be busy");
         let other = start(1);
-        assert_eq!(sent_after(0).await[5..], [[1]], "another session waits for none of them");
+        assert_eq!(sent_after(0).await[5..], [[1]], "a different session should not wait");
         assert_eq!(sent_after(1).await[6..], [[BUSY_SESSION; 8]]);
         sent_after(100).await;
         assert_eq!(other.await.unwrap(), Ok(1));

@@ -19,7 +19,7 @@ use crate::{auth::PrincipalKey, cache_policy::CachePolicy, token::SessionId};
 /// Minimum time for which a store recognises the current secret of a deleted session.
 ///
 /// During this time, a store distinguishes a late request from a request with an unknown secret. So a late
-/// write does not start another session.
+/// write does not start a new session.
 pub const ENDED_RETENTION: Duration = Duration::from_secs(60);
 
 /// Maximum time for which a store recognises the current and the former secret of a revoked session. If
@@ -29,8 +29,8 @@ pub const ENDED_RETENTION: Duration = Duration::from_secs(60);
 /// time.
 pub const REVOKED_RETENTION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// The answer of an operation with [`Credentials`]. The outer error is a failure of the store. The
-/// inner error is the reason why the credentials were not accepted.
+/// The answer to an operation with [`Credentials`]. The outer error is a failure of the store. The inner
+/// error is the reason why the credentials were not accepted.
 pub type StoreResult<T> = Result<Result<T, Refused>, StoreError>;
 
 /// A session store.
@@ -45,12 +45,12 @@ pub type StoreResult<T> = Result<Result<T, Refused>, StoreError>;
 ///
 /// | | promise |
 /// | --- | --- |
-/// | **R**, revocation | Once a write, removal, rotation, deletion or revocation has returned `Ok`, no later read anywhere yields the earlier state. A revocation that has returned `Ok` has ended each targeted session whose sign-in was complete when the revocation began. If a sign-in overlaps with the revocation, its session has ended too, or the sign-in counts as the later of the two. |
+/// | **R**, revocation | Once a write, removal, rotation, deletion or revocation has returned `Ok`, no later read anywhere yields the earlier state. Before a revocation returns `Ok`, it ends each targeted session whose sign-in was complete when the revocation began. If a sign-in overlaps with the revocation, either its session ends too, or the sign-in counts as the later of the two. |
 /// | **N**, no resurrection | Only [`create`](Self::create) brings a session into existence. No interleaving of the other methods does. |
 /// | **M**, merging | Parallel writes to different fields all survive. If parallel updates change a field under the same [`Precondition`](super::Precondition) on that field, only one of them is applied. [`take`](Self::take) returns a value only once. |
 /// | **E**, expiry | No field is served at or after its expiry, and no session at or after its idle or absolute deadline, by the clock of the server that keeps the session. |
 /// | **A**, atomicity | An [`Update`] is applied as a whole or not at all. |
-/// | **T**, trips | Any set of fields is read in one round trip and written in one. A store may need another one, for example to move the idle deadline. |
+/// | **T**, trips | A read of any set of fields takes one round trip, and so does a write. A store may need one more round trip, for example to move the idle deadline. |
 ///
 /// The conformance suite (`ruts::conformance`) checks every promise except T, for any store.
 ///
@@ -134,16 +134,17 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`SessionLimit`](super::StoreErrorKind::SessionLimit) for a sign-in that its limit refuses. The
-    /// session stays unchanged. [`Revoked`](super::StoreErrorKind::Revoked) for a sign-in that a revocation
-    /// overtook. The session has ended, or was never created.
+    /// - [`SessionLimit`](super::StoreErrorKind::SessionLimit) if the limit of a sign-in refuses it. The
+    ///   session stays unchanged.
+    /// - [`Revoked`](super::StoreErrorKind::Revoked) if a revocation overtook a sign-in. The session has
+    ///   ended, or was never created.
     fn update(
         &self,
         credentials: Credentials<'_>,
         update: Update<'_>,
     ) -> impl Future<Output = StoreResult<Written<Updated>>> + Send;
 
-    /// Removes a field and returns its value, `None` if it was absent.
+    /// Removes a field and returns its value, or `None` if the field was absent.
     fn take(
         &self,
         credentials: Credentials<'_>,
@@ -157,16 +158,16 @@ pub trait Store: Send + Sync + 'static {
         credentials: Credentials<'_>,
     ) -> impl Future<Output = StoreResult<Written<()>>> + Send;
 
-    /// Returns the metadata of a live session, `None` if there is none. Needs no secret, because the
-    /// secret that a watcher knows may have been replaced.
+    /// Returns the metadata of a live session, or `None` if no live session has this id. Needs no secret,
+    /// because the secret that a watcher knows may have been replaced.
     fn inspect(
         &self,
         id: &SessionId,
     ) -> impl Future<Output = Result<Option<SessionMeta>, StoreError>> + Send;
 
-    /// Returns the deadline that ended a session, after another operation answered
-    /// [`NotFound`](Refused::NotFound). Returns `None` if no deadline ended the session, or if the store has
-    /// freed the session. A store may free an expired session immediately.
+    /// Returns the deadline that ended a session. The caller asks after an operation was refused with
+    /// [`NotFound`](Refused::NotFound). Returns `None` if no deadline ended the session, or if the store
+    /// has freed the session. A store may free an expired session immediately.
     ///
     /// The default implementation returns `None`.
     fn expiry(
@@ -179,15 +180,15 @@ pub trait Store: Send + Sync + 'static {
 
     /// Waits until a session may have ended or changed its principal since this call.
     ///
-    /// A store may miss a change, so a caller also checks the session from time to time. In a store that
+    /// A store may miss a change, so the caller also has to check the session at intervals. In a store that
     /// cannot notice changes, the future never completes. That is the default.
     fn wait_for_change(&self, id: &SessionId) -> impl Future<Output = ()> + Send + 'static {
         let _ = id;
         std::future::pending()
     }
 
-    /// Lists the live sessions of a principal, ordered by id, with their metadata and the named
-    /// fields. Neither secrets nor their hashes are in the answer.
+    /// Lists the live sessions of a principal, ordered by id, with their metadata and the named fields. The
+    /// answer contains neither secrets nor their hashes.
     fn list_by_principal(
         &self,
         principal: &PrincipalKey,
@@ -204,16 +205,16 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// After an error some sessions may have ended. Repeat the call.
+    /// After an error, some sessions may have ended. The caller has to repeat the call.
     fn revoke(
         &self,
         principal: &PrincipalKey,
         target: RevokeTarget<'_>,
     ) -> impl Future<Output = Result<Written<Vec<SessionId>>, StoreError>> + Send;
 
-    /// Ends all sessions, in a time that hardly depends on their number. Their secrets are then refused with
-    /// [`Refused::Revoked`], as after [`revoke`](Self::revoke). A store that keeps no record of these
-    /// sessions answers [`Refused::NotFound`].
+    /// Ends all sessions. Their secrets are then refused with [`Refused::Revoked`], as after
+    /// [`revoke`](Self::revoke). A store that keeps no record of these sessions answers
+    /// [`Refused::NotFound`].
     fn revoke_everyone(&self) -> impl Future<Output = Result<Written<()>, StoreError>> + Send;
 
     /// Announces the cache policy of a field before the first read of the field. A store without a cache
@@ -231,7 +232,7 @@ pub trait Store: Send + Sync + 'static {
     ) -> impl Future<Output = Result<usize, StoreError>> + Send;
 }
 
-/// A [`Store`], an [`Arc`] of one, or a reference to such an `Arc`.
+/// A [`Store`], an [`Arc`] of a store, or a reference to such an `Arc`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a session store",
     label = "expected a store, an `Arc` of a store, or a reference to such an `Arc`",

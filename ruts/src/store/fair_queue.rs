@@ -63,9 +63,10 @@ impl<K: Copy + Eq + Hash, T> FairQueue<K, T> {
         self.busy.contains_key(&key)
     }
 
-    /// Offers entries for a batch, those of the same key in order of arrival. `with_busy` offers the entries
-    /// of busy keys too, and at least one entry unless the queue is empty. The work is proportional to the
-    /// number of entries that are taken or become busy, plus a constant.
+    /// Offers entries for a batch. Entries of the same key are offered in order of arrival. With
+    /// `with_busy`, it also offers the entries of busy keys, and then at least one entry unless the queue
+    /// is empty. The work is proportional to the number of entries that are taken or become busy, plus a
+    /// constant.
     pub(super) fn offer(
         &mut self,
         with_busy: bool,
@@ -110,7 +111,7 @@ impl<K: Copy + Eq + Hash, T> FairQueue<K, T> {
     }
 
     fn offer_busy(&mut self, offer: &mut impl FnMut(T) -> Offered<T>) {
-        // A key of which no entry was taken comes first the next time.
+        // If no entry of a key was taken, the key comes first the next time.
         let (mut unserved, mut served) = (Vec::new(), Vec::new());
         while unserved.len() + served.len() < MAX_BUSY
             && let Some(key) = self.turns.pop_front()
@@ -188,7 +189,7 @@ mod tests {
         assert!(queue.is_busy('a') && !queue.is_busy('b'));
         queue.push(('a', 10));
         queue.push(('c', 11));
-        assert_eq!(take(&mut queue, 9, false), "c11 ", "only others may go");
+        assert_eq!(take(&mut queue, 9, false), "c11 ", "a busy key should wait");
         assert_eq!(take(&mut queue, 9, true), "a3 a4 ");
         assert_eq!(take(&mut queue, 9, true), "a5 a6 ");
         assert_eq!(take(&mut queue, 9, true), "a7 a8 ");

@@ -1,6 +1,6 @@
-//! The stores of sessions, and the contract that each of them keeps.
+//! Session stores, and the [`Store`] contract that each of them keeps.
 //!
-//! A [`Store`] works with ids, hashes and bytes. It knows nothing of types, codecs, cookies or HTTP. A
+//! A store works with ids, hashes and bytes. It knows nothing of types, codecs, cookies or HTTP. A
 //! [`SessionLayer`](crate::SessionLayer) can use any store that passes the conformance suite
 //! (`ruts::conformance`):
 //!
@@ -14,8 +14,8 @@
 //! | `layered::LayeredStore` | `layered-store` | if its origin does | if its origin and cache are |
 //!
 //! [`notify::NotifyingStore`] wraps any of these stores. It notifies other processes immediately when a
-//! session is deleted or revoked, or its principal changes. To write another store, implement
-//! [`RecordStore`], or [`Store`] itself. The repository's `examples/custom-store` keeps sessions in files.
+//! session is deleted or revoked, or its principal changes. A custom store implements [`RecordStore`], or
+//! [`Store`] itself. The repository's `examples/custom-store` keeps sessions in files.
 
 #[cfg(any(
     feature = "mysql-store",

@@ -89,7 +89,8 @@ pub(in crate::store) struct Authentication {
 /// How long the replaced secret opens the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) enum Grace {
-    /// Not at all. This is not a moment, because a clock that steps back would make it a moment to come.
+    /// Not at all. A past moment would be wrong here: if the clock stepped back, the moment would be in the
+    /// future again.
     None,
     /// Until the first use of the current secret, and for this time after that use.
     Pending(Duration),
@@ -204,7 +205,7 @@ impl SessionRecord {
     }
 
     /// Returns whether an operation has changed the record since it was created, decoded or
-    /// [saved](Self::set_saved). A store has to write back only a modified record.
+    /// [saved](Self::set_saved). Only a modified record has to be written back.
     pub const fn is_modified(&self) -> bool {
         self.modified
     }
@@ -218,7 +219,7 @@ impl SessionRecord {
     ///
     /// # Errors
     ///
-    /// The proof does not open the session.
+    /// Returns [`Refused`] if the proof does not open the session.
     pub fn load<'p>(
         &mut self,
         proof: impl Into<Proof<'p>>,
@@ -265,7 +266,8 @@ impl SessionRecord {
     ///
     /// # Errors
     ///
-    /// The proof does not open the session, or the update needs the current secret.
+    /// Returns [`Refused`] if the proof does not open the session, or if it lacks the current secret and
+    /// the update needs that secret.
     pub fn would_apply<'p>(
         &self,
         proof: impl Into<Proof<'p>>,
@@ -281,7 +283,8 @@ impl SessionRecord {
     ///
     /// # Errors
     ///
-    /// The proof does not open the session, or the update needs the current secret.
+    /// Returns [`Refused`] if the proof does not open the session, or if it lacks the current secret and
+    /// the update needs that secret.
     pub fn update<'p>(
         &mut self,
         proof: impl Into<Proof<'p>>,
@@ -332,7 +335,8 @@ impl SessionRecord {
     ///
     /// # Errors
     ///
-    /// The proof does not open the session, or the request needs the current secret.
+    /// Returns [`Refused`] if the proof does not open the session, or if it lacks the current secret and
+    /// the request needs that secret.
     pub fn take<'p>(
         &mut self,
         proof: impl Into<Proof<'p>>,
@@ -365,7 +369,7 @@ impl SessionRecord {
     ///
     /// # Errors
     ///
-    /// The proof does not open the session.
+    /// Returns [`Refused`] if the proof does not open the session.
     pub fn delete<'p>(
         &mut self,
         proof: impl Into<Proof<'p>>,
@@ -397,7 +401,7 @@ impl SessionRecord {
         self.fields.retain(|_, field| field.is_live(now));
     }
 
-    /// Returns the fields, for a backend that stores each separately.
+    /// Returns the fields, for a backend that stores each field separately.
     #[cfg(any(feature = "mysql-store", feature = "sqlite-store"))]
     pub(in crate::store) const fn fields(&self) -> &HashMap<FieldName, FieldRecord> {
         &self.fields
@@ -449,7 +453,8 @@ impl SessionRecord {
     ///
     /// # Errors
     ///
-    /// The bytes are not a record, or have a version that this release does not know.
+    /// Returns [`CorruptRecord`] if the bytes are not a record, or have a version that this release does
+    /// not know.
     pub fn decode(mut bytes: Bytes) -> Result<Self, CorruptRecord> {
         let record = Self::decode_prefix(&mut bytes).ok_or(CorruptRecord)?;
         if bytes.is_empty() { Ok(record) } else { Err(CorruptRecord) }
@@ -554,7 +559,7 @@ impl SessionRecord {
         Refused::Replaced { ago: now.saturating_sub(since) }
     }
 
-    /// Returns the answer of an update that does not apply, `None` if it applies.
+    /// Returns the answer to an update that does not apply, or `None` if it applies.
     fn check(
         &self,
         update: &Update<'_>,
@@ -722,7 +727,7 @@ pub(in crate::store) struct RecordHead {
 
 #[cfg(any(feature = "mysql-store", feature = "sqlite-store"))]
 impl RecordHead {
-    /// Marks the session as revoked by `revoke_everyone`, which records no moment for each session.
+    /// Marks the session as revoked by `revoke_everyone`, which does not record a moment for each session.
     pub(in crate::store) fn revoke_with_all(&mut self) {
         if self.ended.is_none() {
             // The moment of the end is not known. Nothing needs it: `ended` only has to be present.

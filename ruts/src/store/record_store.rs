@@ -29,7 +29,7 @@ const STEP: usize = 256;
 ///
 /// Each implementation is a [`Store`] and keeps the whole contract of a store. Most operations take one
 /// locked step on their session. A change of the principal, or the end of a signed-in session, takes a few
-/// steps. Each other session that an operation lists, counts or ends takes one more.
+/// steps. An operation takes one more step for each other session that it lists, counts or ends.
 ///
 /// # Contract
 ///
@@ -37,8 +37,7 @@ const STEP: usize = 256;
 ///   sees or changes the record during the call.
 /// - [`lock_principal`](Self::lock_principal) grants one lock at a time for each principal, or one for
 ///   all principals together. The lock may be held across any number of calls of `with_record`.
-/// - [`sessions_of`](Self::sessions_of) may list sessions that have ended, and never omits a live
-///   one.
+/// - [`sessions_of`](Self::sessions_of) may list sessions that have ended, but never omits a live session.
 ///
 /// The repository's `examples/custom-store` is a complete implementation.
 pub trait RecordStore: Send + Sync + 'static {

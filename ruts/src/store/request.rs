@@ -1,9 +1,8 @@
-//! Requests of a caller to a [`Store`](super::Store).
+//! The requests that a caller passes to a [`Store`](super::Store).
 //!
-//! Built by the session, by wrapping stores and by tests. Read by stores. Knows nothing of answers,
-//! types or HTTP.
-//! Every struct is `#[non_exhaustive]` and has a constructor, so that a new part breaks no code that
-//! builds a request.
+//! Built by the session, by wrapping stores and by tests. Read by stores. Knows nothing of answers, types
+//! or HTTP. Every struct is `#[non_exhaustive]` and has a constructor, so a new part does not break code
+//! that builds a request.
 
 use std::{fmt, time::Duration};
 
@@ -51,7 +50,7 @@ impl<'a> Credentials<'a> {
 pub enum Proof<'a> {
     /// Hash of the secret that a client presented.
     Secret(&'a SecretHash),
-    /// No secret: the credentials are internal. No message of a client leads to this proof.
+    /// No secret: the credentials are internal. No client can present this proof.
     ///
     /// The proof opens any live session, with the rights of a former secret in its grace period: to read the
     /// session, change its fields and delete it. Unlike such a secret, this proof can [touch](Touch) the
@@ -72,7 +71,8 @@ impl<'a> From<&'a SecretHash> for Proof<'a> {
 pub enum Projection<'a> {
     /// All fields.
     All,
-    /// The fields of these names, each listed once. An empty list reads only the metadata.
+    /// The fields with these names. The list contains each name once. An empty list reads only the
+    /// metadata.
     Named(&'a [&'a str]),
 }
 
@@ -159,9 +159,9 @@ pub struct NewSignIn<'a> {
     pub assurance: Assurance,
     /// Limit on the principal's live sessions.
     pub limit: Option<SessionLimit>,
-    /// Whether to keep the fields of a session to which another principal is signed in. By default, these
-    /// fields are removed, so that the new user does not see them. If the same principal or none is signed
-    /// in, the fields always stay.
+    /// Whether to keep the fields of a session to which a different principal is signed in. By default,
+    /// these fields are removed, so that the new user does not see them. If the same principal or no
+    /// principal is signed in, the fields always stay.
     pub keep_fields: bool,
 }
 
@@ -171,8 +171,8 @@ impl<'a> NewSignIn<'a> {
         Self { principal, assurance, limit: None, keep_fields: false }
     }
 
-    /// Sets whether to keep the fields of a session to which another principal is signed in. Defaults to
-    /// `false`.
+    /// Sets whether to keep the fields of a session to which a different principal is signed in. Defaults
+    /// to `false`.
     #[must_use]
     pub const fn keep_fields(mut self, keep: bool) -> Self {
         self.keep_fields = keep;
@@ -203,7 +203,7 @@ impl SessionLimit {
         Self { sessions, on_limit }
     }
 
-    /// Returns the sessions that have to end before another sign-in. Returns `None` if the sign-in is
+    /// Returns the sessions that have to end before one more sign-in. Returns `None` if the sign-in is
     /// refused.
     ///
     /// `live` holds the other live sessions of the principal, each with the time of its sign-in.
@@ -418,9 +418,9 @@ impl<'a> Renew<'a> {
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum AuthChange<'a> {
-    /// A principal signs in, or authenticates again. Both deadlines are replaced. If another principal is
-    /// signed in, the session loses its fields, unless [`keep_fields`](NewSignIn::keep_fields) is set. The
-    /// changes of the update are applied after that.
+    /// A principal signs in, or authenticates again. Both deadlines are replaced. If a different principal
+    /// is signed in, the session loses its fields, unless [`keep_fields`](NewSignIn::keep_fields) is set.
+    /// The changes of the update are applied after that.
     In {
         /// The principal.
         who: NewSignIn<'a>,

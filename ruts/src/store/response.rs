@@ -1,8 +1,8 @@
 //! Answers of a [`Store`](super::Store).
 //!
-//! Built by stores. Read by the session, the guards and wrapping stores. Knows nothing of types or
-//! HTTP. Every struct that a store builds has a constructor or a `Default`, so a new part of an answer
-//! breaks no store.
+//! Built by stores. Read by the session, the guards and wrapping stores. Knows nothing of types or HTTP.
+//! Every struct that a store builds has a constructor or a `Default`, so a new part of an answer does not
+//! break stores.
 
 use std::{fmt, time::Duration};
 
@@ -125,7 +125,8 @@ pub struct SessionMeta {
 }
 
 impl SessionMeta {
-    /// Returns the metadata as it will be this much `later`, if no operation takes place in between.
+    /// Returns the metadata as it will be when the time `later` has passed, if no operation takes place in
+    /// between.
     pub(crate) fn after(self, later: Duration) -> Self {
         let left = |left: Duration| left.saturating_sub(later);
         Self {
@@ -226,7 +227,7 @@ pub struct SessionPage {
 }
 
 impl SessionPage {
-    /// Creates a page, with the session after which the next one begins.
+    /// Creates a page, with the session after which the next page begins.
     pub const fn new(sessions: Vec<ListedSession>, next: Option<SessionId>) -> Self {
         Self { sessions, next }
     }

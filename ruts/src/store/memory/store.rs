@@ -87,12 +87,12 @@ pub struct MemoryStoreBuilder {
 }
 
 impl MemoryStoreBuilder {
-    /// Sets the maximum number of sessions. At the limit, creating another one fails with
+    /// Sets the maximum number of sessions. At the limit, creating one more fails with
     /// [`StoreErrorKind::Full`]. Unlimited by default.
     ///
-    /// Deleted and revoked sessions, of which a few bytes stay for a while, do not count. With a limit, the
-    /// store keeps about `sessions` of them. Beyond that, it removes a session immediately when it is
-    /// revoked.
+    /// Deleted and revoked sessions do not count, although the store still keeps their secret hashes.
+    /// Beyond about `2 * sessions` live, deleted and revoked sessions together, the store removes a session
+    /// immediately when it is revoked.
     #[must_use]
     pub fn capacity(mut self, sessions: usize) -> Self {
         self.capacity = sessions;
@@ -466,7 +466,7 @@ mod tests {
         clock.advance(Duration::from_secs(60));
         create(&store, minute).await.unwrap();
         create(&store, minute).await.unwrap();
-        assert_eq!(store.len(), 2, "the expired ones made room");
+        assert_eq!(store.len(), 2, "expired sessions should make room");
     }
 
     #[tokio::test]

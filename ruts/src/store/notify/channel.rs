@@ -17,9 +17,9 @@ pub type ChannelError = Box<dyn Error + Send + Sync>;
 /// # Contract
 ///
 /// A published message goes to every listener of every process, including the publisher's own. A
-/// channel may lose messages: watchers also check their sessions from time to time.
+/// channel may lose messages: watchers also check their sessions every five seconds.
 ///
-/// The repository's `RedisChannel` and `PostgresChannel` are complete implementations.
+/// `RedisChannel` and `PostgresChannel` are complete implementations.
 pub trait Channel: Send + Sync + 'static {
     /// Publishes a message to all listeners.
     fn publish(&self, message: String) -> impl Future<Output = Result<(), ChannelError>> + Send;

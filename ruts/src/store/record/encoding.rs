@@ -1,8 +1,8 @@
-//! How numbers, moments and byte strings of a stored record are written and read.
+//! Functions that write and read the numbers, moments and byte strings of a stored record.
 //!
-//! Used by [`record`](super). Numbers are big-endian. Moments are in milliseconds, rounded down. One is
-//! added to a moment that may be missing, so that zero means none. A `get` function returns `None` if the
-//! bytes end too early.
+//! Used by [`record`](super). Numbers are big-endian. Moments are in milliseconds, rounded down. A moment
+//! that may be missing is stored plus one, so that zero stands for a missing moment. A `get` function
+//! returns `None` if the bytes end too early.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Deletes expired sessions in the background.
+//! [`clean_up`]: deletes expired sessions in the background.
 //!
 //! Used by the stores on SQL servers. Knows nothing of their statements.
 
@@ -32,7 +32,7 @@ pub(in crate::store) trait Cleanup: Send + Sync + 'static {
     ) -> impl Future<Output = Result<usize, StoreError>> + Send;
 }
 
-/// Deletes expired sessions about once in each `interval`, until the last clone of the store is
+/// Deletes expired sessions about once every `interval`, until the last clone of the store is
 /// dropped.
 pub(in crate::store) async fn clean_up<C: Cleanup>(
     store: Weak<C>,

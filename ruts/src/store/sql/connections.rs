@@ -1,4 +1,5 @@
-//! [`Connections`]: the connections of a pool. A connection that was idle for long is tested before use.
+//! [`Connections`]: the connections of a pool. A connection that was idle for a given time is tested before
+//! use.
 //!
 //! Used by the PostgreSQL and MySQL executors. Knows nothing of statements.
 
@@ -20,10 +21,10 @@ const MAX_TEST: Duration = Duration::from_millis(500);
 /// Time after which a request that waits for a new connection also takes one that was returned meanwhile.
 const MAX_CONNECT: Duration = Duration::from_secs(1);
 
-/// The same while the server has no room for further connections.
+/// The same time, while the server has no room for further connections.
 const FULL_CONNECT: Duration = Duration::from_millis(20);
 
-/// Time for which the server is expected to have no room.
+/// Time for which the server is expected to have no room after it lacked room for a connection.
 const FULL_FOR: Duration = Duration::from_secs(60);
 
 pub(in crate::store) struct Connections<D: Database> {
@@ -103,10 +104,10 @@ impl<D: Database> Connections<D> {
         connection
     }
 
-    /// Waits for a new connection, or for one that is returned. `None` if one may be idle.
+    /// Waits for a new connection, or for one that is returned. Returns `None` if a connection may be idle.
     ///
-    /// A pool that has begun to open a connection waits for it, even if the server has no room for it, and
-    /// others are idle.
+    /// A pool that has begun to open a connection waits for it, even if the server has no room for it and
+    /// other connections are idle.
     async fn wait(&self, deadline: Instant) -> Option<Result<PoolConnection<D>, sqlx::Error>> {
         // Boxed, because a future that can open a connection takes hundreds of kilobytes, and the task of
         // each statement would contain it and be moved with it.
@@ -151,7 +152,7 @@ impl<D: Database> Connections<D> {
 
     /// Returns a connection to the pool. Closes it instead if it does not answer the test of the pool.
     ///
-    /// Dropping the connection would not do. The pool would wait for the answer without a limit, and until
+    /// Dropping the connection is not enough. The pool would wait for the answer without a limit, and until
     /// then the connection would count towards the maximum. `return_to_pool`, which the sqlx documentation
     /// does not list, is the same step as a future that can be dropped.
     pub(in crate::store) fn give_back(&self, mut connection: PoolConnection<D>) {
@@ -174,7 +175,8 @@ impl<D: Database> Connections<D> {
         self.returns().clear();
     }
 
-    /// Closes the idle connections, because one did not answer and testing each of the others takes time.
+    /// Closes the idle connections, because one did not answer and each test of another may take up to
+    /// [`MAX_TEST`].
     fn close_idle(&self) {
         for _ in 0..self.idle() {
             self.pool.try_acquire().map(PoolConnection::detach);
