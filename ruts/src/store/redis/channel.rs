@@ -19,7 +19,7 @@ use crate::store::{StoreError, notify::ChannelError};
 /// A channel of a [`NotifyingStore`](crate::store::notify::NotifyingStore) through Redis or Valkey,
 /// with a fred `Client` or `Pool`, or a redis-rs `Client`.
 ///
-/// Each process publishes on one connection, or on as many as the `Pool` has, and listens on another
+/// Each process publishes on one connection, or on as many as the `Pool` has, and listens on a separate
 /// one. All these connections have the settings of the client. In a cluster, the channel may use any node,
 /// because each node forwards messages to the others.
 ///

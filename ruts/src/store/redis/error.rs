@@ -1,4 +1,4 @@
-//! Failures: [`CommandError`] of one command, and the [`StoreError`] that it becomes.
+//! [`CommandError`], the failure of one command, and the [`StoreError`] that it becomes.
 //!
 //! Used throughout the store. Knows no script, no driver and no session.
 
@@ -40,8 +40,8 @@ impl CommandError {
         matches!(&**code, "READONLY" | "MASTERDOWN" | "LOADING" | "CLUSTERDOWN" | "NOAUTH")
     }
 
-    /// Returns whether the error has the code for an unknown command, or for one that this user may not
-    /// run.
+    /// Returns whether the error has the code for an unknown command, or for a command that this user may
+    /// not run.
     pub(super) fn is_of_unknown_command(&self) -> bool {
         matches!(self, Self::Server(code, _) if matches!(&**code, "ERR" | "NOPERM"))
     }
@@ -82,7 +82,7 @@ fn kind_of(code: &str) -> StoreErrorKind {
 
 /// The answer did not come within the timeout.
 #[derive(Debug, thiserror::Error)]
-#[error("no answer in time")]
+#[error("the server did not answer in time")]
 pub(super) struct TimedOut;
 
 /// The runtime is shutting down.

@@ -136,8 +136,8 @@ impl Deadline {
 /// Pause in which a client fetches the new slot map of a cluster.
 const REMAPPING: Duration = Duration::from_millis(20);
 
-/// Maximum number of retries of a command that certainly did not run, and the pause before the first
-/// retry. Each further pause is twice as long.
+/// Maximum number of retries of a command that certainly did not run, and the pause before the first retry.
+/// Each further pause is twice as long as the previous one.
 const MAX_RETRIES: u32 = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 

@@ -1,7 +1,7 @@
 //! Runs the scripts of the catalogue on a client: [`Executor`].
 //!
 //! Used by the store, the batches, the principal list and the cache. It handles keys and timeouts, and
-//! remembers whether a server refuses scripts of several sessions. It decides nothing about sessions.
+//! remembers whether a server refuses scripts of several sessions. It makes no decisions about sessions.
 
 use std::{
     sync::{
@@ -127,7 +127,7 @@ impl<C: ScriptClient> Executor<C> {
         Ok(self.call(script, &[key], &arguments, self.deadline()).await?)
     }
 
-    /// Runs a script without arguments on each key, many at the same time.
+    /// Runs a script without arguments on each key, up to 256 keys at the same time.
     pub(super) async fn run_at_each(
         self: &Arc<Self>,
         script: &'static Script,

@@ -1,9 +1,10 @@
-//! Sessions in Redis or Valkey.
+//! Sessions in Redis or Valkey: [`RedisStore`].
 //!
-//! A [`RedisStore`] connects with the settings of a fred client (feature `redis-store`: `Client`,
-//! `Pool`) or a redis-rs client (feature `redis-rs-store`: `Client`, [`RedisCluster`] and
-//! [`RedisSentinel`]). The server has to support field expiry: Redis 7.4 or later, Valkey 9 or
-//! later. Any other server is refused at the first operation, or by [`RedisStore::check`].
+//! A `RedisStore` is a [`Store`](super::Store), and can also be the cache of a `LayeredStore`. It connects
+//! with the settings of a fred client (feature `redis-store`: `Client`, `Pool`) or a redis-rs client
+//! (feature `redis-rs-store`: `Client`, [`RedisCluster`] and [`RedisSentinel`]). The server has to support
+//! field expiry: Redis 7.4 or later, Valkey 9 or later. Any other server is refused at the first operation,
+//! or by [`RedisStore::check`].
 //!
 //! # Connections
 //!
@@ -14,7 +15,7 @@
 //! | --- | --- |
 //! | the connection has closed, even while idle | the next operation connects first |
 //! | the server is a replica now, cannot serve, or requires a password (`READONLY`, `MASTERDOWN`, `LOADING`, `CLUSTERDOWN`, `NOAUTH`) | the store connects again, and sends the command again |
-//! | three commands got no answer before their timeout, or before their callers gave up after at least 100 ms; an answer clears only the failures of its hash tag | the store connects again |
+//! | three commands got no answer before their timeout, or before their callers gave up after at least 100 ms. An answer clears only the failures of commands with the same hash tag. | the store connects again |
 //!
 //! For each new connection, the store resolves the name of the server, or asks Sentinel. So after a failover
 //! it connects to the new leader, if the name resolves to it. A fred reconnect policy has no effect here.
@@ -35,13 +36,13 @@
 //! # Layout
 //!
 //! A session is one hash, `ruts:{<two characters>}<rest>`: its key has braces around the first two
-//! characters of the id. Numbers are big-endian. Moments are milliseconds since 1970 by the server's
-//! clock, 0 for none. In this table, the number of bytes of each part is in parentheses:
+//! characters of the id. Numbers are big-endian. Moments are milliseconds since 1970 by the server's clock.
+//! A missing moment is 0. In this table, the number of bytes of each part is in parentheses:
 //!
 //! | field | holds |
 //! | --- | --- |
 //! | `~` | 64 bytes: flags (1), created (6), secret issued (5) and last used (5), both in milliseconds since `created`, idle deadline (6), absolute deadline (6), epoch (3), hash of the secret (32) |
-//! | `~x` | 63 bytes, after a sign-in, a replacement of the secret or the end of the session: ended (6), latest absolute deadline (6), grace period of the former secret (6), its end (6), signed in (6), assurance (1), principal key (32) |
+//! | `~x` | 63 bytes, present after a sign-in, a replacement of the secret or the end of the session: ended (6), latest absolute deadline (6), grace period of the former secret (6), its end (6), signed in (6), assurance (1), principal key (32) |
 //! | `~r` | hash of the former secret (32) |
 //! | any other | a digit and the encoded value. The digit is the cache policy: 0 for `Default`, 1 for [`NoStore`](super::CachePolicy::NoStore), 2 for `Revalidate`, 3 for `MaxAge`. It is 4 more if the field has a TTL. Between digit and value come the moment at which the TTL ends, if any, and the milliseconds of `MaxAge`, six bytes each. |
 //!
@@ -53,11 +54,11 @@
 //! arrived, it counts as 0. So live sessions may seem ended, and sessions that a new epoch has ended
 //! may seem live.
 //!
-//! The braces are a hash tag, so the prefix never chooses the shard. The key expires with the
-//! session, and fields expire by themselves, so [`delete_expired`](super::Store::delete_expired)
-//! has nothing to do. A deleted session keeps its fields `~`, `~x` and `~r` for
-//! [`ENDED_RETENTION`](super::ENDED_RETENTION). A revoked session keeps them until its deadline, but for no
-//! longer than [`REVOKED_RETENTION`](super::REVOKED_RETENTION).
+//! The braces are a hash tag, so the prefix never chooses the shard. The server expires the key of a
+//! session, and fields with a TTL, so [`delete_expired`](super::Store::delete_expired) has nothing to do. A
+//! deleted session keeps its fields `~`, `~x` and `~r` for [`ENDED_RETENTION`](super::ENDED_RETENTION). A
+//! revoked session keeps them until its deadline, but for no longer than
+//! [`REVOKED_RETENTION`](super::REVOKED_RETENTION).
 //!
 //! If a value is longer than 64 bytes, the server stores the whole hash in a form that takes more memory.
 //! On Redis, `hash-max-listpack-value 512` prevents this for values of up to 512 bytes.
@@ -69,10 +70,10 @@
 //! but a replica refuses it. If the server does not know one of the three commands, or does not let the
 //! user run it, every read is a script.
 //!
-//! Every other operation on one session is one script, called by its hash in one round trip. On a
-//! cluster, the principal list may be on another node than the session. So a sign-in takes three round
-//! trips, each with the whole timeout: to the list, to the session, and to the list again. A sign-in
-//! that has to end other sessions because of [a limit](crate::SessionLayer::max_sessions) takes more.
+//! Every other operation on one session is one script, called by its hash in one round trip. On a cluster,
+//! the principal list and the session may be on different nodes. So a sign-in takes three round trips, each
+//! with the whole timeout: to the list, to the session, and to the list again. It takes more if other
+//! sessions have to end because of [a limit](crate::SessionLayer::max_sessions).
 //!
 //! If the server does not know a script yet, the store first sends a probe. The probe checks that the
 //! server can expire fields, and that this user may run the commands of the script. Then the store sends
@@ -82,11 +83,11 @@
 //! [`max_in_flight`](RedisStoreBuilder::max_in_flight) commands of their kind are in flight, further
 //! operations wait for an answer. Then up to 64 operations share one script and one round trip, each with
 //! its own answer. At most four of them are of one session, so that a busy session does not delay the
-//! others. Lookups in a cache are batched likewise. A read takes another round trip, for a script of its
-//! own, in these cases:
+//! others. Lookups in a cache are batched likewise. A batched read takes a second round trip, for a script
+//! of its own, in these cases:
 //!
 //! - if a touch is due,
-//! - if its secret is a former one, or is used for the first time after a renewal,
+//! - if its secret is a former secret, or is used for the first time after a renewal,
 //! - if there is no such session, or it has ended,
 //! - if its batch has already read 256 KiB.
 //!
@@ -97,13 +98,13 @@
 //!
 //! An operation on one session takes at most its [timeout](RedisStoreBuilder::timeout), whatever the
 //! settings of the client. A sign-in that takes several round trips, a listing or a revocation may take
-//! longer: each of their round trips has this timeout. Within this time, a command is sent again in
+//! longer: this timeout applies to each of their round trips. Within this time, a command is sent again in
 //! three cases:
 //!
 //! - The command was certainly not carried out, because there was no connection, or the server could not
-//!   serve. Such a command is sent up to four times more, within 300 ms.
+//!   serve. Such a command is sent again up to four times, within 300 ms.
 //! - The node of a cluster refused the command because the key had moved.
-//! - The command is a read of unknown outcome. It is sent up to twice more.
+//! - The command is a read of unknown outcome. It is sent again up to twice.
 //!
 //! An operation that has waited in the queue for half of its timeout is no longer sent.
 //!
@@ -113,12 +114,12 @@
 //! | a command that was not sent, or that the server refused | [`Unavailable`](super::StoreErrorKind::Unavailable) |
 //! | a server that is out of memory | [`Full`](super::StoreErrorKind::Full) |
 //!
-//! A server that is out of memory still reads, takes, removes and deletes.
+//! A server that is out of memory still reads, takes and removes fields, and deletes sessions.
 //!
-//! A server that loses acknowledged writes loses sessions and revives ended ones. Set up
-//! persistence and failover for it (`appendonly yes`, `min-replicas-to-write`). The store reads nothing
-//! from replicas. A leader that temporarily refuses writes (`MISCONF`, `NOREPLICAS`) still answers
-//! reads. Such a read takes three round trips and does not touch the session.
+//! A server that loses acknowledged writes loses sessions and revives ended ones. Set up persistence and
+//! failover for it (`appendonly yes`, `min-replicas-to-write`). The store does not read from replicas. A
+//! leader that temporarily refuses writes (`MISCONF`, `NOREPLICAS`) still answers reads. Such a read takes
+//! three round trips and does not touch the session.
 
 mod batch;
 #[cfg(feature = "layered-store")]

@@ -1,8 +1,8 @@
 //! Reads of one session with commands instead of a script: [`NativeRead`].
 //!
-//! Used by the executor and the batched read. A script costs the server several times as much as the
-//! commands. The commands answer a read of a live session with its current secret, if no touch is due. Most
-//! reads are of this kind. `lua/load.lua` and `lua/load_general.lua` handle the others. Knows no connection.
+//! Used by the executor and the batched read. The commands take the server less CPU time than a script.
+//! They answer a read of a live session with its current secret, if no touch is due. Most reads are of this
+//! kind. `lua/load.lua` and `lua/load_general.lua` handle the others. Knows no connection.
 
 use bytes::Bytes;
 
@@ -130,7 +130,7 @@ mod tests {
         Reply::Array(vec![Reply::Array(vec![header, Reply::Nil, text("0value")]), epoch, time])
     }
 
-    /// An epoch that was read before the fields could be older than they are.
+    /// An epoch that was read before the fields could be older than the fields.
     #[test]
     fn the_epoch_is_read_after_the_fields() {
         let names = [FieldName::from("a")];
@@ -158,8 +158,8 @@ mod tests {
         for (case, touch, header, epoch) in [
             ("a newer epoch", [0, 0], live(), text("6")),
             ("no epoch", [0, 0], live(), Reply::Nil),
-            ("another secret", [0, 0], header(0, NOW + HOUR, 5, [8; 32]), text("5")),
-            ("a due use", [HOUR, HOUR / 8], header(0, NOW + HOUR * 7 / 8, 5, secret), text("5")),
+            ("a different secret", [0, 0], header(0, NOW + HOUR, 5, [8; 32]), text("5")),
+            ("a due touch", [HOUR, HOUR / 8], header(0, NOW + HOUR * 7 / 8, 5, secret), text("5")),
             ("a passed deadline", [0, 0], header(0, NOW, 5, secret), text("5")),
             ("a secret in its grace period", [0, 0], header(4, NOW + HOUR, 5, secret), text("5")),
             ("no session", [0, 0], Reply::Nil, text("5")),
@@ -173,7 +173,10 @@ mod tests {
     fn a_read_that_no_command_can_answer_is_not_sent() {
         assert!(read([0, 0], None).is_possible());
         assert!(read([HOUR, 1], None).is_possible());
-        assert!(!read([HOUR, 0], None).is_possible(), "a touch is always due");
+        assert!(
+            !read([HOUR, 0], None).is_possible(),
+            "a touch that is always due should need a script"
+        );
         let by_process =
             NativeRead { secret: &SecretHash::from_bytes([0; 32]), ..read([0, 0], None) };
         assert!(!by_process.is_possible());

@@ -225,7 +225,7 @@ mod tests {
                 let before = if at == 0 { "" } else { tokens[at - 1] };
                 let after = tokens.get(at + 1).copied().unwrap_or_default();
                 if blocks == 0 && matches!(token, "local" | "if" | "for" | "return") {
-                    assert!(!returns, "{name}: code after a return");
+                    assert!(!returns, "{name}: a return should be the last statement");
                     returns = token == "return";
                 }
                 match token {
@@ -252,13 +252,13 @@ mod tests {
                     "}" => assert_eq!(brackets.pop(), Some("{"), "{name}"),
                     _ => {}
                 }
-                assert!(blocks >= 0, "{name} ends a block that it does not begin");
+                assert!(blocks >= 0, "{name} should not end a block that it did not begin");
                 let is_key = after == "=" && brackets.last() == Some(&"{");
                 if is_name(token) && before != "." && !is_key {
                     used.insert(token);
                 }
             }
-            assert!(blocks == 0 && brackets.is_empty(), "{name} leaves a block open");
+            assert!(blocks == 0 && brackets.is_empty(), "{name} should end every block");
             let known = |used: &&str| {
                 !declared.contains(used)
                     && !GLOBALS.split_whitespace().any(|global| global == *used)
@@ -317,8 +317,14 @@ mod tests {
     #[test]
     fn heads_name_what_the_code_uses() {
         for (name, file) in files() {
-            assert_eq!(file.needs, file.free, "{name}: needs");
-            assert!(file.defines.is_subset(&file.locals), "{name}: defines");
+            assert_eq!(
+                file.needs, file.free,
+                "{name}: the head should list the names that the code needs"
+            );
+            assert!(
+                file.defines.is_subset(&file.locals),
+                "{name}: each defined name should be a local"
+            );
         }
     }
 
@@ -329,22 +335,34 @@ mod tests {
             let mut defined = Names::from(["ARGV", "KEYS"]);
             for (at, (name, _)) in names.iter().enumerate() {
                 let file = &files[name];
-                assert!(file.needs.is_subset(&defined), "{script}: {name} lacks a name");
-                assert!(file.locals.is_disjoint(&defined), "{script}: {name} hides a name");
+                assert!(
+                    file.needs.is_subset(&defined),
+                    "{script} should define the names that {name} needs"
+                );
+                assert!(
+                    file.locals.is_disjoint(&defined),
+                    "{script}: {name} should not hide an earlier name"
+                );
                 defined.extend(&file.defines);
                 let later = names[at + 1..].iter().map(|(later, _)| &files[later]);
                 let later: Names<'_> = later.flat_map(|later| &later.needs).copied().collect();
                 let used: Vec<_> = file.defines.intersection(&later).copied().collect();
                 let is_last = at + 1 == names.len();
                 let is_superfluous = used.is_empty() && !file.defines.is_empty();
-                assert!(is_last || !is_superfluous, "{script} does not need {name}");
-                assert!(is_last || !file.returns, "{script}: {name} returns too early");
+                assert!(is_last || !is_superfluous, "{script} should need {name}");
+                assert!(
+                    is_last || !file.returns,
+                    "{script}: {name} should not return before the last file"
+                );
                 needed.extend(used.into_iter().map(|used| (*name, used)));
             }
         }
         for (name, file) in files {
             for defined in file.defines {
-                assert!(needed.contains(&(name, defined)), "no script needs {defined} of {name}");
+                assert!(
+                    needed.contains(&(name, defined)),
+                    "a script should need {defined} of {name}"
+                );
             }
         }
     }
@@ -384,7 +402,7 @@ mod tests {
                 let is_command =
                     word.len() > 2 && word.bytes().all(|byte| byte.is_ascii_uppercase());
                 if token != word && is_command && !matches!(word, "FIELDS" | "LIMIT") {
-                    assert!(probed.contains(&word), "{script}: {word}");
+                    assert!(probed.contains(&word), "the probe of {script} should list {word}");
                 }
             }
         }

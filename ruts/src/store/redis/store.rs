@@ -1,4 +1,4 @@
-//! The store: [`RedisStore`], and its [`RedisStoreBuilder`].
+//! [`RedisStore`], which keeps sessions in Redis or Valkey, and its [`RedisStoreBuilder`].
 //!
 //! It translates the contract into calls of the executor, the batches, the principal list and the
 //! cache entries. Called by the session, or by a layered store.
@@ -112,10 +112,10 @@ impl<C: RedisClient> RedisStoreBuilder<C> {
     /// Sets the maximum number of commands in flight, separately for reads, for updates, and for
     /// lookups in a cache. Defaults to 4.
     ///
-    /// Operations beyond this limit wait for an answer, and then up to 64 of them share a command. After
-    /// a batch of 8 or more operations, the server counts as busy until a smaller batch is sent. On a
-    /// busy server, operations also wait below the limit. The next batch is sent when a command ends and at
-    /// most one other is in flight, or when 32 operations wait.
+    /// Operations beyond this limit wait for an answer, and then up to 64 of them share a command. After a
+    /// batch of 8 or more operations, the server counts as busy until a smaller batch is sent. On a busy
+    /// server, operations also wait when fewer commands are in flight. The next batch is sent when a
+    /// command ends and at most one other command is in flight, or when 32 operations wait.
     ///
     /// If the server is far away, a higher limit lets single operations start sooner. A lower limit
     /// reduces the load of a busy server. On a cluster the limit has no effect: every operation is
@@ -150,13 +150,13 @@ impl<C: RedisClient> RedisStore<C> {
         RedisStoreBuilder { client, prefix: "ruts".to_owned(), timeout, max_in_flight: 4 }
     }
 
-    /// Checks that the server answers and can keep sessions, for use at start-up. On a cluster it
-    /// asks the nodes of a few keys. Logs a warning if the server may evict keys.
+    /// Checks that the server answers and can keep sessions, for use at start-up. On a cluster, it asks
+    /// the nodes of three keys. Logs a warning if the server may evict keys.
     ///
     /// # Errors
     ///
-    /// [`StoreErrorKind::Unsupported`] for a server without field expiry, or a user who may not run
-    /// a necessary command on the keys of the store. Otherwise, the errors of any operation.
+    /// [`StoreErrorKind::Unsupported`] if the server cannot expire fields, or if the user may not run a
+    /// necessary command on the keys of the store. Otherwise, the same errors as any operation.
     ///
     /// # Round trips
     ///
@@ -204,7 +204,7 @@ impl<C: RedisClient> Store for RedisStore<C> {
 
     /// # Round trips
     ///
-    /// One. For a sign-in on a cluster see the [module documentation](super).
+    /// One. For a sign-in on a cluster, see the [module documentation](super).
     async fn create(&self, create: Create<'_>) -> Result<Written<()>, StoreError> {
         let Create { id, fields, absolute, .. } = create;
         let changes = fields.iter().copied().map(Change::Set);
@@ -235,7 +235,7 @@ impl<C: RedisClient> Store for RedisStore<C> {
 
     /// # Round trips
     ///
-    /// One. For a sign-in on a cluster see the [module documentation](super).
+    /// One. For a sign-in on a cluster, see the [module documentation](super).
     async fn update(
         &self,
         credentials: Credentials<'_>,
@@ -286,9 +286,12 @@ impl<C: RedisClient> Store for RedisStore<C> {
 
     /// # Round trips
     ///
-    /// For each 256 listed sessions, live or ended: one for the list, another one for 16 sessions or more,
-    /// one for each session, up to 256 at the same time, and, if some have ended, one to remove their
-    /// entries.
+    /// For every 256 listed sessions, live or ended:
+    ///
+    /// - one for the list,
+    /// - one more if there are at least 16 sessions,
+    /// - one for each session, up to 256 at the same time,
+    /// - one to remove the entries of ended sessions, if there are any.
     async fn list_by_principal(
         &self,
         principal: &PrincipalKey,
@@ -300,8 +303,8 @@ impl<C: RedisClient> Store for RedisStore<C> {
 
     /// # Round trips
     ///
-    /// Two for each 256 sessions, and one for each 64. On a cluster, two for each 256 sessions, and
-    /// one for each session, up to 64 at the same time.
+    /// Two for every 256 sessions, and one for every 64. On a cluster, two for every 256 sessions, and one
+    /// for each session, up to 64 at the same time.
     async fn revoke(
         &self,
         principal: &PrincipalKey,
@@ -318,7 +321,7 @@ impl<C: RedisClient> Store for RedisStore<C> {
         self.executor.run_at_each(&NEXT_EPOCH, keys).await.map(Written::new)
     }
 
-    /// Returns zero: keys and fields expire by themselves.
+    /// Returns zero: the server expires keys and fields.
     async fn delete_expired(&self, _limit: usize) -> Result<usize, StoreError> {
         Ok(0)
     }
@@ -378,7 +381,7 @@ impl<C: RedisClient> Cache for RedisStore<C> {
         self.cache.clear().await
     }
 
-    /// On a cluster it asks one node.
+    /// On a cluster, it asks one node.
     ///
     /// # Round trips
     ///

@@ -11,17 +11,17 @@ use crate::token::SessionId;
 pub(super) const MAX_SESSIONS: usize = 64;
 
 /// Maximum number of requests of one session in a batch. With a higher limit, batches would be longer, and
-/// requests of other sessions would wait longer. The limit costs a busy session little.
+/// requests of other sessions would wait longer.
 const MAX_OF_SESSION: usize = 4;
 
-/// Number of bytes after which a batch reads no further session. While a batch runs, the server does
-/// nothing else.
+/// Number of bytes after which a batch stops reading sessions. While a batch runs, the server does nothing
+/// else.
 pub(super) const MAX_READ: usize = 256 * 1024;
 
 /// Length of the answer for a session that was not read.
 const UNREAD: usize = 1;
 
-/// The room for another request in a batch.
+/// The room for one more request in a batch.
 ///
 /// The requests of one session may fill only a part of the batch. The rest is kept for other
 /// sessions.

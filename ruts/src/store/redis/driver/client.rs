@@ -18,7 +18,7 @@ pub trait RedisClient: Connect {}
 
 impl<C: Connect> RedisClient for C {}
 
-/// A client whose settings the store connects with.
+/// A client that provides the settings of the store's connections.
 pub trait Connect: Send + Sync + 'static {
     type Connector: Connector;
 
@@ -92,7 +92,7 @@ impl Call<'_> {
     }
 }
 
-/// A command other than a script.
+/// A command that is not a script.
 pub struct Command {
     /// Its name.
     pub name: &'static str,

@@ -49,8 +49,8 @@ const MIN_AGE_SILENT: Duration = Duration::from_secs(1);
 /// Minimum age of a connection that is replaced because its server answered that it cannot serve.
 const MIN_AGE_REFUSED: Duration = Duration::from_millis(100);
 
-/// Connections that are used in turn. Each is opened at its first use. It is replaced when it has
-/// closed, when its server cannot serve, or after too many commands without an answer.
+/// Connections that are used in turn. Each is opened at its first use. It is replaced when it has closed,
+/// when its server cannot serve, or after [`MAX_STRIKES`] commands without an answer.
 pub(in crate::store::redis) struct Connections<K: Connector> {
     slots: Vec<Arc<Slot<K>>>,
     next: AtomicUsize,
@@ -166,7 +166,7 @@ struct Sending<'a, K: Connector> {
 
 impl<K: Connector> Drop for Sending<'_, K> {
     fn drop(&mut self) {
-        // Without a runtime, no other connection can be opened.
+        // Without a runtime, no new connection can be opened.
         if !self.is_answered
             && self.sent.elapsed() >= MIN_SILENCE
             && Handle::try_current().is_ok()
@@ -182,7 +182,7 @@ impl<K: Connector> Slot<K> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the connection if it is usable. Otherwise returns the attempt to open another one.
+    /// Returns the connection if it is usable. Otherwise returns the attempt to open a new one.
     fn usable(self: &Arc<Self>) -> Result<Arc<Judged<K::Connection>>, Attempt<K::Connection>> {
         let mut state = self.lock();
         match &state.current {
@@ -256,15 +256,16 @@ impl<T: Connection> Judged<T> {
         }
     }
 
-    /// Notes a command without an answer, and returns whether to replace the connection. The connection stays
-    /// in use until another one is open, because perhaps only one node of a cluster has stopped responding.
+    /// Notes a command without an answer, and returns whether to replace the connection. The connection
+    /// stays in use until a new one is open, because perhaps only one node of a cluster has stopped
+    /// responding.
     fn note_strike(&self, place: Place) -> bool {
         let mut by_place = self.lock();
         *by_place.entry(place).or_default() += 1;
         let strikes = self.strikes.fetch_add(1, Ordering::Relaxed) + 1;
         let has_to_go = strikes >= MAX_STRIKES && self.since.elapsed() >= MIN_AGE_SILENT;
         if has_to_go {
-            // If no other connection opens, further strikes cause another attempt.
+            // If no new connection opens, further strikes cause a new attempt.
             by_place.clear();
             self.strikes.store(0, Ordering::Relaxed);
         }

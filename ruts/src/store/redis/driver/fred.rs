@@ -43,8 +43,8 @@ impl Connect for Pool {
 
 /// Opens connections with the settings of a client.
 ///
-/// The store does not use the client itself. With a reconnect policy, the client would decide by itself
-/// when to give up a connection. Without one, its task would end with its first connection.
+/// The store does not use the client itself. With a reconnect policy, the client itself would decide when
+/// to give up a connection. Without a reconnect policy, its task would end with its first connection.
 pub struct FredConnector(Client);
 
 impl Connector for FredConnector {
@@ -118,7 +118,7 @@ impl Connection for FredConnection {
                 let slot = redis_keyslot(key);
                 let send =
                     |command| self.send(arguments_of(command), ClusterHash::Custom(slot), timeout);
-                // All three are in fred's queue before fred reads it, so they are sent together.
+                // All three commands are in fred's queue before fred reads it, so they are sent together.
                 let replies = tokio::try_join!(biased; send(first), send(second), send(third));
                 replies.map(|(first, second, third)| Reply::Array(vec![first, second, third]))
             }

@@ -44,7 +44,7 @@ impl RedisCluster {
     ///
     /// # Errors
     ///
-    /// The settings contradict each other.
+    /// Fails if the settings contradict each other.
     pub fn new(builder: ClusterClientBuilder, timeout: Duration) -> Result<Self, RedisError> {
         // Only RESP3 lets redis-rs notice that a connection has closed. redis-rs then opens another one.
         let builder = builder.retries(0).use_protocol(ProtocolVersion::RESP3);

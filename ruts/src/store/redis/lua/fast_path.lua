@@ -1,6 +1,7 @@
--- Decides whether a session is on the fast path: it is live and has a deadline, its current secret
--- was presented, this secret is not a renewed one at its first use, and no touch is due. Most
--- requests are on the fast path.
+-- Decides whether a session is on the fast path, as for most requests. It is, if all of this holds:
+--   - The session is live and has a deadline.
+--   - The current secret was presented, and this is not the first use of a renewed secret.
+--   - No touch is due.
 --
 -- needs: ARGV, key, header
 -- defines: presented, idle, after, now, is_fast, has_extension
@@ -15,7 +16,7 @@ if header and #header == 64 then
     struct.unpack('>BI6xxxxxxxxxxI6I6I3c32', header)
   local deadline = ends > 0 and (absolute == 0 or ends < absolute) and ends or absolute
   if flags <= 1 and deadline > 0 and secret == presented then
-    -- The key expires at the deadline, which makes its TTL a clock that is cheaper than TIME.
+    -- The key expires at the deadline, so its TTL tells the current time. PTTL is cheaper than TIME.
     local left = redis.call('PTTL', key)
     now = deadline - left
     is_fast = left > 0 and (idle == 0 or ends == 0 or after > 0 and idle - (ends - now) < after)

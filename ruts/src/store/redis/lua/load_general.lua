@@ -3,7 +3,8 @@
 -- needs: key, values, header, presented, idle, after, mode, authenticate, find_live, find_owned,
 --   start_grace, extend_idle, save
 --
--- ARGV and answer are those of `load`. If the credentials are not accepted, answers a refusal.
+-- ARGV and the answer are the same as for `load`. If the credentials are not accepted, answers a
+-- refusal.
 local session, refusal
 if mode == '@' or mode == '&' then
   session = find_owned(key, header, presented)

@@ -3,7 +3,7 @@
 --
 -- needs: ARGV, key, is_fast, compare
 --
--- ARGV and answer are those of `update_general`.
+-- ARGV and the answer are the same as for `update_general`.
 if is_fast and #ARGV <= 2000 then
   local from = #ARGV[1] == 44 and 2 or string.sub(ARGV[1], 45) == 'e' and 5
   local verdict = from == 5 and compare(key, ARGV[2], ARGV[3], ARGV[4]) or from == 2

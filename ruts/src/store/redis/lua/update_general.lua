@@ -4,12 +4,12 @@
 --   remove_fields, apply_changes, save
 -- defines: write_session
 --
--- The first argument is that of `fast_path` and a letter for each part of the update, in any order.
--- The parts follow:
+-- The first argument is as in `fast_path`, followed by a letter for each part of the update, in any
+-- order. The parts follow:
 --   e  precondition: sign as in `compare`, field, value
 --   n  renewal: secret, age that the current secret must have, grace period
 --   r  rotation: secret
---   i  sign-in: principal, assurance, idle time, absolute time, 1 to keep the fields of another
+--   i  sign-in: principal, assurance, idle time, absolute time, 1 to keep the fields of a different
 --      principal
 --   l  lapse of the authentication: assurance
 --   o  sign-out

@@ -2,5 +2,5 @@
 --
 -- needs: KEYS, ARGV, write_session
 --
--- KEYS[1] is the session. ARGV and answer are those of `write_session`.
+-- KEYS[1] is the session. ARGV and the answer are the same as for `write_session`.
 return write_session(KEYS[1], ARGV)

@@ -72,9 +72,12 @@ impl<'a, C: ScriptClient> PrincipalList<'a, C> {
 
     /// Returns a page of the live sessions.
     ///
-    /// For each step of at most [`STEP`] entries, takes one round trip for the list, another one for [`MANY`]
-    /// entries or more, one for each session, many at the same time, and, if some have
-    /// ended, one to remove their entries.
+    /// For each step of at most [`STEP`] entries, takes these round trips:
+    ///
+    /// - one for the list,
+    /// - one more if there are at least [`MANY`] entries,
+    /// - one for each session, up to 256 at the same time,
+    /// - one to remove the entries of ended sessions, if there are any.
     pub(in crate::store::redis) async fn page(
         &self,
         page: PageRequest<'_>,
@@ -91,7 +94,7 @@ impl<'a, C: ScriptClient> PrincipalList<'a, C> {
             found.extend(
                 live.into_iter().map(|(entry, loaded)| ListedSession::new(entry.id, loaded)),
             );
-            // A leader that refuses writes still lists.
+            // If the leader refuses writes, the page is still returned.
             if let Err(error) = self.remove(&absent).await {
                 tracing::debug!(store = NAME, %error, "entries of ended sessions stay");
             }
@@ -107,8 +110,8 @@ impl<'a, C: ScriptClient> PrincipalList<'a, C> {
 
     /// Ends sessions, and returns their ids.
     ///
-    /// Takes two round trips for each step of [`STEP`] entries, and one for each [`MAX_ENDED`] sessions. On
-    /// a cluster, each session takes a round trip of its own.
+    /// Takes two round trips for every [`STEP`] entries, and one for every [`MAX_ENDED`] sessions. On a
+    /// cluster, each session takes a round trip of its own.
     ///
     /// A step first notes in the list that sign-ins in progress must not complete. Then it ends the
     /// sessions, and finally removes their entries. If the process dies halfway, live sessions keep their
@@ -339,7 +342,7 @@ impl<'a, C: ScriptClient> PrincipalList<'a, C> {
         flags(reply, entries.len()).ok_or_else(corrupt)
     }
 
-    /// Runs `work` for each session, many at the same time, and returns the answers in order.
+    /// Runs `work` for each session, up to 256 at the same time, and returns the answers in order.
     async fn for_each<T, F>(
         &self,
         entries: &[ListEntry],

@@ -1,6 +1,6 @@
 //! [`SignIn`]: adds a session to the list of its principal, and writes the session.
 //!
-//! Used by the store. Knows the executor and `list`. Not the public `session::SignIn`.
+//! Used by the store. Knows the executor and `list`. This type is not the public `session::SignIn`.
 
 use std::sync::Arc;
 

@@ -47,7 +47,7 @@ impl Arguments {
         Self { buffer, list: Vec::with_capacity(capacity) }
     }
 
-    /// Returns arguments of which the first is `head`.
+    /// Returns arguments that begin with `head`.
     pub(in crate::store::redis) fn with_head(head: BytesMut) -> Self {
         Self { buffer: head, list: Vec::new() }.put(|_| ())
     }

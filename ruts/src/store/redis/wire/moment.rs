@@ -1,4 +1,5 @@
-//! The format of a moment: milliseconds since 1970 by the server's clock, in six bytes. 0 is none.
+//! The format of a moment: milliseconds since 1970 by the server's clock, in six bytes. A missing
+//! moment is 0.
 //!
 //! Used by `args`, `record`, `value` and the cache. Knows nothing else.
 

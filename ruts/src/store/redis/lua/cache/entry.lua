@@ -10,9 +10,9 @@
 --   ~f  the write intents: each a mark, the moment at which it expires, `+` if it overlapped with
 --       another intent, and `;`
 --   ~c  the moment until which the entry counts as complete
--- Every other field is one of the session. The record and each field of the session begin with the
--- moment until which they may be served, in 6 bytes. All moments are milliseconds of the server's
--- clock.
+-- Every other field belongs to the session. The record and each field of the session begin with
+-- the moment until which they may be served, in 6 bytes. All moments are milliseconds of the
+-- server's clock.
 local key = KEYS[1]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

@@ -6,8 +6,8 @@
 -- ARGV[2] is a nonce, which makes the `mark` of each run unique.
 local mark = ARGV[2] .. time[1] .. '.' .. time[2]
 
--- A server that starts, and a replica that takes over, have a new replication id. Entries with
--- another id may have missed invalidations.
+-- A server that starts, and a replica that takes over, have a new replication id. Entries with a
+-- different id may have missed invalidations.
 local info = redis.call('INFO', 'replication')
 local _, id = string.find(info, 'master_replid:', 1, true)
 if not id then error({ err = 'UNFIT the server does not report its replication id' }) end

@@ -3,9 +3,10 @@
 -- needs: now
 -- defines: other_intents
 
--- `text` is the field `~f` of an entry. Answers its intents except `own`, without those that have
--- expired, and each with `+`; the time until the last of them expires; and the `+` or '' of `own`,
--- nil if `own` is not there or has expired.
+-- `text` is the field `~f` of an entry, and `own` the mark of an intent. Answers three values:
+--   - the other intents that have not expired, each with `+`
+--   - the time until the last of these intents expires
+--   - the `+` or '' of `own`, or nil if `own` is absent or has expired
 local function other_intents(text, own)
   local others, life, beside_own = '', 0, nil
   for mark, lapses, beside in string.gmatch(text or '', '(%S+) (%d+) (%+?);') do

@@ -4,7 +4,7 @@
 --
 -- ARGV: the longest time of a sign-in, then members. A session that has joined again since the caller
 -- read its member has another member, and stays. A session whose sign-in may be in progress stays too.
--- Answers 0 for each session that stays, and 1 for each other one.
+-- Answers 0 for each session that stays, and 1 for each other session.
 local answer = {}
 for i = 2, #ARGV do
   local id, entry = string.sub(ARGV[i], 1, 16), string.sub(ARGV[i], 17)

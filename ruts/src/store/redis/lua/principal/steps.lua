@@ -3,7 +3,7 @@
 -- needs: key, time, now, joined_at, parse_entry, format_entry, replace_entry, find_entry
 -- defines: join, verify, withdraw
 --
--- `listed` is the time for which the session stays listed, 0 for ever.
+-- `listed` is the time for which the session stays listed. 0 means that it has no end.
 
 -- Keeps the list for at least `listed`. `left` is its former lifetime, as PTTL answers it.
 local function prolong(listed, left)

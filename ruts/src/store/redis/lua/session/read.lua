@@ -12,7 +12,8 @@
 -- that a sign-in allows; grace period of the former secret, and its end, 0 until the new secret is
 -- used; signed in; assurance; principal key. The field `~r` holds the hash of the former secret.
 --
--- The epoch is a counter for all sessions of one hash tag. A session with another epoch has ended.
+-- The epoch is a counter for all sessions of one hash tag. A session with a different epoch has
+-- ended.
 local HEADER, EXTENSION = '>BI6I5I5I6I6I3c32', '>I6I6I6I6I6Bc32'
 local NO_HASH = string.rep('\0', 32)
 
@@ -33,7 +34,7 @@ local function deadline_of(session)
 end
 
 -- Answers the session of a header, if its deadline has not passed. `is_revoked`: it was revoked.
--- `is_obsolete`: it was revoked with all others, by a new epoch.
+-- `is_obsolete`: it was revoked together with all other sessions, by a new epoch.
 local function read_session(key, header)
   if not header then return nil end
   local has_extension, extension, former = (string.byte(header) or 0) % 2 == 1, nil, nil
@@ -59,7 +60,7 @@ local function read_session(key, header)
       session.assurance, session.principal = struct.unpack(EXTENSION, extension)
     session.former, session.extension = former or '', extension
   end
-  -- The key expires at the deadline, which makes its TTL a clock that is cheaper than TIME.
+  -- The key expires at the deadline, so its TTL tells the current time. PTTL is cheaper than TIME.
   local deadline, left = deadline_of(session), redis.call('PTTL', key)
   local now = deadline > 0 and left >= 0 and deadline - left or server_time()
   if deadline > 0 and now >= deadline then return nil end
