@@ -1,7 +1,7 @@
 //! Reads of sessions, batched or not: [`ReadBatch`].
 //!
-//! Used by the store through a `Batcher`, which decides what is sent together. The store checks the
-//! credentials and the deadlines of the session that was read.
+//! Used by the store through a `Batcher`, which decides what is sent together. The reads do not
+//! check credentials or deadlines. The store does.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -101,7 +101,8 @@ impl BatchOp for ReadBatch {
         let (now, sessions) = match self.read(&ids, &first.fields, deadline).await {
             Ok(read) => read,
             Err(error) if Instant::now() >= deadline => return Err(error),
-            // One session may have caused the error. Each session is read again by itself.
+            // One session may have caused the error. Each session is read again in a statement of
+            // its own.
             Err(_) => return Ok(requests.iter().map(|_| None).collect()),
         };
         let found = |request: &ReadRequest| {

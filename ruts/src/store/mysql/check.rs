@@ -1,4 +1,4 @@
-//! Checks that the server, the tables and the role can keep the contract.
+//! Checks whether the server, the tables and the role allow the store to keep its contract.
 //!
 //! Used by `migrate`. Does not depend on the version of the tables.
 
@@ -121,7 +121,7 @@ impl Work for Trial {
 
     async fn run(&self, session: &mut Attempt<'_>) -> Result<(), StatementError> {
         let Self { tables, id, secret } = self;
-        // An empty value has to be stored as such, not as null.
+        // An empty value has to be stored as an empty value, not as null.
         let value = Bytes::new();
         let fields = [FieldWrite::new("check", &value)];
         let create = Create::new(id, secret).fields(&fields);
@@ -157,10 +157,10 @@ impl Work for Trial {
         let answers = session.begin(&script).await?;
         match answers.get(read).map_or(0, |answer| answer.rows.len()) {
             1 => Ok(()),
-            _ => {
-                Err(unsupported(Reason("a value that the store wrote as a test came back changed"))
-                    .into())
-            }
+            _ => Err(unsupported(Reason(
+                "the server changed a value that the store wrote as a test",
+            ))
+            .into()),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Deletes expired sessions.
 //!
-//! Used by the store, on request and in the background. Runs the operation `DeleteExpired`, and
-//! knows no other.
+//! Used by the store, on request and in the background. Runs the operation `DeleteExpired`. Knows
+//! no other operation.
 
 use std::{sync::Arc, time::Duration};
 

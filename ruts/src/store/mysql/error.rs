@@ -1,7 +1,7 @@
-//! Failures of the server and of sqlx as a [`StoreError`].
+//! Converts failures of the server and of sqlx to [`StoreError`].
 //!
-//! Used by every file that sends a statement or reads a row. Keeps the texts of the server out of
-//! errors, because they quote keys and statements.
+//! Used by every file that sends a statement or reads a row. Keeps the server's error texts out of errors,
+//! because these texts quote keys and statements.
 
 use std::io::ErrorKind;
 
@@ -47,7 +47,8 @@ impl StatementError {
         }
     }
 
-    /// Creates the error of a script of which the server has carried out only a part, without an error.
+    /// Creates the error of a script that the server has carried out only in part, without reporting an
+    /// error.
     pub(super) fn broken_off_silently() -> Self {
         let reason = Reason("the server aborted a statement without reporting an error");
         Self::new(StoreError::new(NAME, StoreErrorKind::OutcomeUnknown).with_source(reason))
@@ -58,7 +59,7 @@ impl StatementError {
         (self.connection_is_dead || self.was_broken_off) && self.changed_nothing
     }
 
-    /// Allows another attempt if an insertion found its key in use: that attempt finds the row.
+    /// Allows one more attempt if an insertion found its key in use. That attempt finds the row.
     pub(super) fn broken_off_by_duplicate(mut self) -> Self {
         self.was_broken_off |= self.is_duplicate;
         self
@@ -125,7 +126,7 @@ pub(super) fn read_only() -> StatementError {
 pub(super) const READ_ONLY: Reason =
     Reason("the server is read-only, like a replica, and may lag behind");
 
-/// Returns the error of a value whose type or length no release writes.
+/// Returns the error for a value with a type or length that no release writes.
 pub(super) fn decode_error(_: Error) -> StoreError {
     corrupt()
 }
@@ -174,7 +175,8 @@ pub(super) fn connection_error(error: Error) -> StoreError {
     StoreError::new(NAME, kind).with_source(source(error))
 }
 
-/// Returns whether the server refused a connection because it, or the user, has too many.
+/// Returns whether the server refused a connection because the server or the user has too many
+/// connections.
 pub(super) fn is_full(error: &dyn DatabaseError) -> bool {
     matches!(number(error), 1040 | 1203 | 1226)
 }
@@ -183,8 +185,12 @@ fn number(error: &dyn DatabaseError) -> u16 {
     error.try_downcast_ref::<MySqlDatabaseError>().map_or(0, MySqlDatabaseError::number)
 }
 
-/// Returns whether the cause is the connection, not the statement: the server or an administrator ended
-/// the connection, it was idle for too long, a proxy has lost its server, or the server is read-only.
+/// Returns whether the cause is the connection, not the statement:
+///
+/// - The server or an administrator ended the connection.
+/// - The connection was idle for too long.
+/// - A proxy has lost its server.
+/// - The server is read-only.
 fn is_of_connection(number: u16) -> bool {
     is_in_doubt(number) || matches!(number, 1047 | 1184 | 1290 | 1792 | 1836 | 4031)
 }

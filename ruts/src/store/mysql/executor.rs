@@ -1,7 +1,7 @@
 //! Sends scripts to the server: [`Executor`].
 //!
-//! Used by the store and its operations. Knows connections, transactions and the timeout, and
-//! nothing of what a statement does.
+//! Used by the store and its operations. Knows connections, transactions and the timeout. Knows nothing
+//! of the effects of a statement.
 
 use std::{
     future::poll_fn,
@@ -110,8 +110,8 @@ impl Executor {
     ///
     /// # Cancel safety
     ///
-    /// A task of its own carries the operation out, because dropping a statement halfway would cost its
-    /// connection, or make the next statement on that connection wait.
+    /// A separate task carries the operation out, so the future can be dropped. Without the task,
+    /// dropping the future would cost the connection, or make the next statement on that connection wait.
     pub(super) async fn run<W: Work>(
         self: &Arc<Self>,
         work: W,
@@ -213,7 +213,8 @@ impl Attempt<'_> {
     ///
     /// # Errors
     ///
-    /// A statement failed, or the script was not sent because the caller has timed out or was dropped.
+    /// Fails if a statement failed, or if the script was not sent because the caller has timed out or was
+    /// dropped.
     pub(super) async fn commit(&mut self, script: &Script) -> Result<Vec<Answer>, StatementError> {
         if !self.dispatch.send() {
             return Err(timed_out(StoreErrorKind::Unavailable).into());

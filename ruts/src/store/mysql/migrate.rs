@@ -22,10 +22,10 @@ const MIGRATIONS: [&str; 1] = [include_str!("sql/migration_1.sql")];
 /// Version of the tables that this release needs.
 const VERSION: i32 = MIGRATIONS.len() as i32;
 
-/// Maximum time to create, migrate and check the tables, which may wait for other instances.
+/// Maximum time to create, migrate and check the tables. Includes the wait for other instances.
 const PREPARATION: Duration = Duration::from_secs(60);
 
-/// The tables have another version.
+/// The tables do not have the version that this release needs.
 #[derive(Debug, thiserror::Error)]
 enum WrongVersion {
     #[error(

@@ -13,10 +13,10 @@
 //! | `sessions_locks` | 256. A revocation, or a sign-in with a limit, locks the row of its principal. |
 //! | `sessions_migrations` | One for each version of the tables. |
 //!
-//! A session changes only under the lock of its row. The row of a deleted session stays for
+//! Every change of a session locks its row. The row of a deleted session stays for
 //! [`ENDED_RETENTION`](crate::store::ENDED_RETENTION). The row of a revoked session stays until its
-//! deadline, but for no longer than [`REVOKED_RETENTION`](crate::store::REVOKED_RETENTION). Neither keeps
-//! its fields. `revoke_everyone` changes no row of a session: the cleanup later revokes each session and
+//! deadline, but for no longer than [`REVOKED_RETENTION`](crate::store::REVOKED_RETENTION). Both lose their
+//! fields. `revoke_everyone` changes no row of a session: the cleanup later revokes each session and
 //! deletes its fields. Times are microseconds since 1970, by the clock of the server. Names are compared
 //! byte by byte.
 //!
@@ -35,8 +35,8 @@
 //! | a read that touches the session, while another operation changes the session | 4 |
 //! | a write that sets fields, and is refused or conflicts | 2 |
 //! | a write that sets fields, and touches the session or is the first use of a new secret | 3 |
-//! | a revocation of many sessions | 2 for each 500 |
-//! | a sign-in that ends many sessions | 2 for each 100, and 2 |
+//! | a revocation of many sessions | 2 for every 500 sessions |
+//! | a sign-in that ends many sessions | 2, and 2 more for every 100 ended sessions |
 //! | every other operation | 2 |
 //!
 //! A statement contains values as hexadecimal text, which takes twice their size. If the values of a write
@@ -44,13 +44,13 @@
 //! [`Full`](crate::store::StoreErrorKind::Full). The store opens its own connections, and turns the sqlx
 //! statement log off for them.
 //!
-//! A connection that was idle for less than [`MySqlStoreBuilder::test_idle_after`] is taken from the
-//! pool without a test. A connection that was idle for longer is tested in a separate round trip. The pool
-//! also tests each connection that is returned, and no caller waits for that.
+//! A connection that was idle for less than [`MySqlStoreBuilder::test_idle_after`] is taken from the pool
+//! without a test. A connection that was idle for longer is tested in a separate round trip. The pool also
+//! tests each connection that is returned. No caller waits for this test.
 //!
 //! Reads of single sessions are in flight on up to half of the connections. Later reads queue. When an
 //! earlier statement is answered, up to 64 queued reads of the same fields are sent as one statement. If
-//! that statement fails, each of its reads is sent by itself.
+//! that statement fails, each of its reads is sent again in a statement of its own.
 //!
 //! Writes to one session take turns in the process, as do sign-ins with a limit and revocations of
 //! one principal. Operations that wait for their turn hold no connection, and wait for at most half of
@@ -62,11 +62,11 @@
 //! No operation takes longer than [`MySqlStoreBuilder::timeout`], but an operation that ends many
 //! sessions has this time for each transaction.
 //!
-//! An operation that failed because of its connection or of a concurrent statement is repeated within its
-//! timeout, if it is a read or if the answer proves that nothing was changed. The server ends a deadlock by
-//! aborting a transaction, so a deadlock usually only delays the caller. A connection is closed if it is
-//! broken, or if its server is read-only. Operations then move to other connections, and finally to a new
-//! one.
+//! An operation may fail because of its connection or of a concurrent statement. It is then repeated within
+//! its timeout, if it is a read or if the answer proves that nothing was changed. The server ends a
+//! deadlock by aborting a transaction, so a deadlock usually only delays the caller. A connection is closed
+//! if it is broken, or if its server is read-only. Operations then move to other connections, and finally
+//! to a new one.
 //!
 //! | failure | [kind of error](crate::store::StoreErrorKind) |
 //! | --- | --- |
@@ -84,8 +84,8 @@
 //! # Cleanup
 //!
 //! An expired session is immediately invisible. Every instance deletes expired sessions at
-//! [intervals](MySqlStoreBuilder::cleanup_interval), in small batches that skip the rows that another
-//! instance is deleting.
+//! [intervals](MySqlStoreBuilder::cleanup_interval), in small batches that skip the rows that other
+//! instances are deleting.
 
 mod batch_read;
 mod check;

@@ -1,7 +1,7 @@
 //! The operations of the contract that lock a session or a principal.
 //!
-//! Used by the store and the cleanup. [`SessionRecord`] holds the rules of a session. This file
-//! decides which rows are locked, read and written.
+//! Used by the store and the cleanup. [`SessionRecord`] holds the rules of a session. The operations decide
+//! which rows are locked, read and written.
 
 use std::{sync::Arc, time::Duration};
 
@@ -36,7 +36,7 @@ const STEP: usize = 100;
 pub(super) enum Step<T> {
     /// The operation is complete.
     Done(T),
-    /// The transaction has ended some sessions. The operation continues in another transaction.
+    /// The transaction has ended some sessions. The operation continues in a new transaction.
     Again,
 }
 
@@ -70,8 +70,7 @@ impl Operation for LoadAndTouch {
     }
 }
 
-/// Creates a session for which other sessions may have to end, or whose id may be that of an ended
-/// session.
+/// Creates a session if other sessions may have to end for it, or if an ended session may have the same id.
 pub(super) struct CreateSession(pub(super) Arc<OwnedCreate>);
 
 impl Operation for CreateSession {
@@ -221,8 +220,8 @@ pub(super) struct RevokedBatch {
     pub(super) ended: Vec<SessionId>,
     /// The last session that was examined, if there may be more.
     pub(super) next: Option<SessionId>,
-    /// A session that was to be ended was not found. The principal has left it, or the server has broken the
-    /// statement off without an error.
+    /// A session to end was not found. Either the principal has left the session, or the server has aborted
+    /// the statement without an error.
     pub(super) is_incomplete: bool,
     /// For each session in `ended`, the index of the statement that ends it.
     statements: Vec<usize>,
@@ -281,7 +280,7 @@ impl Operation for Revoke {
 }
 
 /// Deletes sessions that are not retained. Revokes the other sessions of earlier epochs, so that their
-/// secrets are still recognised for some time.
+/// secrets are still recognised.
 pub(super) struct DeleteExpired(pub(super) usize);
 
 impl Operation for DeleteExpired {
@@ -362,16 +361,16 @@ fn read_for_limit(opening: &mut Opening<'_>, who: Option<&NewSignIn<'_>>) {
     }
 }
 
-/// Returns the maximum number of live sessions that a sign-in reads: those that may stay, its own one,
-/// and the sessions of one step.
+/// Returns the maximum number of live sessions that a sign-in reads: the sessions that may stay, its own
+/// session, and the sessions of one step.
 const fn most(limit: SessionLimit) -> usize {
     (limit.sessions as usize).saturating_add(1 + STEP)
 }
 
 /// Ends the oldest sessions of the principal, so that the session `own` fits under the limit.
 ///
-/// Perhaps not all sessions of the principal were read. This does no harm: the oldest of those read are never
-/// among the latest sessions of the principal, which may stay.
+/// Perhaps not all sessions of the principal were read. This does no harm: the oldest of the sessions that
+/// were read are never among the latest sessions of the principal, which may stay.
 fn make_room(
     tables: &Tables,
     opened: &Opened,

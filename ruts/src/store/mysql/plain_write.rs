@@ -1,8 +1,8 @@
 //! Writes that only set fields, in one statement.
 //!
 //! Used by the store. The statement contains a part of the rules of a session: the conditions under which
-//! nothing but the fields changes. If these conditions do not hold, another transaction applies the
-//! rules.
+//! nothing but the fields changes. If these conditions do not hold, an operation of `operations` applies
+//! the rules.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -19,7 +19,7 @@ use crate::{
     token::SecretHash,
 };
 
-/// Maximum length of a value that is set together with others.
+/// Maximum length of a value that is set together with other values.
 const MAX_IN_UNION: usize = 32 * 1024;
 
 /// Returns a write that sets fields of a live session. It changes nothing unless all these conditions hold:

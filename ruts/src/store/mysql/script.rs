@@ -9,7 +9,7 @@ use std::fmt::{self, Display, Formatter, Write};
 #[derive(Default)]
 pub(super) struct Script {
     text: String,
-    /// For each statement, the number of rows that it finds at least.
+    /// For each statement, the minimum number of rows that it has to find.
     expected: Vec<u64>,
 }
 
@@ -26,8 +26,8 @@ impl Script {
         self.push_for(0, statement)
     }
 
-    /// Adds a statement that finds at least this number of rows, because they are locked. MariaDB may abort a
-    /// statement without an error. The statement then finds no row.
+    /// Adds a statement that has to find at least this number of rows, because they are locked. MariaDB may
+    /// abort a statement without an error. The statement then finds no row.
     pub(super) fn push_for(&mut self, rows: u64, statement: impl Display) -> usize {
         let separator = if self.text.is_empty() { "" } else { "; " };
         // Writing to a string does not fail.

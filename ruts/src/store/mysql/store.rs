@@ -1,4 +1,4 @@
-//! [`MySqlStore`] and its builder.
+//! [`MySqlStore`], which keeps sessions in MariaDB or MySQL, and its builder.
 //!
 //! Used by applications. Each operation is a read, a write in one statement, or a transaction of two
 //! round trips.
@@ -88,14 +88,14 @@ impl MySqlStore {
         }
     }
 
-    /// Checks that the server, the tables and the role can keep the contract, as
+    /// Checks whether the server, the tables and the role allow the store to keep its contract, as
     /// [`build`](MySqlStoreBuilder::build) did.
     ///
     /// # Errors
     ///
-    /// - [`Unsupported`](crate::store::StoreErrorKind::Unsupported): the version or a setting of the
-    ///   server, a read-only server, a proxy, the version or the engine of the tables, or a missing
-    ///   privilege. The source of the error gives the reason.
+    /// - [`Unsupported`](crate::store::StoreErrorKind::Unsupported): the server is read-only, or has an
+    ///   unsuitable version or setting. Or a proxy, the version or the engine of the tables, or a missing
+    ///   privilege is in the way. The source of the error gives the reason.
     /// - [`Unavailable`](crate::store::StoreErrorKind::Unavailable): the server could not be
     ///   reached.
     pub async fn check(&self) -> Result<(), StoreError> {
@@ -251,7 +251,7 @@ impl Store for MySqlStore {
     ) -> Result<SessionPage, StoreError> {
         let limit = page.limit.clamp(1, MAX_PAGE);
         let tables = &self.executor.tables;
-        // One more session shows that there is a next page.
+        // One session more than the page holds shows that there is a next page.
         let read = Read::sessions_of(tables, principal, page.after, limit + 1, fields);
         let mut snapshot = self.executor.run(read, self.executor.deadline()).await?;
         let has_next = snapshot.sessions.len() > limit;
@@ -267,7 +267,7 @@ impl Store for MySqlStore {
         Ok(SessionPage::new(sessions, next))
     }
 
-    /// Takes one transaction for each 500 sessions.
+    /// Takes one transaction for every 500 sessions.
     async fn revoke(
         &self,
         principal: &PrincipalKey,
@@ -282,7 +282,7 @@ impl Store for MySqlStore {
             let batch = self.transact(revoke, begun).await?;
             ended.extend(batch.ended);
             match batch.next {
-                // The same sessions are read again. Those that the principal has left are not found.
+                // The same sessions are read again. Sessions that the principal has left are not found.
                 _ if batch.is_incomplete => {}
                 Some(next) => after = Some(next),
                 None => return Ok(Written::new(ended)),
@@ -296,7 +296,7 @@ impl Store for MySqlStore {
         Ok(Written::new(()))
     }
 
-    /// Takes one transaction for each 500 sessions.
+    /// Takes one transaction for every 500 sessions.
     async fn delete_expired(&self, limit: usize) -> Result<usize, StoreError> {
         let mut deleted = 0;
         loop {
@@ -345,7 +345,7 @@ impl MySqlStoreBuilder {
     /// Sets the maximum number of connections, at least one. Defaults to ten.
     ///
     /// The store does not use the pool of the application, because sqlx logs the statements of a pool by
-    /// default, and those of the store contain values.
+    /// default, and the statements of the store contain values.
     #[must_use]
     pub fn max_connections(mut self, connections: u32) -> Self {
         self.max_connections = connections.max(1);
@@ -373,8 +373,8 @@ impl MySqlStoreBuilder {
     /// Sets how often this instance deletes expired sessions, at least a second. Defaults to five
     /// minutes. With `None`, expired sessions are deleted only by [`Store::delete_expired`].
     ///
-    /// Each interval varies randomly by up to a fifth, so that instances that start together do not
-    /// delete at the same time.
+    /// Each interval varies randomly by up to a fifth, so that instances do not delete at the same time,
+    /// even if they start together.
     #[must_use]
     pub fn cleanup_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
         self.cleanup_interval =
@@ -393,7 +393,7 @@ impl MySqlStoreBuilder {
     /// Sets the idle time after which a connection is tested before it is used, in a round trip.
     /// Defaults to ten seconds.
     ///
-    /// A firewall or proxy that forgets idle connections sooner needs a shorter time.
+    /// Set a shorter time if a firewall or proxy forgets idle connections sooner.
     #[must_use]
     pub const fn test_idle_after(mut self, test_idle_after: Duration) -> Self {
         self.test_idle_after = test_idle_after;
@@ -408,7 +408,7 @@ impl MySqlStoreBuilder {
     ///
     /// # Errors
     ///
-    /// The name of the table is invalid.
+    /// Fails if the name of the table is invalid.
     pub fn sql(&self) -> Result<String, InvalidName> {
         Tables::new(&self.table).map(|tables| migrate::sql(&tables))
     }

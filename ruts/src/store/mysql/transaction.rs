@@ -25,7 +25,7 @@ pub(super) trait Operation: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// The operation is refused. Nothing is changed.
+    /// Fails if the operation is refused. Nothing is changed.
     fn decide(
         &self,
         tables: &Tables,

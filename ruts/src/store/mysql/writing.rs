@@ -1,6 +1,6 @@
 //! Statements that write the difference between a stored session and its record.
 //!
-//! Used by the store, the operations and `check`. Decides nothing: the rules of a session have
+//! Used by the store, the operations and `check`. Makes no decisions: the rules of a session have
 //! already changed the record.
 
 use std::time::Duration;
@@ -50,7 +50,7 @@ pub(super) fn save(
     if !removed.is_empty() {
         removed.sort_unstable();
         let names: Vec<_> = removed.iter().map(|name| Hex(name.as_bytes())).collect();
-        // The statement before has perhaps deleted the expired ones.
+        // The statement before may have deleted the expired fields.
         let is_live = |name: &&&str| {
             stored
                 .get(**name)
@@ -177,7 +177,7 @@ pub(super) fn save_if_unchanged(
     Write(script)
 }
 
-/// Returns the assignments that turn the row of a session into that of its record.
+/// Returns the assignments that make the row of a session equal to its record.
 fn changed(session: &SessionRow, record: &SessionRecord) -> Vec<String> {
     let (stored, values) = (values(&session.record()), values(record));
     (stored.iter().zip(&values))

@@ -82,8 +82,8 @@ impl BatchOp for ReadBatch {
     type Answer = Result<Loaded, Refused>;
     type Error = StoreError;
 
-    /// Excludes two kinds of reads. A read whose touch is always due takes a lock. A read with internal
-    /// credentials is rare.
+    /// Excludes reads whose touch is always due, because they take a lock. Also excludes reads with
+    /// internal credentials, which are rare.
     fn can_batch(&self, request: &ReadRequest) -> bool {
         request.secret.is_some() && !request.touch.is_some_and(|touch| touch.after.is_zero())
     }
@@ -133,7 +133,7 @@ impl BatchOp for ReadBatch {
         });
         let rows = executor.fetch_all(statement, deadline).await.map_err(StoreError::from);
         let rows = rows.and_then(|rows| by_ordinal(rows, LoadBatchColumn::Ordinal, requests.len()));
-        // One request may have caused the error. Each request is sent again by itself.
+        // One request may have caused the error. Each request is sent again in a statement of its own.
         Ok(rows.unwrap_or_else(|_| requests.iter().map(|_| None).collect()))
     }
 

@@ -56,7 +56,7 @@ struct WriteShape {
 }
 
 impl WriteRequest {
-    /// Returns the request of an update. `None` if the update does more than set fields and touch the
+    /// Returns the request of an update, or `None` if the update does more than set fields and touch the
     /// session.
     pub(super) fn new(credentials: Credentials<'_>, update: &Update<'_>) -> Option<Self> {
         if update.needs_current_secret() {
@@ -159,7 +159,7 @@ impl BatchOp for WriteBatch {
         let rows = executor.fetch_all(statement, deadline).await.map_err(StoreError::from);
         match rows.and_then(|rows| by_ordinal(rows, UpdateBatchColumn::Ordinal, requests.len())) {
             // Nothing was written, and one request may have caused the error. Each request is sent again
-            // by itself.
+            // in a statement of its own.
             Err(error) if !matches!(error.kind(), OutcomeUnknown | Unavailable) => {
                 Ok(requests.iter().map(|_| None).collect())
             }

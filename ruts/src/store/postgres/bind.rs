@@ -16,7 +16,7 @@ use crate::{
     ttl::Ttl,
 };
 
-/// A statement and the parameters bound to it so far.
+/// The text of a statement, and the parameters that were bound to it so far.
 pub(super) struct Statement {
     sql: SqlStr,
     parameters: Result<PgArguments, StatementError>,

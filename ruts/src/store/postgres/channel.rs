@@ -11,11 +11,11 @@ use crate::store::notify::{Channel, ChannelError, Listener};
 /// Channel of a [`NotifyingStore`](crate::store::notify::NotifyingStore) through `LISTEN` and
 /// `NOTIFY`.
 ///
-/// A process that listens keeps one connection of the pool. Notifications do not pass a pooler in
-/// transaction mode.
+/// A process that listens keeps one connection of the pool. A pooler in transaction mode does not
+/// forward notifications.
 ///
-/// PostgreSQL commits only one transaction with a notification at a time, on the whole server. If many
-/// hundreds of sessions end or sign in per second, use Redis.
+/// The whole PostgreSQL server commits only one transaction with a notification at a time. If many
+/// hundreds of sessions end or sign in per second, use a `RedisChannel`.
 #[derive(Debug, Clone)]
 pub struct PostgresChannel {
     pool: PgPool,

@@ -1,4 +1,4 @@
-//! Checks that the server, the tables and the role can keep the contract.
+//! Checks whether the server, the tables and the role allow the store to keep its contract.
 //!
 //! Used by `migrate`. Does not depend on the version of the tables.
 
@@ -72,7 +72,7 @@ const RIGHTS: &str = "select r || ' on ' || t \
      and not has_function_privilege(p.oid, 'execute') \
      limit 1";
 
-/// Checks the version and the settings of the server, and that it is not a standby.
+/// Checks the version and the settings of the server. Also checks that the server is not a standby.
 pub(super) async fn server(connection: &mut PgConnection) -> Result<(), StoreError> {
     let row = sqlx::query(SERVER).fetch_one(&mut *connection).await.map_err(failure)?;
     let holds = |column: ServerColumn| row.try_get::<bool, _>(column as usize).map_err(failure);
@@ -144,8 +144,9 @@ pub(super) async fn round_trip(
 /// Checks that a prepared statement stays the same when a pooler moves the client to another server
 /// connection.
 ///
-/// Two clients prepare different statements, to which sqlx gives the same name. They take turns to
-/// hold a transaction open, so that the pooler needs a second server connection for the other client.
+/// Two clients prepare different statements, to which sqlx gives the same name. While one client holds a
+/// transaction open, the pooler needs a second server connection for the other client. The clients take
+/// turns.
 pub(super) async fn prepared_statements(
     pool: &PgPool,
     connect_timeout: Duration,
@@ -187,7 +188,7 @@ async fn is_prepared(client: &mut PgConnection, number: i32) -> Result<(), Store
     }
 }
 
-/// Returns whether a prepared statement does not exist, or another one has its name.
+/// Returns whether a prepared statement does not exist, or a different statement has its name.
 fn is_mixed_up(code: &str) -> bool {
     matches!(code, "26000" | "42P05")
 }

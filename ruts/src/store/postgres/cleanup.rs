@@ -1,6 +1,6 @@
 //! Deletes expired sessions.
 //!
-//! Used by the store, on request and in the background. Knows nothing of its operations.
+//! Used by the store, on request and in the background. Knows nothing of the store's operations.
 
 use std::{sync::Arc, time::Duration};
 

@@ -36,7 +36,7 @@ use crate::{
 struct Moment(i64);
 
 impl Moment {
-    /// Returns the time from `earlier` to this moment. Zero if this moment comes first.
+    /// Returns the time from `earlier` to this moment, or zero if this moment comes first.
     fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or_default())
     }
@@ -270,7 +270,7 @@ pub(super) fn inspected(row: &PgRow) -> Result<Option<SessionMeta>, StoreError> 
 }
 
 pub(super) fn expiry(row: &PgRow) -> Result<Option<Expiry>, StoreError> {
-    // The first column is that of every read: whether the server is a standby.
+    // The first column is the same for every read: whether the server is a standby.
     match column::<Option<&str>>(row, 1_usize)? {
         None => Ok(None),
         Some("idle") => Ok(Some(Expiry::Idle)),

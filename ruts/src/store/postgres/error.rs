@@ -1,7 +1,7 @@
-//! Failures of PostgreSQL and of sqlx as a [`StoreError`].
+//! Converts failures of PostgreSQL and of sqlx to [`StoreError`].
 //!
 //! Used by every file that sends a statement or reads a row. Keeps the `DETAIL` of a server's error out
-//! of error texts, because it may quote a row.
+//! of error texts, because the detail may quote a row.
 
 use std::{fmt, io::ErrorKind};
 
@@ -60,7 +60,7 @@ impl From<StatementError> for StoreError {
     }
 }
 
-/// An error of the server, without its detail, which may quote a row.
+/// An error of the server, without the detail, which may quote a row.
 #[derive(Debug)]
 struct ServerError {
     code: String,
@@ -110,7 +110,7 @@ pub(super) fn on_standby() -> StatementError {
 }
 
 /// Returns the failure of a statement that was sent. `is_complete` tells whether the server has reported
-/// completion, which it does before it commits.
+/// completion. The server reports completion before it commits.
 pub(super) fn statement_error(error: Error, is_complete: bool) -> StatementError {
     let mut failed = StatementError::new(StoreError::new(NAME, StoreErrorKind::OutcomeUnknown));
     let kind = match &error {
@@ -157,7 +157,8 @@ pub(super) fn connection_error(error: Error) -> StoreError {
     StoreError::new(NAME, kind).with_source(source(error))
 }
 
-/// Returns whether the server refused a connection because it, or the role, has too many.
+/// Returns whether the server refused a connection because the server or the role has too many
+/// connections.
 pub(super) fn is_full(error: &dyn DatabaseError) -> bool {
     error.code().is_some_and(|code| code == "53300")
 }

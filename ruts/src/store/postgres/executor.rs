@@ -1,7 +1,7 @@
 //! Sends statements to PostgreSQL: [`Executor`].
 //!
-//! Used by the store, the batches and the cleanup. Knows connections, the timeout and the column
-//! that reveals a standby, and nothing else of a statement.
+//! Used by the store, the batches and the cleanup. Knows connections, the timeout and the column that
+//! reveals a standby. Knows nothing else of a statement.
 
 use std::{future::poll_fn, sync::Arc, time::Duration};
 

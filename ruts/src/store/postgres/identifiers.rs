@@ -12,8 +12,8 @@ use crate::store::{
 /// may stay under a limit. A step takes the server about 3 ms.
 const STEP: usize = 100;
 
-/// Tables besides the table of sessions. The longest name of a table or function has at most 63
-/// bytes, the limit of PostgreSQL.
+/// Suffixes of the tables besides the table of sessions. The names of tables and functions have at most
+/// 63 bytes, the limit of PostgreSQL.
 const TABLES: [&str; 3] = ["fields", "epoch", "migrations"];
 
 const FUNCTIONS: [&str; 7] =

@@ -34,7 +34,7 @@ const VERSIONS: &str = "create table if not exists {migrations} (\n  \
      version int primary key,\n  \
      applied_at timestamptz not null default now()\n);\n";
 
-/// The tables have another version.
+/// The tables do not have the version that this release needs.
 #[derive(Debug, thiserror::Error)]
 enum WrongVersion {
     #[error(

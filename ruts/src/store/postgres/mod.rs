@@ -12,27 +12,26 @@
 //! | `sessions_epoch` | One. A session of an earlier epoch has ended. |
 //! | `sessions_migrations` | One for each version of the tables. |
 //!
-//! Every change of a session locks its row. The fields are deleted with the row. The row of a
-//! deleted session stays for [`ENDED_RETENTION`](crate::store::ENDED_RETENTION). The row of a revoked
-//! session stays until its deadline, but for no longer than
-//! [`REVOKED_RETENTION`](crate::store::REVOKED_RETENTION). Neither session keeps its fields.
-//! `revoke_everyone` changes no row of a session. The rows stay, with their fields, until their deadlines or,
-//! without a deadline, until the [cleanup](#cleanup) revokes them.
+//! Every change of a session locks its row. The fields are deleted with the row. The row of a deleted
+//! session stays for [`ENDED_RETENTION`](crate::store::ENDED_RETENTION). The row of a revoked session stays
+//! until its deadline, but for no longer than [`REVOKED_RETENTION`](crate::store::REVOKED_RETENTION). Both
+//! lose their fields. `revoke_everyone` changes no row of a session. The rows stay, with their fields,
+//! until their deadlines or, without a deadline, until the [cleanup](#cleanup) revokes them.
 //!
 //! A sign-in and a revocation hold an advisory lock on the principal, so sign-ins and revocations of one
 //! principal wait for each other.
 //!
 //! # Round trips
 //!
-//! An operation is one statement, which is its own transaction. An operation that ends many sessions
-//! takes one statement for each 100 of them. A read is a `select`. A write to a session calls a function
-//! of the database. A later statement of the function sees the changes that were committed while the function
+//! An operation is one statement, in a transaction of its own. An operation that ends many sessions takes
+//! one statement for every 100 sessions. A read is a `select`. A write to a session calls a function of the
+//! database. A later statement of the function sees the changes that were committed while the function
 //! waited for a lock. A plain statement that waits does not see them.
 //!
-//! A connection that was idle for less than [`PostgresStoreBuilder::test_idle_after`] is taken from
-//! the pool without a test. A connection that was idle for longer is tested in a separate round trip. The
+//! A connection that was idle for less than [`PostgresStoreBuilder::test_idle_after`] is taken from the
+//! pool without a test. A connection that was idle for longer is tested in a separate round trip. The
 //! pool's `before_acquire` does not run for an idle connection. The pool also tests each connection that is
-//! returned, and no caller waits for that.
+//! returned. No caller waits for this test.
 //!
 //! Concurrent reads are batched, and so are concurrent writes that only set fields. Batched reads are in
 //! flight on up to half of the pool's connections, and so are batched writes. Later operations queue.
@@ -42,7 +41,7 @@
 //! - writes that set the same fields of different sessions. They may also have preconditions on the same
 //!   field, and the same touch.
 //!
-//! An operation that its batch did not carry out is sent again, in a round trip of its own:
+//! These operations are not carried out by their batch. Each is sent again, in a round trip of its own:
 //!
 //! - a read whose touch is due,
 //! - a write whose session is locked or does not exist,
@@ -64,12 +63,12 @@
 //! # Failures
 //!
 //! No operation takes longer than [`PostgresStoreBuilder::timeout`], but an operation that ends many
-//! sessions has this time for each statement. An operation that queues for half of the timeout is not
+//! sessions has this time for each statement. An operation that has queued for half of the timeout is not
 //! sent.
 //!
-//! An operation that failed because of its connection or of a concurrent statement is sent again within
-//! its timeout, if it is a read or if the error proves that nothing was changed. A connection is closed in
-//! these cases:
+//! An operation may fail because of its connection or of a concurrent statement. It is then sent again
+//! within its timeout, if it is a read or if the error proves that nothing was changed. A connection is
+//! closed in these cases:
 //!
 //! - The connection is broken, or has lost its prepared statements.
 //! - The server is read-only or a standby.
@@ -83,11 +82,11 @@
 //! | The disk or the memory of the server is full. Nothing was changed. | [`Full`](crate::store::StoreErrorKind::Full) |
 //! | The connection broke, or no answer came in time. A write may have taken place. | [`OutcomeUnknown`](crate::store::StoreErrorKind::OutcomeUnknown) |
 //!
-//! A statement goes on if its caller is dropped. If a statement has no answer at its deadline, its connection
-//! is closed and replaced, because the connection may be dead. Within three timeouts, the store replaces at
-//! most half as many connections as the pool has. Any other connection waits for its statement, for at most
-//! three timeouts. So a stuck server hardly ever gets more statements at a time than one and a half times the
-//! connections of the pool.
+//! If the caller of a statement is dropped, the statement continues. If a statement has no answer at its
+//! deadline, its connection is closed and replaced, because the connection may be dead. Within three
+//! timeouts, the store replaces at most half as many connections as the pool has. Any other connection
+//! waits for its statement, for at most three timeouts. So a stuck server works on at most about one and a
+//! half times as many statements as the pool has connections.
 //!
 //! A deletion survives a crash of the server if `synchronous_commit` and `fsync` are on. Otherwise
 //! the builder warns. A standby answers no operation.
@@ -95,8 +94,8 @@
 //! # Cleanup
 //!
 //! An expired session is immediately invisible. Every instance deletes expired sessions at
-//! [intervals](PostgresStoreBuilder::cleanup_interval), in small batches that skip the rows that another
-//! instance is deleting. A session can be deleted from the next full hour after its expiry on.
+//! [intervals](PostgresStoreBuilder::cleanup_interval), in small batches that skip the rows that other
+//! instances are deleting. A session can be deleted once the next full hour after its expiry has begun.
 //!
 //! If `revoke_everyone` has ended a session without a deadline, the cleanup revokes it: the row gets a
 //! deadline and loses its fields.

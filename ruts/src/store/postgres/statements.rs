@@ -34,8 +34,8 @@ pub(super) struct Statements {
 
 /// A read of all fields, and one of named fields.
 ///
-/// These are two statements, because PostgreSQL would not use the index to read a few fields of a large
-/// session if one statement served both cases.
+/// If one statement served both cases, PostgreSQL would not use the index to read a few fields of a
+/// large session.
 pub(super) struct ByProjection {
     all: SqlStr,
     named: SqlStr,
@@ -165,7 +165,8 @@ mod tests {
         columns.iter().map(name).collect()
     }
 
-    /// Converts `ByFormerSecret` to `by_former_secret`.
+    /// Converts the name of a variant, such as `ByFormerSecret`, to the name of its column,
+    /// `by_former_secret`.
     fn snake(name: &str) -> String {
         let mut text = String::new();
         for sign in name.chars() {

@@ -1,4 +1,4 @@
-//! [`PostgresStore`] and its builder.
+//! [`PostgresStore`], which keeps sessions in PostgreSQL, and its builder.
 //!
 //! Used by applications. Each operation binds a statement, runs it and decodes its rows. The
 //! batchers decide what is sent together.
@@ -69,14 +69,14 @@ impl PostgresStore {
         }
     }
 
-    /// Checks that the server, the tables and the role can keep the contract, as
+    /// Checks whether the server, the tables and the role allow the store to keep its contract, as
     /// [`build`](PostgresStoreBuilder::build) did.
     ///
     /// # Errors
     ///
-    /// - [`Unsupported`](crate::store::StoreErrorKind::Unsupported): the version or isolation of
-    ///   the server, a standby, a pooler, the version of the tables, a missing privilege, or
-    ///   row-level security. The source of the error gives the reason.
+    /// - [`Unsupported`](crate::store::StoreErrorKind::Unsupported): the server is a standby, or has an
+    ///   unsuitable version or isolation level. Or a pooler, the version of the tables, a missing privilege
+    ///   or row-level security is in the way. The source of the error gives the reason.
     /// - [`Unavailable`](crate::store::StoreErrorKind::Unavailable): the server could not be
     ///   reached.
     pub async fn check(&self) -> Result<(), StoreError> {
@@ -219,7 +219,7 @@ impl Store for PostgresStore {
         let statement = Statement::read(&self.executor.statements.list_by_principal)
             .bind(&principal.as_bytes()[..])
             .bind(page.after.map_or(&[][..], |after| &after.as_bytes()[..]))
-            // One more session, which shows whether there is a next page.
+            // One session more than the page holds shows whether there is a next page.
             .bind(limit as i64 + 1)
             .bind(names);
         let rows = self.executor.fetch_all(statement, self.executor.deadline()).await?;
@@ -233,8 +233,8 @@ impl Store for PostgresStore {
 
     /// # Round trips
     ///
-    /// One for each 100 sessions, each with the whole timeout. Sign-ins of the principal may take
-    /// place in between.
+    /// One for every 100 sessions, each with the whole timeout. Sign-ins of the principal may take place
+    /// in between.
     async fn revoke(
         &self,
         principal: &PrincipalKey,
@@ -337,8 +337,8 @@ impl PostgresStoreBuilder {
     /// Sets how often this instance deletes expired sessions, at least a second. Defaults to five
     /// minutes. With `None`, expired sessions are deleted only by [`Store::delete_expired`].
     ///
-    /// Each interval varies by up to a fifth, so that instances that start at the same time do not
-    /// all delete at the same time.
+    /// Each interval varies by up to a fifth, so that instances do not delete at the same time, even if
+    /// they start at the same time.
     #[must_use]
     pub fn cleanup_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
         self.cleanup_interval =
@@ -357,7 +357,7 @@ impl PostgresStoreBuilder {
     /// Sets the idle time after which a connection is tested before it is used, in a round trip.
     /// Defaults to ten seconds.
     ///
-    /// A firewall or proxy that forgets idle connections sooner needs a shorter time.
+    /// Set a shorter time if a firewall or proxy forgets idle connections sooner.
     #[must_use]
     pub const fn test_idle_after(mut self, test_idle_after: Duration) -> Self {
         self.test_idle_after = test_idle_after;
@@ -372,7 +372,7 @@ impl PostgresStoreBuilder {
     ///
     /// # Errors
     ///
-    /// The name of the schema or of the table is invalid.
+    /// Fails if the name of the schema or of the table is invalid.
     pub fn sql(&self) -> Result<String, InvalidName> {
         Identifiers::new(&self.schema, &self.table).map(|identifiers| migrate::sql(&identifiers))
     }

@@ -1,4 +1,4 @@
-//! Fills in the placeholders in the files of the folder `sql`, with names and fragments.
+//! [`fill`]: replaces the placeholders in the files of the folder `sql` by names and fragments.
 //!
 //! Used by `statements`, `migrate` and `check`. Knows nothing of parameters, rows or connections.
 //!
@@ -145,15 +145,15 @@ pub(super) mod tests {
         FRAGMENTS.into_iter().filter(|(name, _)| names.contains(name)).collect()
     }
 
-    /// Asserts that each name that a fragment of a template needs is in the template, or is defined by
-    /// another fragment of the template.
+    /// Asserts that a template provides each name that its fragments need. The name has to be in the
+    /// template, or a different fragment of the template has to define it.
     fn assert_provides(user: &str, text: &str) {
         for (name, fragment) in used(text) {
             for need in needs(fragment).into_iter().filter(|need| !need.starts_with('{')) {
                 let others = used(text).into_iter().filter(|(other, _)| *other != name);
                 let is_defined =
                     others.into_iter().any(|(_, other)| defines(other).contains(&need));
-                assert!(is_defined || has(text, need), "{user}: {name} needs {need}");
+                assert!(is_defined || has(text, need), "{user} should provide {need} for {name}");
             }
         }
     }
@@ -167,19 +167,22 @@ pub(super) mod tests {
         for (name, _) in FRAGMENTS {
             let all = templates.iter().chain(&fragments);
             let users = all.filter(|(_, text)| placeholders(text).contains(name)).count();
-            assert!(users > 0, "{name} is not used");
+            assert!(users > 0, "{name} should be used");
         }
         let rust = files("").into_iter().map(|(_, text)| text).collect::<String>();
         for (name, _) in templates {
             let is_used = rust.contains(&format!("sql/{name}.sql"));
-            assert!(is_used || rust.contains(&format!("template!(\"{name}\")")), "{name}");
+            assert!(
+                is_used || rust.contains(&format!("template!(\"{name}\")")),
+                "{name} should be used"
+            );
         }
     }
 
     #[test]
     fn every_placeholder_is_filled() {
         for (name, text) in files("sql").into_iter().chain(files("sql/fragments")) {
-            assert!(text.starts_with("-- "), "{name} has no head");
+            assert!(text.starts_with("-- "), "{name} should have a head");
             let filled = fill(&text, &identifiers(), "and f.name = any ($9)");
             assert!(!filled.replace("'{}'", "").contains(['{', '}']), "{name}:\n{filled}");
         }
@@ -193,15 +196,15 @@ pub(super) mod tests {
             let needs = needs(fragment);
             for declared in needs.iter().copied().chain(defines(fragment)) {
                 let is_there = has(body, declared) || has(&filled, declared);
-                assert!(is_there, "{name} does not use {declared}");
+                assert!(is_there, "{name} should use {declared}");
             }
             for placeholder in placeholders(body) {
                 let is_declared = needs.contains(&&*format!("{{{placeholder}}}"));
-                assert!(is_declared, "{name} needs {placeholder}");
+                assert!(is_declared, "{name} should declare {placeholder}");
             }
             for word in words(&filled) {
                 let is_parameter = word.starts_with("p_") || word.starts_with('$');
-                assert!(!is_parameter || needs.contains(&word), "{name} needs {word}");
+                assert!(!is_parameter || needs.contains(&word), "{name} should declare {word}");
             }
             assert_provides(name, fragment);
         }

@@ -1,6 +1,6 @@
 -- Deletes expired sessions, and skips the rows that another transaction has locked. With a join of
--- `expired`, the server might scan all sessions. Also revokes sessions without a deadline that a new
--- epoch has ended: the row gets a deadline, and loses its fields.
+-- `expired`, the server might scan all sessions. If a new epoch has ended a session without a
+-- deadline, the session is revoked: its row gets a deadline, and loses its fields.
 --
 -- $1 limit
 

@@ -1,4 +1,4 @@
--- Reads which deadline of a session has passed, while its row still exists.
+-- Reads which deadline of a session has passed, if the row of the session still exists.
 --
 -- $1 session id
 

@@ -47,7 +47,7 @@ create table {fields} (
   primary key (session, name)
 ) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, vacuum_truncate = false);
 
--- One row. Sessions of another epoch have ended.
+-- One row. Sessions of a different epoch have ended.
 create table {epoch} (
   is_only boolean primary key default true check (is_only),
   epoch bigint not null
@@ -55,9 +55,9 @@ create table {epoch} (
 
 insert into {epoch} (epoch) values (0);
 
--- Both tables begin with 128 empty pages, and keep them. The server plans a statement once, by the
--- number of pages. For a table of few pages it would choose a scan, and keep that plan while the
--- table grows, until statistics are gathered.
+-- Both tables begin with 128 empty pages, and keep them. The server plans a statement once, by the number
+-- of pages. For a table of few pages, it would choose a scan. It would keep that plan while the table
+-- grows, until statistics are gathered.
 insert into {sessions} (session_id, secret, created_at, rotated_at, used_at, epoch)
 select sha256(i::text::bytea), convert_to(repeat(' ', 1900), 'UTF8'), now(), now(), now(), 0
 from generate_series(1, 384) i;
@@ -69,8 +69,7 @@ delete from {sessions};
 
 -- The functions below look up operators and functions only in pg_catalog, because a schema on the
 -- caller's search path may hold others of the same name. `use_variable` is for tables that have the name
--- of a variable. A function waits for each lock for at most a second, so that a lock does not hold up
--- connections for long.
+-- of a variable. A function waits for each lock for at most a second, and then gives its connection back.
 
 create function {create}(
   p_session_id bytea, p_secret bytea, p_idle bigint, p_absolute bigint,
@@ -291,7 +290,7 @@ set lock_timeout = '1s' as $$
 declare
   ids bigint[];
   ordinals bigint[];
-  -- Whether the session is on the fast path: check the precondition, write the fields, nothing else.
+  -- Whether the session is on the fast path: only the precondition is checked and the fields are written.
   fast boolean[];
   current_values bytea[];
 begin
@@ -376,7 +375,7 @@ end $$;
 create function {take}(
   p_session_id bytea, p_secret bytea, p_touch_idle bigint, p_touch_after bigint,
   p_rotate_secret bytea, p_name text, p_sign_out boolean,
-  -- A value of a higher version stays. The version is in its third and fourth byte.
+  -- A value of a higher version stays. The version is in the third and fourth byte of the value.
   p_max_version int,
   out outcome text, out ago_ms bigint, out value bytea
 ) language plpgsql set search_path = pg_catalog, pg_temp
@@ -430,7 +429,7 @@ begin
   {require_read_committed}
   {authenticate}
   delete from {fields} f where f.session = s.id;
-  -- The row stays for a while, so that its secrets are recognised.
+  -- The row stays until its new absolute deadline, so that its secrets are recognised.
   update {sessions} x
   set ended_at = clock_timestamp(), idle_at = null,
     absolute_at = clock_timestamp() + {ended_retention_ms} * interval '1 millisecond',
@@ -440,7 +439,7 @@ begin
 end $$;
 
 -- Revokes sessions of a principal in a range of ids, except one, and returns their ids. One call handles
--- one step of sessions. The next step begins at `next_from`, which is null if none is left.
+-- one step of sessions. The next step begins at `next_from`, which is null if no session is left.
 create function {revoke}(
   p_principal bytea, p_from bytea, p_to bytea, p_except bytea,
   out session_ids bytea[], out next_from bytea

@@ -1,14 +1,14 @@
--- Enforces the limit on the principal's live sessions: ends the oldest ones, or returns from the
--- function. If at least one step of sessions is above the limit, this fragment ends some of them and sets
--- the outcome `again`. The ended sessions need not be the oldest ones of all, but none of them is among the
--- latest ones, which may stay.
+-- Enforces the limit on the principal's live sessions: ends the oldest ones, or returns from the function.
+-- If at least one step of sessions is above the limit, this fragment ends some of them and sets the outcome
+-- `again`. The ended sessions need not be the oldest sessions of the principal. But they are never among
+-- its latest sessions, which may stay.
 --
 -- needs: p_principal, p_session_id, p_limit, p_end_oldest, outcome, others, revoked_ids, {sessions},
 --   {is_live_predicate}, {end_revoked}, {step}
 -- defines: outcome, others, revoked_ids
 
 if p_limit is not null then
-  -- Locked, so that each session is still the principal's when it is ended.
+  -- Locked, so that each session still belongs to the principal when it is ended.
   with live as (
     select x.id, x.signed_at from {sessions} x
     where {is_live_predicate}

@@ -1,4 +1,5 @@
--- Moves the idle deadline if the touch is due. Internal credentials, which have no secret, may do so.
+-- Moves the idle deadline if the touch is due. Internal credentials, which have no secret, may move
+-- it too.
 --
 -- needs: p_secret, p_touch_idle, p_touch_after, in_grace, s, moment, changed
 -- defines: s, changed

@@ -1,4 +1,4 @@
--- Whether session s is of the current epoch.
+-- Whether session s belongs to the current epoch.
 --
 -- needs: s, {epoch}
 
