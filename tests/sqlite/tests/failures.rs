@@ -119,7 +119,7 @@ async fn tables_of_another_version_are_refused() {
     file.stranger().execute("update ruts_state set version = 2", []).unwrap();
     let error = open(&file.path()).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unsupported);
-    assert!(error_chain(&error).contains("another version"), "{}", error_chain(&error));
+    assert!(error_chain(&error).contains("do not have the version"), "{}", error_chain(&error));
 }
 
 /// The test overwrites one page in the middle of the file.

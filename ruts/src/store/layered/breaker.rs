@@ -1,7 +1,7 @@
 //! A circuit breaker around a cache: [`CircuitBreaker`].
 //!
-//! Used for every command to the cache, mostly through [`Tiers`](super::tiers::Tiers). It knows
-//! neither sessions nor the origin.
+//! Used for every command to the cache, mostly through [`Tiers`](super::tiers::Tiers). Knows neither
+//! sessions nor the origin.
 
 use std::{
     future::Future,
@@ -39,8 +39,8 @@ impl<C: Cache> CircuitBreaker<C> {
         self.next_probe.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns whether a read should ask the cache. While the cache is down, one read in each interval
-    /// probes it.
+    /// Returns whether a read should ask the cache. While the cache is down, one read in every
+    /// [`PROBE_INTERVAL`] probes it.
     pub(super) fn allows_read(&self) -> bool {
         let now = Instant::now();
         let mut next_probe = self.next_probe();

@@ -1,6 +1,6 @@
 //! The cache policies of fields, as this process has learned them: [`KnownPolicies`].
 //!
-//! A read consults this map before it has fetched any value. Reads and writes add to the map, which knows
+//! A read consults this map before it has fetched any value. Reads and writes add to the map. The map knows
 //! nothing of caches or sessions.
 
 use std::{
@@ -10,12 +10,12 @@ use std::{
 
 use crate::{cache_policy::CachePolicy, store::Projection};
 
-/// Maximum number of remembered names. Schemas have few fields, but field names that an application
-/// makes at run time must not take unlimited memory.
+/// Maximum number of remembered names. Schemas have few fields. But an application can make field names at
+/// run time, and these must not take unlimited memory.
 const CAPACITY: usize = 1024;
 
-/// The names and policies of the fields that a cache must not answer alone: those with the policy
-/// `NoStore` or `Revalidate`.
+/// The names and policies of the fields with the policy `NoStore` or `Revalidate`. A cache alone must not
+/// answer a read of such a field.
 ///
 /// If the cache or the origin has a field, it also has the field's policy. For such a field, this map
 /// only saves round trips. For an absent field, it is the only source of the policy.

@@ -74,8 +74,8 @@ impl PendingEvictions {
         PendingEvictionOfAll(Arc::clone(&self.of_all))
     }
 
-    /// Adds a session. Returns whether the caller has to evict it: there is room for it, and no other
-    /// task evicts it yet.
+    /// Adds a session. Returns whether the caller has to evict the session's entry. The caller does not
+    /// have to if there is no room for the session, or if another task already evicts the entry.
     pub(super) fn add(&self, id: &SessionId, pending: PendingEviction) -> bool {
         let mut sessions = self.lock();
         if let Some(held) = sessions.get_mut(id) {
@@ -95,7 +95,7 @@ impl PendingEvictions {
         self.lock().get(id).copied()
     }
 
-    /// Removes a session, and returns `true`. If another write has prolonged its eviction since the caller
+    /// Removes a session and returns `true`. If another write has prolonged the eviction since the caller
     /// got `seen`, keeps the session and returns `false`.
     pub(super) fn remove(&self, id: &SessionId, seen: PendingEviction) -> bool {
         let mut sessions = self.lock();
@@ -126,6 +126,6 @@ mod tests {
         assert!(!pending.add(&id(CAPACITY), eviction));
         assert!(!pending.includes(&id(CAPACITY)));
         assert!(pending.remove(&id(0), eviction));
-        assert!(pending.add(&id(CAPACITY), eviction), "there is room again");
+        assert!(pending.add(&id(CAPACITY), eviction), "there should be room again");
     }
 }

@@ -1,7 +1,7 @@
 //! Reads: [`Read`].
 //!
-//! Used by [`LayeredStore::load`](super::LayeredStore), unless the touch is always due. It knows the
-//! leases of the cache, and nothing of write intents.
+//! Used by [`LayeredStore::load`](super::LayeredStore), unless the touch is always due. Knows the leases
+//! of the cache. Knows nothing of write intents.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ pub(super) struct Read<'a, C, O> {
 }
 
 impl<C: Cache, O: Store> Read<'_, C, O> {
-    /// Answers from the cache where that is allowed, and from the origin otherwise.
+    /// Answers from the cache if the cache may answer this read, and otherwise from the origin.
     pub(super) async fn run(&self) -> StoreResult<Loaded> {
         let Restrictions { bypass, revalidate } = self.tiers.policies.restrictions(self.fields);
         // A cache opens an entry only with a secret, which internal credentials lack.
@@ -79,7 +79,7 @@ impl<C: Cache, O: Store> Read<'_, C, O> {
                 tiers.policies.learn(&stored.name, stored.cache_policy);
             }
             // A former secret becomes invalid some time after the first use of the current one. The cache
-            // does not learn of that use, so it must not accept the former secret.
+            // is not informed of that use, so it must not accept the former secret.
             let lease = lease.filter(|_| !loaded.meta.by_former_secret);
             let fill = self.fill(loaded, lease);
             // If this read moved the idle deadline, the next read has to see the new deadline.

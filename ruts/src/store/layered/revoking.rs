@@ -25,16 +25,16 @@ const PAGE: usize = 100;
 
 /// Ends sessions of a principal.
 ///
-/// The sessions that are known before the revocation get a write intent, so a process that dies
-/// halfway leaves no cached copy of them. If the revocation ends a session that signed in meanwhile,
-/// that session is only evicted.
+/// The sessions that are known before the revocation get a write intent, so no cached copy of them stays if
+/// the process dies halfway. If the revocation ends a session that signed in meanwhile, that session is
+/// only evicted.
 pub(super) async fn revoke<C: Cache, O: Store>(
     tiers: &Arc<Tiers<C, O>>,
     principal: &PrincipalKey,
     target: RevokeTarget<'_>,
 ) -> Result<Written<Vec<SessionId>>, StoreError> {
     // If two revocations of a principal run at the same time, only one finds the sessions to end. The other
-    // waits until the cache has dropped those sessions.
+    // one waits until the cache has dropped those sessions.
     let turn = tiers.revocations.wait_while_moving(*principal, tiers.settings.bulk_timeout()).await;
     let known = match target {
         RevokeTarget::One(id) => vec![*id],
@@ -48,7 +48,7 @@ pub(super) async fn revoke<C: Cache, O: Store>(
     for id in &known {
         match begin_write(tiers, id, InvalidationScope::All).await {
             Ok(intent) => intents.insert(*id, intent),
-            // If the cache is down, each further attempt would wait in vain.
+            // If the cache is down, each further attempt would only wait for its timeout.
             Err(_) => break,
         };
     }
@@ -96,7 +96,8 @@ pub(super) async fn revoke_everyone<C: Cache, O: Store>(
         Err(error.with_source(elapsed))
     });
     let is_cleared = tiers.clear().await;
-    // The revocation may still take place. Dropping `not_cleared` clears the cache until it cannot.
+    // The revocation may still take place. Dropping `not_cleared` clears the cache repeatedly until the
+    // revocation can no longer take place.
     if revoked.as_ref().is_err_and(|error| error.kind() == StoreErrorKind::OutcomeUnknown) {
         return revoked;
     }

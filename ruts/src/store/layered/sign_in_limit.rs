@@ -1,7 +1,7 @@
 //! A sign-in under a limit on the sessions of a principal: [`SignInLimit`].
 //!
-//! Used by [`LayeredStore`](super::LayeredStore) for every sign-in. It decides whether to repeat a
-//! refused sign-in, and sends nothing.
+//! Used by [`LayeredStore`](super::LayeredStore) for every sign-in. Decides whether to repeat a refused
+//! sign-in. Sends nothing.
 
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ impl<'a> SignInLimit<'a> {
         self.stale_for = self.stale_for.max(ended.stale_for);
     }
 
-    /// Returns the answer of the sign-in. Its `stale_for` also covers the sessions that were ended for the
+    /// Returns the answer to the sign-in. Its `stale_for` also covers the sessions that were ended for the
     /// sign-in.
     pub(super) fn answer<T>(&self, written: Written<T>) -> Written<T> {
         let stale_for = self.stale_for.max(written.stale_for);

@@ -1,4 +1,4 @@
-//! [`LayeredStore`] and its builder.
+//! [`LayeredStore`], which keeps sessions in an origin behind a cache, and its builder.
 //!
 //! Called by the session like any [`Store`]. Passes operations to `reading`, `writing` and `revoking`,
 //! which implement the protocol. An operation that needs no protocol goes to the origin.
@@ -69,11 +69,11 @@ pub struct LayeredStoreBuilder<C, O> {
 }
 
 impl<C: Cache, O: Store> LayeredStoreBuilder<C, O> {
-    /// Sets the maximum time for which the cache serves a copy. The default is five minutes. A field's
-    /// own cache policy can shorten it.
+    /// Sets the maximum time for which the cache serves a copy. Defaults to five minutes. The cache policy
+    /// of a field can shorten this time for the field.
     ///
-    /// [`Written::stale_for`] reports this time. Another process may have filled the stale entry, so set
-    /// the same time in all processes.
+    /// [`Written::stale_for`] reports this time. A different process may have filled the stale entry, so
+    /// set the same time in all processes.
     #[must_use]
     pub fn cache_ttl(mut self, ttl: Duration) -> Self {
         self.settings.cache_ttl = limited(ttl);
@@ -88,8 +88,8 @@ impl<C: Cache, O: Store> LayeredStoreBuilder<C, O> {
         self
     }
 
-    /// Sets how long to wait for each answer of the origin. The default is five seconds. A shorter
-    /// timeout of the origin itself still applies.
+    /// Sets how long to wait for each answer of the origin. Defaults to five seconds. A shorter timeout of
+    /// the origin itself still applies.
     #[must_use]
     pub fn origin_timeout(mut self, timeout: Duration) -> Self {
         self.settings.origin_timeout = limited(timeout);
@@ -97,12 +97,12 @@ impl<C: Cache, O: Store> LayeredStoreBuilder<C, O> {
     }
 
     /// Sets the TTL of a write intent. If the outcome of a write is unknown, the fields that it may have
-    /// changed stay out of the cache for this time. The default is 30 seconds. A value below twice the
+    /// changed stay out of the cache for this time. Defaults to 30 seconds. A value below twice the
     /// [`origin_timeout`](Self::origin_timeout) counts as twice that timeout.
     ///
-    /// Set a longer time than the origin may spend on an abandoned statement. For a `PostgresStore`, that is
-    /// three times its timeout. A write that takes place even later was never acknowledged, and is not lost.
-    /// But the cache may serve the former value for at most [`cache_ttl`](Self::cache_ttl).
+    /// Set a longer time than the origin may spend on an abandoned statement: for a `PostgresStore`, three
+    /// times its timeout. A write may take place even later. Such a write was never acknowledged, and is
+    /// not lost. But the cache may then serve the former value for at most [`cache_ttl`](Self::cache_ttl).
     #[must_use]
     pub fn intent_ttl(mut self, ttl: Duration) -> Self {
         self.settings.intent_ttl = limited(ttl);
@@ -112,7 +112,7 @@ impl<C: Cache, O: Store> LayeredStoreBuilder<C, O> {
     /// Sets whether writes are carried out while the cache is down. By default they are refused
     /// before anything is changed.
     ///
-    /// The answer of a write that did not reach the cache has a [`Written::stale_for`]. Touches, deletions
+    /// The answer to a write that did not reach the cache has a [`Written::stale_for`]. Touches, deletions
     /// and revocations are carried out with either setting.
     #[must_use]
     pub fn writes_without_cache(mut self, is_allowed: bool) -> Self {
@@ -121,7 +121,8 @@ impl<C: Cache, O: Store> LayeredStoreBuilder<C, O> {
     }
 
     /// Sets whether the cache answers reads after an operation has found the origin down. By default, it
-    /// answers them. Its entries include every acknowledged write without a [`Written::stale_for`].
+    /// answers them. Its entries are up to date with every acknowledged write whose answer has no
+    /// [`Written::stale_for`].
     #[must_use]
     pub fn hits_without_origin(mut self, is_allowed: bool) -> Self {
         self.settings.hits_without_origin = is_allowed;
@@ -169,8 +170,8 @@ impl<C: Cache, O: Store> LayeredStore<C, O> {
     ///
     /// # Errors
     ///
-    /// [`StoreErrorKind::Unsupported`] for a server that cannot be a cache. Otherwise, the error of a
-    /// failed command.
+    /// [`StoreErrorKind::Unsupported`] if the server cannot be a cache. Otherwise, the error of a failed
+    /// command.
     ///
     /// # Round trips
     ///
@@ -208,7 +209,7 @@ impl<C: Cache, O: Store> LayeredStore<C, O> {
         Write::new(&self.tiers, credentials.id, set).run(operation, effect).await
     }
 
-    /// Reads the origin and moves the idle deadline. Moving the deadline is a write.
+    /// Reads the origin and moves the idle deadline, as a write.
     async fn load_and_touch(
         &self,
         credentials: Credentials<'_>,
@@ -248,7 +249,8 @@ impl<C: Cache, O: Store> Store for LayeredStore<C, O> {
         }
     }
 
-    /// One round trip to the origin: no cache can know a new session. A sign-in at its limit takes more.
+    /// Takes one round trip to the origin: no cache can know a new session. A sign-in at its limit takes
+    /// more.
     async fn create(&self, create: Create<'_>) -> Result<Written<()>, StoreError> {
         for write in create.fields {
             self.tiers.policies.learn(write.name, write.cache_policy);
@@ -265,8 +267,8 @@ impl<C: Cache, O: Store> Store for LayeredStore<C, O> {
         }
     }
 
-    /// One round trip to the cache, one to the origin, and one to the cache. A sign-in at its limit takes
-    /// more.
+    /// Takes one round trip to the cache, one to the origin, and one more to the cache. A sign-in at its
+    /// limit takes more.
     async fn update(
         &self,
         credentials: Credentials<'_>,
@@ -287,7 +289,7 @@ impl<C: Cache, O: Store> Store for LayeredStore<C, O> {
         }
     }
 
-    /// One round trip to the cache, one to the origin, and one to the cache.
+    /// Takes one round trip to the cache, one to the origin, and one more to the cache.
     async fn take(
         &self,
         credentials: Credentials<'_>,
@@ -304,8 +306,8 @@ impl<C: Cache, O: Store> Store for LayeredStore<C, O> {
         Write::new(&self.tiers, credentials.id, set).run(operation, effect).await
     }
 
-    /// One round trip to the cache, one to the origin, and one to the cache. The deletion succeeds even if
-    /// the cache is down.
+    /// Takes one round trip to the cache, one to the origin, and one more to the cache. The deletion
+    /// succeeds even if the cache is down.
     async fn delete(&self, credentials: Credentials<'_>) -> StoreResult<Written<()>> {
         let tiers = &*self.tiers;
         let operation = async move { tiers.origin.delete(credentials).await };
@@ -338,9 +340,9 @@ impl<C: Cache, O: Store> Store for LayeredStore<C, O> {
         self.tiers.call_origin(StoreErrorKind::Unavailable, operation).await
     }
 
-    /// One operation of the origin, and two round trips to the cache for each session. A revocation of all
-    /// sessions of the principal first lists them, with one operation of the origin for each page. Succeeds
-    /// even if the cache is down.
+    /// Takes one operation of the origin, and two round trips to the cache for each session. A revocation
+    /// of all sessions of the principal first lists them, with one operation of the origin for each page.
+    /// Succeeds even if the cache is down.
     async fn revoke(
         &self,
         principal: &PrincipalKey,
@@ -349,8 +351,8 @@ impl<C: Cache, O: Store> Store for LayeredStore<C, O> {
         revoking::revoke(&self.tiers, principal, target).await
     }
 
-    /// One operation of the origin, and one [`clear`](Cache::clear) of the cache. Succeeds even if the cache
-    /// is down.
+    /// Takes one operation of the origin, and one [`clear`](Cache::clear) of the cache. Succeeds even if
+    /// the cache is down.
     async fn revoke_everyone(&self) -> Result<Written<()>, StoreError> {
         revoking::revoke_everyone(&self.tiers).await
     }

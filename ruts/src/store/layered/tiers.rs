@@ -1,7 +1,7 @@
 //! The two tiers of a layered store, and calls to them with bounded waits: [`Tiers`].
 //!
-//! Used by reads, writes and revocations. It holds the state that they share, and knows nothing of
-//! their protocol.
+//! Used by reads, writes and revocations. Holds the state that they share. Knows nothing of their
+//! protocol.
 
 use std::{
     future::Future,
@@ -38,7 +38,8 @@ pub(super) const NAME: &str = "layered";
 /// Maximum number of fills in flight. At this limit, a read that misses does not fill the cache.
 const FILLS: usize = 256;
 
-/// The first and the longest pause before an attempt to evict. Each pause is twice the previous one.
+/// The first and the longest pause before an attempt to evict. Each pause is twice as long as the previous
+/// one.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -166,7 +167,8 @@ impl<C: Cache, O: Store> Tiers<C, O> {
     /// expired. Until then, reads of the session bypass the cache. The write may still take place
     /// within `write_window` from now, so an eviction before the end of that time does not count.
     pub(super) fn evict_later(self: &Arc<Self>, id: &SessionId, write_window: Duration) {
-        // If a future is dropped outside a runtime, this function runs there too, and cannot spawn a task.
+        // If a future is dropped outside a runtime, this function also runs outside it, and cannot spawn a
+        // task.
         let Ok(runtime) = Handle::try_current() else { return };
         let pending = self.pending_eviction(write_window);
         if !self.pending_evictions.add(id, pending) {
@@ -189,7 +191,8 @@ impl<C: Cache, O: Store> Tiers<C, O> {
         });
     }
 
-    /// Tries to evict all entries in the background, as [`evict_later`](Self::evict_later) does for one.
+    /// Tries to evict all entries in the background, as [`evict_later`](Self::evict_later) does for one
+    /// entry.
     pub(super) fn clear_later(self: &Arc<Self>, write_window: Duration) {
         let Ok(runtime) = Handle::try_current() else { return };
         let pending = self.pending_eviction(write_window);

@@ -1,7 +1,7 @@
 //! The changes that a write makes in the cache ([`WriteSet`]), and the contents with which a read fills an
 //! entry ([`fill_of`]).
 //!
-//! Used by writes and reads of the layered store. This file sends nothing and reads no clock.
+//! Used by writes and reads of the layered store. Sends nothing, and does not read the clock.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -32,7 +32,7 @@ impl<'a> WriteSet<'a> {
     /// Returns the write set of an update. The cache may serve the new values for at most `longest`.
     pub(super) fn update(update: &Update<'a>, longest: Duration) -> Self {
         let mut set = Self {
-            // A sign-in may remove all fields, if another principal was signed in.
+            // A sign-in may remove all fields, if a different principal was signed in.
             all: matches!(update.auth_change, Some(AuthChange::In { .. })),
             record: update.needs_current_secret(),
             touch: update.touch,
@@ -189,7 +189,7 @@ mod tests {
         assert_eq!(known(&[Change::Remove("a"), set("a")]), [(a.clone(), true, Some(60), 60)]);
         assert_eq!(known(&[Change::Remove("a"), expire("a", 5)]), [absent("a")]);
         assert_eq!(known(&[set("a"), expire("a", 5)]), [(a, true, Some(5), 5)]);
-        assert_eq!(known(&[expire("a", 5)]), [], "its value is not known");
+        assert_eq!(known(&[expire("a", 5)]), [], "the value should be unknown");
         assert_eq!(known(&[expire("a", 5), expire("a", 7)]), []);
     }
 

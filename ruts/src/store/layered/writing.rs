@@ -34,7 +34,7 @@ pub(super) enum Effect {
     Planned,
     /// No change.
     Nothing,
-    /// Other changes than those of the write set. The entry is evicted.
+    /// Changes that the write set does not contain. The entry is evicted.
     Other,
 }
 
@@ -43,7 +43,7 @@ impl<'a, C: Cache, O: Store> Write<'a, C, O> {
         Self { tiers, id, set, without_cache: tiers.settings.writes_without_cache }
     }
 
-    /// Lets the write take place even if the cache is down, whatever the settings say.
+    /// Lets the write take place even if the cache is down, regardless of the settings.
     pub(super) fn without_cache(self) -> Self {
         Self { without_cache: true, ..self }
     }
@@ -99,7 +99,7 @@ impl<'a, C: Cache, O: Store> Write<'a, C, O> {
         let (tiers, names) = (self.tiers, self.set.names());
         let scope = self.set.scope(&names);
         match begin_write(tiers, self.id, scope).await {
-            // The key of the entry holds other data.
+            // The key of the entry holds data that is not a cache entry.
             Err(error) if error.kind() == StoreErrorKind::Corrupt => {
                 tiers.evict(self.id).await?;
                 begin_write(tiers, self.id, scope).await

@@ -20,8 +20,8 @@ use super::{
 };
 use crate::{store::StoreError, token::SessionId};
 
-/// The oldest supported version. In earlier ones, two connections that write and checkpoint at the same time
-/// could corrupt the database.
+/// The oldest supported version of SQLite. In earlier versions, two connections that write and checkpoint
+/// at the same time could corrupt the database.
 const OLDEST: i32 = 3_051_003;
 
 /// Maximum number of statements that a connection keeps prepared: more than the store has.
@@ -34,11 +34,11 @@ const LOG_BYTES: i64 = 4 * 1024 * 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Durability {
-    /// Every commit is on the disk before its operations are answered. Nothing that was answered is
-    /// lost in a power cut.
+    /// Every commit is on the disk before its operations are answered. A power cut does not undo answered
+    /// operations.
     Full,
-    /// Commits are on the disk after the next checkpoint. A power cut may undo the last ones, so that a
-    /// deleted session is live again. Nothing is lost when the process is killed.
+    /// Commits are on the disk after the next checkpoint. A power cut may undo the commits since the last
+    /// checkpoint, so that a deleted session is live again. Nothing is lost when the process is killed.
     Normal,
 }
 
@@ -89,7 +89,7 @@ impl Database {
         connection.busy_handler(Some(wait_for_lock as fn(i32) -> bool))?;
         connection.set_prepared_statement_cache_capacity(PREPARED);
         connection.pragma_update(None, "journal_size_limit", LOG_BYTES)?;
-        // Removed values are overwritten where that needs no additional write.
+        // Removed values are overwritten if this needs no additional write.
         connection.pragma_update(None, "secure_delete", "fast")
     }
 
@@ -132,7 +132,7 @@ impl Database {
         self.clock.now()
     }
 
-    /// Notes that a session ended or changed its principal, `None` for all sessions.
+    /// Notes that a session ended or changed its principal. `None` stands for all sessions.
     pub(super) fn note_change(&self, id: impl Into<Option<SessionId>>) {
         self.changed.borrow_mut().push(id.into());
     }

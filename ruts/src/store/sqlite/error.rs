@@ -1,4 +1,4 @@
-//! Failures of SQLite and of its file as a [`StoreError`].
+//! Converts failures of SQLite and of its file to [`StoreError`].
 //!
 //! Used by every file that runs a statement. The source of an error, if there is one, is SQLite's error
 //! code with its fixed text, or a `Reason`. It contains no statement and no value.

@@ -1,5 +1,5 @@
-//! The files of a database: a check that the paths still lead to the files that were opened, and a reserve
-//! for a full disk.
+//! The files of a database. [`DatabaseFile`] checks that the paths still lead to the opened files.
+//! [`Reserve`] is space that is freed on a full disk.
 //!
 //! Used by `connection`, `threads` and the writer. Knows nothing of SQL.
 
@@ -47,18 +47,18 @@ impl DatabaseFile {
         Ok(Self { path: path.to_owned(), identity, log, own_log: OnceLock::new() })
     }
 
-    /// Fails if a path leads to another file, or to none, because writes to a removed file are lost.
+    /// Fails if a path leads to a different file, or to no file, because writes to a removed file are lost.
     pub(super) fn check(&self) -> Result<(), StoreError> {
         match fs::metadata(&self.path) {
             Ok(metadata) if identity(&metadata) == self.identity => {}
             _ => return Err(unavailable("the file of the database was removed or replaced")),
         }
-        // No connection notes another log in between.
+        // No connection notes a different log in between.
         let logs = open_logs();
         let found = fs::metadata(&self.log).map(|metadata| identity(&metadata));
         match logs.get(&self.identity).and_then(Weak::upgrade) {
-            // Another process removes the log if this process has lost its locks: it has closed another
-            // handle of the database, such as that of a copy.
+            // Another process removes the log if this process has lost its locks. It loses them by closing
+            // a second handle of the database, for example after copying the file.
             Some(log) if !found.is_ok_and(|found| found == *log) => {
                 Err(unavailable("the write-ahead log of the database was removed or replaced"))
             }
@@ -88,8 +88,8 @@ fn open_logs() -> MutexGuard<'static, BTreeMap<Identity, Weak<Identity>>> {
     LOGS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Returns the path of another file of the database. As in SQLite, it is next to the file to which a symbolic
-/// link leads.
+/// Returns the path of a further file of the database. As in SQLite, if the path of the database is a
+/// symbolic link, the further file is next to the target of the link.
 fn beside(database: &Path, suffix: &str) -> PathBuf {
     let database = fs::canonicalize(database).unwrap_or_else(|_| database.to_owned());
     let mut path = database.into_os_string();
@@ -100,7 +100,7 @@ fn beside(database: &Path, suffix: &str) -> PathBuf {
 #[cfg(unix)]
 type Identity = (u64, u64);
 
-/// Returns device and inode of a file, which no other file shares while this one is open.
+/// Returns the device and the inode of a file. While this file is open, no other file has both.
 #[cfg(unix)]
 fn identity(metadata: &fs::Metadata) -> Identity {
     use std::os::unix::fs::MetadataExt;

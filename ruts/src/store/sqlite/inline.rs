@@ -13,11 +13,11 @@ use std::{
 use super::connection::Database;
 use crate::store::StoreError;
 
-/// A read that takes longer than this noticeably delays the other tasks of its thread.
+/// A read that takes longer counts as slow, because it delays the other tasks of its thread.
 const SLOW: Duration = Duration::from_millis(1);
 
-/// After a slow read, all reads run on the threads of the store, for the duration of the slow read times
-/// this factor. So slow reads take at most about a hundredth of the time of a caller's thread.
+/// After a slow read, all reads run on the threads of the store. This pause is this many times as long as
+/// the slow read. So slow reads take at most about a hundredth of the time of a caller's thread.
 const PAUSE: u32 = 100;
 
 /// Maximum length of such a pause. A read during which the process was suspended would otherwise cause a long
@@ -26,8 +26,8 @@ const MAX_PAUSE: Duration = Duration::from_secs(10);
 
 /// Connections for reads of a single session.
 ///
-/// Such a read takes about 10 µs while its pages are in memory, which is less than handing it to another
-/// thread takes.
+/// Such a read takes about 10 µs while its pages are in memory. Handing it to another thread would take
+/// longer.
 pub(super) struct InlineReads {
     /// `None` once closed.
     connections: Vec<Mutex<Option<Database>>>,
@@ -131,7 +131,7 @@ mod tests {
             Ok(1)
         };
         assert_eq!(reads.run(failing), None);
-        assert_eq!(reads.run(one), Some(1), "its transaction was left open");
+        assert_eq!(reads.run(one), Some(1), "no transaction should stay open");
     }
 
     #[test]

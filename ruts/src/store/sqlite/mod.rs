@@ -29,8 +29,8 @@
 //!
 //! A read of one session usually runs on its caller's thread. It takes about 10 µs while the pages are in
 //! memory. A read may take more than 1 ms, because the disk is slow or the session is large. After such a
-//! read, the store's own threads run all reads, for 100 times its duration, at most ten seconds. Reads of
-//! many sessions always run on these threads.
+//! read, the store's own threads run all reads, for 100 times the duration of that read, but for at most
+//! ten seconds. Reads of many sessions always run on these threads.
 //!
 //! # Several processes
 //!
@@ -46,7 +46,7 @@
 //!
 //! # Failures
 //!
-//! A transaction that fails changes nothing, unless the kind of its error is
+//! A failed transaction changes nothing, unless the kind of its error is
 //! [`OutcomeUnknown`](crate::store::StoreErrorKind::OutcomeUnknown). An operation on many sessions takes
 //! several transactions, so it may fail after it has ended some sessions.
 //!

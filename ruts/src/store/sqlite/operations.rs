@@ -1,8 +1,8 @@
 //! The operations of the contract, each within a transaction of its caller.
 //!
-//! Used by the store and the writer. The rules of a session are those of [`SessionRecord`]. This file
-//! decides what is read before the rules apply, and what is written after. An operation that fails has
-//! changed nothing, but it may have freed an ended session.
+//! Used by the store and the writer. [`SessionRecord`] holds the rules of a session. The operations decide
+//! what is read before the rules apply, and what is written after. A failed operation has changed nothing,
+//! except that it may have freed an ended session.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ const STEP: usize = 100;
 pub(super) enum Step<T> {
     /// The operation is complete.
     Done(T),
-    /// The transaction has ended some sessions. The operation continues in another transaction.
+    /// The transaction has ended some sessions. The operation continues in a new transaction.
     Again,
 }
 
@@ -160,7 +160,7 @@ pub(super) fn list_by_principal(
     fields: Projection<'_>,
 ) -> Result<SessionPage, StoreError> {
     let limit = limit.max(1);
-    // One more session shows that there is a next page.
+    // One session more than the page holds shows that there is a next page.
     let mut rows = sessions_of(database, principal, after, limit.saturating_add(1))?;
     let has_next = rows.len() > limit;
     rows.truncate(limit);
@@ -175,8 +175,8 @@ pub(super) fn list_by_principal(
     Ok(page)
 }
 
-/// Ends the next sessions of a principal after the id `after`. Returns their ids, and the last session
-/// that was examined if there may be more.
+/// Ends the next sessions of a principal after the id `after`. Returns the ids of the ended sessions. Also
+/// returns the last examined session, if there may be more sessions.
 pub(super) fn revoke(
     database: &Database,
     principal: &PrincipalKey,
@@ -208,7 +208,7 @@ pub(super) fn revoke_everyone(database: &Database) -> Result<(), StoreError> {
 }
 
 /// Frees at most `limit` sessions, and returns their number. Sessions that are not retained are deleted.
-/// Sessions that were revoked with all others lose their fields.
+/// Sessions that `revoke_everyone` has ended lose their fields.
 pub(super) fn delete_expired(database: &Database, limit: usize) -> Result<usize, StoreError> {
     let number = |limit: usize| i64::try_from(limit).unwrap_or(i64::MAX);
     let now = database.now();
@@ -247,8 +247,8 @@ fn change<T>(
 
 /// Ends the oldest sessions of the principal, so that the session `own` fits under the limit.
 ///
-/// Perhaps not all sessions of the principal were read. This does no harm: the oldest of those read are never
-/// among the latest sessions of the principal, which may stay.
+/// Perhaps not all sessions of the principal were read. This does no harm: the oldest of the sessions that
+/// were read are never among the latest sessions of the principal, which may stay.
 fn make_room(
     database: &Database,
     own: &SessionId,

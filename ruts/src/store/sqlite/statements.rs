@@ -3,7 +3,7 @@
 //! Used by `tables`, `rows`, `writer` and operations. Moments are microseconds since 1970, and
 //! durations are microseconds.
 
-/// Version of the tables. Tables of another version are refused.
+/// Version of the tables. Tables of a different version are refused.
 pub(super) const VERSION: i64 = 1;
 
 /// `ruts_fields` has a row id, because such a table stores large values in half the space of a

@@ -71,8 +71,8 @@ impl SqliteStore {
     /// operations, including those of clones, fail with
     /// [`Unavailable`](crate::store::StoreErrorKind::Unavailable).
     ///
-    /// A program that ends without this call loses no operation that was answered. With
-    /// [`Durability::Normal`], closing also puts the last commits on the disk.
+    /// If a program ends without this call, no answered operation is lost. With [`Durability::Normal`],
+    /// closing also puts the last commits on the disk.
     ///
     /// # Cancel safety
     ///
@@ -220,7 +220,7 @@ impl Store for SqliteStore {
         list.await
     }
 
-    /// Takes one transaction for each 100 sessions. Other operations may take place in between.
+    /// Takes one transaction for every 100 sessions. Other operations may take place in between.
     async fn revoke(
         &self,
         principal: &PrincipalKey,
@@ -245,7 +245,7 @@ impl Store for SqliteStore {
         self.threads.write(true, operations::revoke_everyone).await.map(Written::new)
     }
 
-    /// Takes one transaction for each 100 sessions, as [`revoke`](Store::revoke) does.
+    /// Takes one transaction for every 100 sessions, as [`revoke`](Store::revoke) does.
     async fn delete_expired(&self, limit: usize) -> Result<usize, StoreError> {
         let mut deleted = 0;
         loop {
@@ -297,7 +297,7 @@ impl SqliteStoreBuilder {
         Self { settings }
     }
 
-    /// Sets which commits a power cut may undo. Defaults to [`Durability::Full`]: none.
+    /// Sets which commits a power cut may undo. Defaults to [`Durability::Full`]: a power cut undoes none.
     #[must_use]
     pub const fn durability(mut self, durability: Durability) -> Self {
         self.settings.durability = durability;
@@ -322,8 +322,8 @@ impl SqliteStoreBuilder {
     /// Sets how often expired sessions are deleted, at least a second. Defaults to five minutes.
     /// With `None`, expired sessions are deleted only by [`Store::delete_expired`].
     ///
-    /// Each interval varies randomly by up to a fifth, so that processes that start together do not
-    /// delete at the same time.
+    /// Each interval varies randomly by up to a fifth, so that processes do not delete at the same time,
+    /// even if they start together.
     #[must_use]
     pub fn cleanup_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
         let interval = interval.into();
@@ -339,9 +339,9 @@ impl SqliteStoreBuilder {
     ///
     /// - [`Unavailable`](crate::store::StoreErrorKind::Unavailable): the file cannot be created or
     ///   opened, or another process keeps it locked.
-    /// - [`Unsupported`](crate::store::StoreErrorKind::Unsupported): the file is read-only or on a
-    ///   file system without shared memory, its tables have another version, or SQLite is older
-    ///   than 3.51.3. The source of the error gives the reason.
+    /// - [`Unsupported`](crate::store::StoreErrorKind::Unsupported): the file is read-only or on a file
+    ///   system without shared memory, its tables have a different version, or SQLite is older than 3.51.3.
+    ///   The source of the error gives the reason.
     /// - [`Corrupt`](crate::store::StoreErrorKind::Corrupt): the file is not a database, or is damaged.
     /// - [`Full`](crate::store::StoreErrorKind::Full): the disk is too full to create the tables.
     pub async fn build(self) -> Result<SqliteStore, StoreError> {

@@ -1,4 +1,4 @@
-//! Creates the tables, and refuses those of another version.
+//! Creates the tables, and refuses tables of a different version.
 //!
 //! Used when a store is opened.
 
@@ -25,6 +25,6 @@ pub(super) fn prepare(database: &Database) -> Result<(), StoreError> {
 fn check_version(database: &Database) -> Result<(), StoreError> {
     match database.row(TABLES_VERSION, [], |row| row.get::<_, i64>(0))?.ok_or_else(corrupt)? {
         VERSION => Ok(()),
-        _ => Err(unsupported("the tables have another version than this release of ruts needs")),
+        _ => Err(unsupported("the tables do not have the version that this release of ruts needs")),
     }
 }

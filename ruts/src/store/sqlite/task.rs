@@ -15,7 +15,8 @@ pub(super) trait Task: Send {
     ///
     /// # Errors
     ///
-    /// The transaction has to be rolled back. A refusal is kept as an answer, and is no error here.
+    /// Fails if the transaction has to be rolled back. A refusal is kept as an answer, and is not an error
+    /// here.
     fn run(&mut self, database: &Database) -> Result<(), StoreError>;
 
     /// Sends the answer, or the failure of its transaction, to the caller.
@@ -85,8 +86,8 @@ where
     }
 }
 
-/// Returns whether this error is a refusal. An operation that fails with a refusal has changed no session,
-/// except that it may have deleted one that had ended.
+/// Returns whether this error is a refusal. A refused operation has not changed any session, except that
+/// it may have deleted an ended session.
 fn is_refusal(error: &StoreError) -> bool {
     matches!(error.kind(), StoreErrorKind::Exists | StoreErrorKind::SessionLimit)
 }

@@ -125,7 +125,7 @@ impl Threads {
     ) -> Result<T, StoreError> {
         match self.inline.run(&mut operation) {
             Some(answer) => {
-                // A task that only reads would otherwise never let others run.
+                // Otherwise, a task that only reads would never let other tasks run.
                 consume_budget().await;
                 Ok(answer)
             }
@@ -142,7 +142,7 @@ impl Threads {
     }
 
     /// Runs an operation on the thread that writes. `ends` tells whether the operation ends a session,
-    /// replaces a secret or signs out. A full disk must not prevent these.
+    /// replaces a secret or signs out. A full disk must not prevent such an operation.
     pub(super) async fn write<T: Send + 'static>(
         &self,
         ends: bool,
@@ -168,8 +168,8 @@ impl Threads {
         while ended.changed().await.is_ok() {}
     }
 
-    /// Refuses new operations. To close the last connection takes time, so the connections for inline reads
-    /// are closed first: a thread of the store then closes the last one.
+    /// Refuses new operations. Closing the last connection takes time. So the connections for inline reads
+    /// are closed first, and a thread of the store closes the last connection.
     fn refuse(&self) {
         self.inline.close();
         self.reads.close();
@@ -281,7 +281,7 @@ mod tests {
         assert_eq!((first.unwrap(), last.unwrap()), (1, 1));
         assert_eq!(missing.unwrap_err().kind(), StoreErrorKind::Unsupported);
         assert_eq!(panicked.unwrap_err().kind(), StoreErrorKind::Unavailable);
-        assert_eq!(fields(&threads).await, 2, "an operation was applied twice or not at all");
+        assert_eq!(fields(&threads).await, 2, "each operation should be applied once");
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -307,7 +307,11 @@ mod tests {
             },
         );
         assert!(first.is_ok() && second.is_ok() && failed.is_err());
-        assert_eq!(runs.load(Ordering::Relaxed), 4, "each ran with the others, and then alone");
+        assert_eq!(
+            runs.load(Ordering::Relaxed),
+            4,
+            "each should run with the others, and then alone"
+        );
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -348,7 +352,7 @@ mod tests {
         let (task, answer) = task(false, |_| Ok(()));
         assert!(queue.push(task));
         drop(AbandonOnDrop(&queue));
-        assert!(answer.await.is_err(), "the caller waits for ever");
+        assert!(answer.await.is_err(), "the caller should get an error");
         assert!(!queue.push(self::task(false, |_| Ok(())).0));
     }
 }
