@@ -23,7 +23,8 @@ use tracing::{Instrument, Span};
 
 use super::fair_queue::{FairQueue, Offered};
 
-/// A kind of operation that can be sent in a command of its own, or batched with others of its kind.
+/// A kind of operation. One operation can be sent in a command of its own, or batched with other operations
+/// of its kind.
 pub(super) trait BatchOp: Send + Sync + 'static {
     type Request: Send + Sync + 'static;
     /// Identifies the session of a request.
@@ -102,7 +103,7 @@ pub(super) struct BatchTuning {
     /// limits the commands, even on a busy server.
     pub(super) flush_at: usize,
     /// After this time, a command is no longer counted as in flight, so that a slow command does not delay
-    /// others.
+    /// other commands.
     pub(super) slow_after: Duration,
 }
 

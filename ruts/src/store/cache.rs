@@ -34,10 +34,10 @@ use crate::{cache_policy::CachePolicy, token::SessionId};
 /// - **Loss is safe.** The cache may lose an entry, or any part of it, at any time.
 /// - **Repetition is safe.** A command may be lost, arrive late, or be carried out twice. The worst effect
 ///   is an empty entry.
-/// - **Leases and intents are unique.** The cache, not the caller, makes the `mark` of each, and never
-///   makes the same mark twice, even after a restart.
-/// - **Data does not return.** If the cache's data goes back in time (a restored snapshot, a
-///   replica that took over), the cache serves none of that data.
+/// - **Leases and intents are unique.** The cache, not the caller, makes the `mark` of each. It never makes
+///   the same mark twice, even after a restart.
+/// - **Data does not return.** A restored snapshot, or a replica that took over, may bring back older data.
+///   The cache does not serve such data.
 /// - **Time is relative.** A lifetime counts from `at` of the lease or intent, by the cache's own
 ///   clock. So a late command does not extend any lifetime.
 ///
@@ -48,8 +48,8 @@ use crate::{cache_policy::CachePolicy, token::SessionId};
 ///
 /// # Security
 ///
-/// [`Credentials`] open an entry only if their hash is that of its record. Compare hashes with `==`
-/// of [`SecretHash`](crate::token::SecretHash), which takes constant time, or inside the server.
+/// [`Credentials`] open an entry only if their hash is equal to the hash in its record. Compare hashes with
+/// `==` of [`SecretHash`](crate::token::SecretHash), which takes constant time, or inside the server.
 ///
 /// # Cancel safety
 ///
@@ -199,7 +199,7 @@ pub trait Cache: Send + Sync + 'static {
     fn check(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
-/// A [`Cache`] that all processes share, so that each process sees the leases and intents of the others.
+/// A [`Cache`] that all processes share, so that each process sees the leases and intents of all processes.
 pub trait SharedCache: Cache {}
 
 /// The answer to a [`Cache::lookup`].

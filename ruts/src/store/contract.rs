@@ -48,7 +48,7 @@ pub type StoreResult<T> = Result<Result<T, Refused>, StoreError>;
 /// | **R**, revocation | Once a write, removal, rotation, deletion or revocation has returned `Ok`, no later read anywhere yields the earlier state. Before a revocation returns `Ok`, it ends each targeted session whose sign-in was complete when the revocation began. If a sign-in overlaps with the revocation, either its session ends too, or the sign-in counts as the later of the two. |
 /// | **N**, no resurrection | Only [`create`](Self::create) brings a session into existence. No interleaving of the other methods does. |
 /// | **M**, merging | Parallel writes to different fields all survive. If parallel updates change a field under the same [`Precondition`](super::Precondition) on that field, only one of them is applied. [`take`](Self::take) returns a value only once. |
-/// | **E**, expiry | No field is served at or after its expiry, and no session at or after its idle or absolute deadline, by the clock of the server that keeps the session. |
+/// | **E**, expiry | A field is not served at or after its expiry. A session is not served at or after its idle or absolute deadline. The clock is that of the server that keeps the session. |
 /// | **A**, atomicity | An [`Update`] is applied as a whole or not at all. |
 /// | **T**, trips | A read of any set of fields takes one round trip, and so does a write. A store may need one more round trip, for example to move the idle deadline. |
 ///
@@ -74,8 +74,8 @@ pub type StoreResult<T> = Result<Result<T, Refused>, StoreError>;
 ///
 /// # No trait objects
 ///
-/// There is no `dyn Store`. The type of a [`SessionLayer`](crate::SessionLayer) does not depend on
-/// its store, so an application that chooses its store at run time creates the layer in each branch:
+/// There is no `dyn Store`. The type of a [`SessionLayer`](crate::SessionLayer) does not depend on its
+/// store. If an application chooses its store at run time, it creates the layer in each branch:
 ///
 /// ```
 /// use std::sync::Arc;
@@ -93,10 +93,10 @@ pub type StoreResult<T> = Result<Result<T, Refused>, StoreError>;
 ///
 /// # Minimal implementation
 ///
-/// A backend that can lock one record at a time implements [`RecordStore`](super::RecordStore)
-/// instead: six to nine short methods around a [`SessionRecord`](super::SessionRecord), which holds the
-/// rules of a session. Every `RecordStore` is a `Store`. The repository's `examples/custom-store`
-/// keeps sessions in files that way.
+/// A backend that can lock one record at a time implements [`RecordStore`](super::RecordStore) instead.
+/// That trait has six to nine short methods around a [`SessionRecord`](super::SessionRecord), which holds
+/// the rules of a session. Every `RecordStore` is a `Store`. The repository's `examples/custom-store` keeps
+/// sessions in files that way.
 ///
 /// # Wrappers
 ///

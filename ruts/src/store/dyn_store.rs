@@ -1,8 +1,8 @@
 //! [`DynStore`]: a [`Store`] as a trait object.
 //!
 //! Created by the layer and called by the session, so that `Session` has no store type parameter. Each call
-//! except `wait_for_change` and `hint_cache_policy` gets a tracing span and a timing metric. It passes
-//! answers on unchanged.
+//! except `wait_for_change` and `hint_cache_policy` gets a tracing span and a timing metric. Answers are
+//! passed on unchanged.
 
 use std::{
     any::TypeId,
@@ -45,7 +45,7 @@ impl StoreType {
     }
 }
 
-/// A [`Store`] as a trait object. Its methods are those of the contract that a session needs.
+/// A [`Store`] as a trait object. Its methods are the methods of the contract that a session needs.
 pub(crate) trait DynStore: Send + Sync {
     fn store_type(&self) -> StoreType;
     fn hint_cache_policy(&self, name: &str, cache_policy: CachePolicy);

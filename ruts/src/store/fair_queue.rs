@@ -1,4 +1,4 @@
-//! A queue in which no key can block the others: [`FairQueue`].
+//! [`FairQueue`]: a queue in which no key can block the other keys.
 //!
 //! Used by the batcher. Knows nothing of requests, batches or tokio.
 
@@ -20,12 +20,12 @@ pub(super) enum Offered<T> {
     /// The entry does not fit into this batch.
     Waits(T),
     /// The key of the entry already has its share of this batch. The entries of the key move to a queue
-    /// of their own, where they do not delay others.
+    /// of their own, where they do not delay other entries.
     Busy(T),
 }
 
-/// Entries in order of arrival. A key with more entries than its share of a batch is busy: its
-/// entries wait in a queue of their own, and busy keys take turns.
+/// Entries in order of arrival. A key with more entries than its share of a batch is busy. Its entries
+/// wait in a queue of their own, and busy keys take turns.
 pub(super) struct FairQueue<K, T> {
     arrived: VecDeque<T>,
     busy: HashMap<K, VecDeque<T>>,

@@ -168,7 +168,7 @@ impl SessionRecord {
     }
 
     /// Returns whether the record has to be kept: the session is live, or its secret is still recognised as
-    /// that of an ended session.
+    /// the secret of an ended session.
     pub fn is_retained(&self, now: Duration) -> bool {
         self.deadline().is_none_or(|deadline| now < deadline)
     }

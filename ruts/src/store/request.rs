@@ -52,10 +52,11 @@ pub enum Proof<'a> {
     Secret(&'a SecretHash),
     /// No secret: the credentials are internal. No client can present this proof.
     ///
-    /// The proof opens any live session, with the rights of a former secret in its grace period: to read the
-    /// session, change its fields and delete it. Unlike such a secret, this proof can [touch](Touch) the
-    /// session. Its use does not start the grace period of a former secret. An update that [needs the current
-    /// secret](Update::needs_current_secret) is refused with [`Refused::Replaced`](super::Refused::Replaced).
+    /// The proof opens any live session. It has the rights of a former secret in its grace period: to read
+    /// the session, change its fields and delete it. Unlike such a secret, this proof can [touch](Touch)
+    /// the session. Its use does not start the grace period of a former secret. An update that [needs the
+    /// current secret](Update::needs_current_secret) is refused with
+    /// [`Refused::Replaced`](super::Refused::Replaced).
     Internal,
 }
 
@@ -390,10 +391,10 @@ impl<'a> Update<'a> {
 
 /// A replacement of a secret because of its age.
 ///
-/// The response with the new secret may get lost. So the former secret stays fully valid until the new
-/// one is used for the first time, by a write or by a read with a [`Touch`]. From then on the former
-/// secret is valid for `grace`. In this grace period it can read and write fields, and delete the
-/// session. It does not touch the session, and is refused for an update that [needs the current
+/// The response with the new secret may get lost. So the former secret stays fully valid until the first
+/// use of the new secret, by a write or by a read with a [`Touch`]. From then on, the former secret is
+/// valid for `grace`. In this grace period it can read and write fields, and delete the session. It does
+/// not touch the session, and is refused for an update that [needs the current
 /// secret](Update::needs_current_secret).
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]

@@ -32,8 +32,8 @@
 //! - The **revocations** of a principal run one at a time in a process. A second revocation finds nothing
 //!   to end, so it must not answer before the first revocation has finished in the cache.
 //! - **Lifetimes** in the cache begin at the lookup that granted the lease, or at the registration of the
-//!   write intent, by the clock of the cache. So a late command does not extend a lifetime, and the clocks of
-//!   the tiers need not agree.
+//!   write intent. The cache's own clock counts. So a late command does not extend a lifetime, and the
+//!   clocks of the tiers need not agree.
 //! - An entry in Redis or Valkey carries the **replication id** of the server, which changes with
 //!   every start and every failover. An entry with an earlier id is never served, even if a snapshot
 //!   or a replica brings it back.
@@ -164,14 +164,15 @@
 //! If the cache's server cannot write a snapshot, it refuses writes (`stop-writes-on-bgsave-error`).
 //! This store then behaves as if the cache were down.
 //!
-//! A request with an unknown token costs one lookup in the cache, one read of the origin, and a lease
-//! of about 200 bytes for 15 seconds. A cache server that is out of memory issues no lease.
+//! A request with an unknown token causes one lookup in the cache and one read of the origin. It also
+//! leaves a lease of about 200 bytes in the cache for 15 seconds. A cache server that is out of memory
+//! issues no lease.
 //!
 //! A write of unknown outcome was not acknowledged. It may take place after its intent has expired. Then
 //! the cache may serve the state before the write for at most `cache_ttl`.
 //!
-//! If a process dies during a revocation, and the cache also loses the write intents of that revocation,
-//! the cache may serve the ended sessions for at most `cache_ttl`. A later revocation then succeeds
+//! A process may die during a revocation, and the cache may also lose the write intents of that revocation.
+//! The cache may then serve the ended sessions for at most `cache_ttl`. A later revocation then succeeds
 //! without a `stale_for`, because it finds no session to end.
 
 mod breaker;

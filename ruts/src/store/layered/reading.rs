@@ -1,4 +1,4 @@
-//! Reads: [`Read`].
+//! [`Read`]: a read of one session, from the cache or the origin.
 //!
 //! Used by [`LayeredStore::load`](super::LayeredStore), unless the touch is always due. Knows the leases
 //! of the cache. Knows nothing of write intents.
@@ -78,8 +78,9 @@ impl<C: Cache, O: Store> Read<'_, C, O> {
             for stored in &loaded.fields {
                 tiers.policies.learn(&stored.name, stored.cache_policy);
             }
-            // A former secret becomes invalid some time after the first use of the current one. The cache
-            // is not informed of that use, so it must not accept the former secret.
+            // A former secret becomes invalid when the grace period after the first use of the current
+            // secret is over. The cache is not informed of that use, so it must not accept the former
+            // secret.
             let lease = lease.filter(|_| !loaded.meta.by_former_secret);
             let fill = self.fill(loaded, lease);
             // If this read moved the idle deadline, the next read has to see the new deadline.

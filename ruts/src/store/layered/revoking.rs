@@ -1,4 +1,4 @@
-//! Revocations: sessions that end without their secret.
+//! Revocations, which end sessions without their secrets: [`revoke`], [`revoke_everyone`], [`end_oldest`].
 //!
 //! Used by [`LayeredStore`](super::LayeredStore), also to make room for a sign-in at its limit.
 

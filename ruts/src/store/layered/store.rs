@@ -28,9 +28,9 @@ use crate::{
 
 /// Sessions in an origin (the store of record), read through a cache.
 ///
-/// The [module](super) explains how the two tiers are kept consistent, how many round trips each operation
-/// takes, and the effects of a failure of either tier. Clones share everything. The store needs a tokio
-/// runtime with time enabled.
+/// The [module](super) explains how the tiers stay consistent, how many round trips an operation takes,
+/// and what happens if a tier fails. Clones share everything. The store needs a tokio runtime with time
+/// enabled.
 ///
 /// ```no_run
 /// # #[cfg(all(feature = "redis-store", feature = "postgres-store"))]

@@ -165,8 +165,8 @@ mod tests {
         Change::Set(write.cache_policy(cache_policy))
     }
 
-    /// Returns for each known field its name, whether it has a value, its TTL, and the time for which the
-    /// cache may serve it, in seconds.
+    /// Returns four facts about each known field: its name, whether it has a value, its TTL, and the time
+    /// for which the cache may serve it. Times are in seconds.
     fn known(changes: &[Change<'_>]) -> Vec<(String, bool, Option<u64>, u64)> {
         let set = WriteSet::update(&Update::new(changes), LONGEST);
         let parts = |field: &CachedField<'_>| {

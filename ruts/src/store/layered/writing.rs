@@ -1,4 +1,4 @@
-//! Writes to one session: [`Write`].
+//! [`Write`]: a write to one session, in the three steps of the protocol.
 //!
 //! Used by [`LayeredStore`](super::LayeredStore) for every write with credentials. Knows the write
 //! intents of the cache, but not the operation that the origin carries out.

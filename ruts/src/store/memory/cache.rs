@@ -170,8 +170,8 @@ fn scattered(number: u64) -> u64 {
 }
 
 impl Record {
-    /// Returns whether this record stays instead of `other`: it has the same secret and a later idle
-    /// deadline, and could still be served at the lookup that led to `other`.
+    /// Returns whether this record stays instead of `other`. It stays if it has the same secret and a
+    /// later idle deadline, and could still be served at the lookup that led to `other`.
     fn supersedes(&self, other: &Self) -> bool {
         let deadline =
             |record: &Self| record.meta.idle_remaining.map(|idle| record.at.saturating_add(idle));

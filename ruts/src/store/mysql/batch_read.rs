@@ -1,4 +1,4 @@
-//! Reads of sessions, batched or not: [`ReadBatch`].
+//! [`ReadBatch`]: reads of sessions, batched or not.
 //!
 //! Used by the store through a `Batcher`, which decides what is sent together. The reads do not
 //! check credentials or deadlines. The store does.

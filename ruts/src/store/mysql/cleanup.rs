@@ -1,4 +1,4 @@
-//! Deletes expired sessions.
+//! Deletes expired sessions from the tables of a [`MySqlStore`](super::MySqlStore).
 //!
 //! Used by the store, on request and in the background. Runs the operation `DeleteExpired`. Knows
 //! no other operation.

@@ -101,8 +101,8 @@ async fn connect(
     connecting.map_err(timed_out)?.map_err(connection_error)
 }
 
-/// Migrates the tables to [`VERSION`]. If several instances start at the same time, one migrates and the
-/// others wait.
+/// Migrates the tables to [`VERSION`]. If several instances start at the same time, one instance
+/// migrates and the other instances wait.
 async fn migrate(connection: &mut MySqlConnection, tables: &Tables) -> Result<(), StoreError> {
     // A role without the privilege to change tables can start if the tables are up to date.
     if version(connection, tables).await? >= VERSION {

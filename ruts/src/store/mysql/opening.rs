@@ -1,6 +1,7 @@
-//! The first round trip of a transaction, which locks and reads the rows that the operation needs.
+//! [`Opening`]: the first round trip of a transaction, which locks and reads the rows that the operation
+//! needs.
 //!
-//! Used by `transaction` and its operations. `READ_COMMITTED` is used by every transaction.
+//! Used by `transaction` and its operations. Every transaction uses `READ_COMMITTED`.
 
 use std::time::Duration;
 

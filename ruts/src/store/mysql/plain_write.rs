@@ -28,8 +28,8 @@ const MAX_IN_UNION: usize = 32 * 1024;
 /// - No touch is due.
 /// - The precondition holds.
 ///
-/// Returns `None` for internal credentials, for an update that does more than set fields and touch the session,
-/// and for several fields with a large value.
+/// Returns `None` in these cases: the credentials are internal, the update does more than set fields and
+/// touch the session, or it sets several fields with a large value among them.
 pub(super) fn plain_write(
     tables: &Tables,
     credentials: Credentials<'_>,

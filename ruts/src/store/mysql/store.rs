@@ -47,8 +47,8 @@ const MAX_PAGE: usize = 10_000;
 const BATCH: usize = 500;
 
 /// The settings of each connection. A wait for a lock ends after a second, and the operation is repeated on
-/// any connection. If a process is suspended between two round trips, MariaDB ends its transaction after five
-/// seconds. The other settings have their usual values, whatever the defaults of the server are.
+/// any connection. If a process is suspended between two round trips, MariaDB ends its transaction after
+/// five seconds. The other settings have their usual values, even if the server has different defaults.
 const SETTINGS: &str = "set session transaction isolation level read committed; \
      set session autocommit = 1, time_zone = '+00:00', innodb_lock_wait_timeout = 1, \
      lock_wait_timeout = 1, completion_type = 'NO_CHAIN', sql_safe_updates = 0, \
@@ -344,8 +344,8 @@ pub struct MySqlStoreBuilder {
 impl MySqlStoreBuilder {
     /// Sets the maximum number of connections, at least one. Defaults to ten.
     ///
-    /// The store does not use the pool of the application, because sqlx logs the statements of a pool by
-    /// default, and the statements of the store contain values.
+    /// The store does not use the pool of the application. By default, sqlx logs the statements of a pool,
+    /// and the statements of the store contain values.
     #[must_use]
     pub fn max_connections(mut self, connections: u32) -> Self {
         self.max_connections = connections.max(1);

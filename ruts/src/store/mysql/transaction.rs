@@ -1,7 +1,7 @@
-//! Operations in two round trips: [`Transaction`].
+//! [`Transaction`]: an operation in two round trips.
 //!
-//! Used by the store and the cleanup. The first trip locks and reads. The second trip writes what the
-//! rules of a session decide, and commits.
+//! Used by the store and the cleanup. The first round trip locks and reads. The second one writes
+//! what the rules of a session decide, and commits.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Writes of fields, batched or not: [`WriteBatch`].
+//! [`WriteBatch`]: writes of fields, batched or not.
 //!
 //! Used by the store through a `Batcher`, which decides what is sent together.
 

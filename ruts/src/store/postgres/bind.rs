@@ -182,7 +182,7 @@ impl<'a> FieldColumns<'a> {
         columns
     }
 
-    /// Replaces the values with those of a batch, one session after the other.
+    /// Replaces the values with the values of a batch, one session after the other.
     pub(super) fn with_values(self, values: impl Iterator<Item = &'a [u8]>) -> Self {
         Self { values: values.map(Some).collect(), ..self }
     }

@@ -1,4 +1,4 @@
-//! Deletes expired sessions.
+//! Deletes expired sessions from the tables of a [`PostgresStore`](super::PostgresStore).
 //!
 //! Used by the store, on request and in the background. Knows nothing of the store's operations.
 

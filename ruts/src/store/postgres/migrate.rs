@@ -118,8 +118,8 @@ async fn check_all(
     check::round_trip(connection, identifiers).await
 }
 
-/// Migrates the tables to [`VERSION`]. If several instances start at the same time, one migrates and the
-/// others wait.
+/// Migrates the tables to [`VERSION`]. If several instances start at the same time, one instance
+/// migrates and the other instances wait.
 async fn migrate(
     connection: &mut PgConnection,
     identifiers: &Identifiers,

@@ -84,8 +84,8 @@ impl PostgresStore {
             .await
     }
 
-    /// Waits for the turn of an operation that locks a session or a principal, for at most half of
-    /// the timeout, as in the queue of a batch.
+    /// Waits for the turn of an operation that locks a session or a principal. Waits for at most half of
+    /// the timeout, like an operation in the queue of a batcher.
     async fn turn(&self, key: &[u8], begun: Instant) -> Result<Turn<'_, Box<[u8]>>, StoreError> {
         self.executor.turn(key, begun + self.executor.timeout / 2).await
     }
@@ -338,7 +338,7 @@ impl PostgresStoreBuilder {
     /// minutes. With `None`, expired sessions are deleted only by [`Store::delete_expired`].
     ///
     /// Each interval varies by up to a fifth, so that instances do not delete at the same time, even if
-    /// they start at the same time.
+    /// they start together.
     #[must_use]
     pub fn cleanup_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
         self.cleanup_interval =

@@ -3,9 +3,9 @@
 //! Used by `statements`, `migrate` and `check`. Knows nothing of parameters, rows or connections.
 //!
 //! A placeholder is a name in braces: an identifier of the store, a fragment of `sql/fragments`, or
-//! `field_filter`. A file begins with its head, which is comment lines and a blank line. The head of
-//! a fragment lists the names that the fragment `needs` in the text around it, and the names that it
-//! `defines` for that text.
+//! `field_filter`. A file begins with its head, which is comment lines and a blank line. The head of a
+//! fragment lists names under two keys. The fragment `needs` some names in the text around it, and
+//! `defines` other names for that text.
 
 use super::identifiers::Identifiers;
 

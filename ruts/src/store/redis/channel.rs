@@ -21,7 +21,7 @@ use crate::store::{StoreError, notify::ChannelError};
 ///
 /// Each process publishes on one connection, or on as many as the `Pool` has, and listens on a separate
 /// one. All these connections have the settings of the client. In a cluster, the channel may use any node,
-/// because each node forwards messages to the others.
+/// because each node forwards messages to the other nodes.
 ///
 /// ```no_run
 /// # #[cfg(feature = "redis-store")]

@@ -151,8 +151,8 @@ pub(super) enum Repeat {
 
 /// Sends a script, and after a pause sends it again in these cases:
 ///
-/// - The node refused the script because another node has the key. In the pause, the client fetches
-///   a new slot map.
+/// - The node refused the script because a different node has the key. In the pause, the client fetches a
+///   new slot map.
 /// - The script was not sent, or the server refused it because it cannot serve. In the pause, the
 ///   client connects again.
 /// - The outcome is unknown, and the script may be repeated. In the pause, the client notices that

@@ -82,9 +82,9 @@
 //! Reads of named fields, and updates that set a field, are batched. If
 //! [`max_in_flight`](RedisStoreBuilder::max_in_flight) commands of their kind are in flight, further
 //! operations wait for an answer. Then up to 64 operations share one script and one round trip, each with
-//! its own answer. At most four of them are of one session, so that a busy session does not delay the
-//! others. Lookups in a cache are batched likewise. A batched read takes a second round trip, for a script
-//! of its own, in these cases:
+//! its own answer. At most four of them are of one session, so that a busy session does not delay other
+//! sessions. Lookups in a cache are batched in the same way. A batched read takes a second round trip, for
+//! a script of its own, in these cases:
 //!
 //! - if a touch is due,
 //! - if its secret is a former secret, or is used for the first time after a renewal,
@@ -96,10 +96,9 @@
 //!
 //! # Failures
 //!
-//! An operation on one session takes at most its [timeout](RedisStoreBuilder::timeout), whatever the
-//! settings of the client. A sign-in that takes several round trips, a listing or a revocation may take
-//! longer: this timeout applies to each of their round trips. Within this time, a command is sent again in
-//! three cases:
+//! An operation on one session takes at most its [timeout](RedisStoreBuilder::timeout), with any settings
+//! of the client. A sign-in that takes several round trips, a listing or a revocation may take longer: this
+//! timeout applies to each of their round trips. Within this time, a command is sent again in three cases:
 //!
 //! - The command was certainly not carried out, because there was no connection, or the server could not
 //!   serve. Such a command is sent again up to four times, within 300 ms.

@@ -2,7 +2,7 @@
 //!
 //! Used by the executor and the batched read. The commands take the server less CPU time than a script.
 //! They answer a read of a live session with its current secret, if no touch is due. Most reads are of this
-//! kind. `lua/load.lua` and `lua/load_general.lua` handle the others. Knows no connection.
+//! kind. `lua/load.lua` and `lua/load_general.lua` handle the other reads. Knows no connection.
 
 use bytes::Bytes;
 
@@ -44,7 +44,7 @@ impl NativeRead<'_> {
     /// Returns the key of the session, and the commands: fields, epoch, clock.
     ///
     /// - The commands are not atomic, so the epoch is read after the fields. An epoch only grows. If the
-    ///   epoch equals that of the session, both were already equal when the fields were read.
+    ///   epoch equals the epoch of the session, the two were already equal when the fields were read.
     /// - `GETEX` without options is a `GET` that counts as a write. So a replica, whose data may be
     ///   old, refuses the command.
     /// - Deadlines are compared with `TIME`. The remaining lifetime of the key (`PTTL`) could belong

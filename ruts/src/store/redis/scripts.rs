@@ -1,8 +1,8 @@
 //! The catalogue of scripts: the files of `lua/` of which each script consists, and the commands that
 //! the script needs.
 //!
-//! Used by the executor and everything above it. The head of each file names the locals that it
-//! needs from earlier files, and those that it defines for later ones. The tests below check these
+//! Used by the executor and everything above it. The head of each file names the locals that it needs
+//! from earlier files, and the locals that it defines for later files. The tests below check these
 //! heads.
 
 use std::sync::LazyLock;

@@ -106,11 +106,11 @@ impl<D: Database> Connections<D> {
 
     /// Waits for a new connection, or for one that is returned. Returns `None` if a connection may be idle.
     ///
-    /// A pool that has begun to open a connection waits for it, even if the server has no room for it and
-    /// other connections are idle.
+    /// A pool that has begun to open a connection waits for it. The pool waits even if the server has no
+    /// room and other connections are idle.
     async fn wait(&self, deadline: Instant) -> Option<Result<PoolConnection<D>, sqlx::Error>> {
-        // Boxed, because a future that can open a connection takes hundreds of kilobytes, and the task of
-        // each statement would contain it and be moved with it.
+        // Boxed, because a future that can open a connection takes hundreds of kilobytes. The task of each
+        // statement would contain this future and be moved with it.
         let mut acquiring = Box::pin(self.pool.acquire());
         let is_full = self.full_until().is_some_and(|until| Instant::now() < until);
         let mut patience = if is_full { FULL_CONNECT } else { MAX_CONNECT };
@@ -175,8 +175,8 @@ impl<D: Database> Connections<D> {
         self.returns().clear();
     }
 
-    /// Closes the idle connections, because one did not answer and each test of another may take up to
-    /// [`MAX_TEST`].
+    /// Closes the idle connections, because one connection did not answer. A test of each other connection
+    /// may take up to [`MAX_TEST`].
     fn close_idle(&self) {
         for _ in 0..self.idle() {
             self.pool.try_acquire().map(PoolConnection::detach);

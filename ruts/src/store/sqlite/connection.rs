@@ -93,7 +93,8 @@ impl Database {
         connection.pragma_update(None, "secure_delete", "fast")
     }
 
-    /// Switches the file to a write-ahead log, unless an earlier process did so. The file keeps that mode.
+    /// Switches the file to a write-ahead log, unless an earlier process has switched it. The file keeps
+    /// that mode.
     ///
     /// The switch is a commit with a rollback journal. With less than `extra`, the removal of that
     /// journal is not synced. After a power cut the journal could exist again, and undo the switch.

@@ -37,7 +37,7 @@ pub(super) struct SessionRow {
     pub(super) row: i64,
     pub(super) id: SessionId,
     pub(super) head: RecordHead,
-    /// Whether the session was revoked with all others.
+    /// Whether `revoke_everyone` has ended the session.
     pub(super) is_revoked: bool,
 }
 

@@ -1,4 +1,4 @@
-//! The tables and the statements.
+//! The SQL of the tables and the statements of the store.
 //!
 //! Used by `tables`, `rows`, `writer` and operations. Moments are microseconds since 1970, and
 //! durations are microseconds.
@@ -10,7 +10,7 @@ pub(super) const VERSION: i64 = 1;
 /// clustered table. The id of a session is not its primary key, because random keys make creations
 /// expensive.
 ///
-/// All sessions up to row `revoked_up_to` have ended, and the cleanup has freed those up to row
+/// All sessions up to row `revoked_up_to` have ended, and the cleanup has freed the sessions up to row
 /// `freed_up_to`. `changes` counts the transactions in which a session ended or changed its principal.
 pub(super) const TABLES: &str = "
 create table if not exists ruts_sessions (
@@ -79,7 +79,7 @@ pub(super) const SESSIONS_OF: &str = select_session!(
      order by id limit ?3"
 );
 
-/// A row number above those of all sessions, and above `revoked_up_to`.
+/// A row number above the row numbers of all sessions, and above `revoked_up_to`.
 pub(super) const NEXT_ROW: &str = "
 select max(revoked_up_to, coalesce((select max(row) from ruts_sessions), 0)) + 1 from ruts_state";
 
@@ -100,7 +100,7 @@ pub(super) const DELETE_SESSION: &str = "delete from ruts_sessions where row = ?
 /// At most `?2` sessions that are not retained.
 pub(super) const EXPIRED: &str = "select row from ruts_sessions where delete_at <= ?1 limit ?2";
 
-/// At most `?1` sessions that were revoked with all others and are not freed yet.
+/// At most `?1` sessions that `revoke_everyone` has ended and the cleanup has not freed yet.
 pub(super) const REVOKED: &str = select_session!(
     "where row > (select freed_up_to from ruts_state)
        and row <= (select revoked_up_to from ruts_state)

@@ -1,6 +1,6 @@
-//! [`SqliteStore`] and its builder: hands operations to the threads, and waits for the answers.
+//! [`SqliteStore`], which keeps sessions in a file, and its builder.
 //!
-//! Used by applications.
+//! Used by applications. Hands operations to the threads, and waits for the answers. Knows no SQL.
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 

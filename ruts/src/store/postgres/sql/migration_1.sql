@@ -67,8 +67,8 @@ select s.id, s.id::text, s.secret, 0 from {sessions} s;
 
 delete from {sessions};
 
--- The functions below look up operators and functions only in pg_catalog, because a schema on the
--- caller's search path may hold others of the same name. `use_variable` is for tables that have the name
+-- The functions below look up operators and functions only in pg_catalog. A schema on the caller's search
+-- path may hold operators and functions of the same name. `use_variable` is for tables that have the name
 -- of a variable. A function waits for each lock for at most a second, and then gives its connection back.
 
 create function {create}(

@@ -30,8 +30,8 @@ pub trait Connect: Send + Sync + 'static {
 pub trait Connector: Send + Sync + 'static {
     type Connection: Connection;
 
-    /// Opens a connection, independent of all others. Dropping the future leaves no connection or
-    /// task behind.
+    /// Opens a connection that is independent of all other connections. Dropping the future leaves no
+    /// connection or task behind.
     fn connect(&self) -> impl Future<Output = Result<Self::Connection, Source>> + Send;
 }
 

@@ -46,7 +46,7 @@ impl RedisCluster {
     ///
     /// Fails if the settings contradict each other.
     pub fn new(builder: ClusterClientBuilder, timeout: Duration) -> Result<Self, RedisError> {
-        // Only RESP3 lets redis-rs notice that a connection has closed. redis-rs then opens another one.
+        // Only with RESP3 does redis-rs notice that a connection has closed. It then opens a new one.
         let builder = builder.retries(0).use_protocol(ProtocolVersion::RESP3);
         builder.connection_timeout(timeout).response_timeout(timeout).build().map(Self)
     }

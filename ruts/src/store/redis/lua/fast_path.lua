@@ -6,9 +6,11 @@
 -- needs: ARGV, key, header
 -- defines: presented, idle, after, now, is_fast, has_extension
 --
--- ARGV[1] packs the hash of the presented secret or, for a read by principal, the principal key;
--- the idle time to grant, 0 for none; and the part of it that must have passed. This file defines
--- no function, because each definition costs more than a thousand instructions.
+-- ARGV[1] packs three values:
+--   - the hash of the presented secret or, for a read by principal, the principal key
+--   - the idle time to grant, 0 for none
+--   - the part of the idle time that must have passed
+-- This file defines no function, because each definition costs more than a thousand instructions.
 local presented, idle, after = struct.unpack('>c32I6I6', ARGV[1])
 local now, is_fast, has_extension
 if header and #header == 64 then

@@ -4,9 +4,10 @@
 --
 -- KEYS are sessions. ARGV[1] has one byte for each number: the number of lists of fields, the number
 -- of fields in each, and the list of each session, counted from 1. ARGV[2] is the number of bytes
--- after which no further session is read. The lists follow.
--- Answers in MessagePack: the server's time, the epochs, and for each session a list of its header,
--- extension and values, or false if the read failed or enough bytes had been read before it.
+-- after which no more sessions are read. The lists follow.
+-- Answers in MessagePack: the server's time, the epochs, and an item for each session. The item is a
+-- list of the header, the extension and the values. If the read failed, or if enough bytes had been
+-- read before it, the item is false.
 local byte, sub, get = string.byte, string.sub, redis.pcall
 local head, room, to, lists = ARGV[1], tonumber(ARGV[2]), 2, {}
 local count = byte(head)

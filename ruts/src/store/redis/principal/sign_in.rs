@@ -234,7 +234,7 @@ impl SignIn<'_> {
     }
 
     /// Returns the time for which the session stays listed. It is longer than the time until the
-    /// session's deadline, because the deadline is set later, and perhaps by another clock.
+    /// session's deadline, because the deadline is set later, and perhaps by a different clock.
     fn listed_for<C: ScriptClient>(&self, list: &PrincipalList<'_, C>) -> Option<Ttl> {
         let longest = self.absolute?.as_duration().saturating_add(list.longest_sign_in());
         Some(Ttl::new(longest).unwrap_or(Ttl::MAX))

@@ -31,8 +31,8 @@ const SHORT: usize = 24;
 const FIRST: usize = 48;
 
 impl Arguments {
-    /// Begins the arguments of a session's script with the first one: the hash of a secret or a principal
-    /// key, two durations in milliseconds, and letters.
+    /// Begins the arguments of a session's script with the first argument. It packs the hash of a secret
+    /// or a principal key, two durations in milliseconds, and letters.
     pub(in crate::store::redis) fn for_session(
         subject: &[u8; 32],
         millis: [u64; 2],

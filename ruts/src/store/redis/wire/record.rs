@@ -32,7 +32,7 @@ const HEADER: usize = 32;
 const EXTENSION: usize = 5 * MOMENT + 33;
 
 impl RecordReply {
-    /// Decodes the first item of an answer. `None` if it has another format.
+    /// Decodes the first item of an answer. `None` if it has a different format.
     pub(in crate::store::redis) fn decode(mut bytes: &[u8]) -> Option<Self> {
         let now = bytes.try_get_uint(MOMENT).ok()?;
         let (header, rest) = bytes.split_at_checked(HEADER)?;

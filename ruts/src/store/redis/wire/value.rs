@@ -40,7 +40,7 @@ pub(in crate::store::redis) struct Decoded {
     pub(in crate::store::redis) value: Bytes,
 }
 
-/// Decodes a stored value. `None` if the bytes have another format.
+/// Decodes a stored value. `None` if the bytes have a different format.
 pub(in crate::store::redis) fn decode(mut stored: Bytes) -> Option<Decoded> {
     let digit = stored.try_get_u8().ok()?.checked_sub(b'0').filter(|digit| *digit < 8)?;
     let mut millis = || stored.try_get_uint(MOMENT).ok();

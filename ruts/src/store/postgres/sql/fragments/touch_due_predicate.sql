@@ -1,5 +1,5 @@
--- Whether a touch of $3 milliseconds after $4 milliseconds would change session s: its idle deadline
--- moves, or a renewed secret is used for the first time.
+-- Whether a touch of $3 milliseconds after $4 milliseconds would change session s. It does if the
+-- idle deadline moves, or if a renewed secret is used for the first time.
 --
 -- needs: s, q.secret, $3 idle time, $4 part of it that must have passed
 

@@ -3,7 +3,8 @@
 -- needs: ARGV, key, now, joined_at, parse_entry, find_entry
 --
 -- ARGV: the longest time of a sign-in, then members. A session that has joined again since the caller
--- read its member has another member, and stays. A session whose sign-in may be in progress stays too.
+-- read its member has a different member, and stays. A session whose sign-in may be in progress stays
+-- too.
 -- Answers 0 for each session that stays, and 1 for each other session.
 local answer = {}
 for i = 2, #ARGV do

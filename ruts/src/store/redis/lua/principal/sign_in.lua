@@ -16,7 +16,8 @@ else
   withdraw(ARGV[1], answer[2])
 end
 if not is_done then
-  -- Some servers pass the text of an error, others a table. An error of Lua itself has no code.
+  -- Some servers pass the text of an error, and some servers pass a table. An error of Lua itself
+  -- has no code.
   local text = type(written) == 'table' and written.err or tostring(written)
   error({ err = string.find(text, '^%u+ ') and text or 'ERR ' .. text })
 end

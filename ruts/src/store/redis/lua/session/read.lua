@@ -4,13 +4,20 @@
 --
 -- All moments are milliseconds, 0 for none.
 --
--- The header, the field `~`, has 64 bytes, the longest value that a server stores in its compact
--- encoding: flags (1: there is an extension, 2: ended, 4: a renewed secret has not been used, 8:
--- revoked); created; secret issued, last used, both relative to `created`; idle deadline; absolute
--- deadline; epoch; hash of the secret.
--- The extension, the field `~x`, holds rarely used attributes: ended; the latest absolute deadline
--- that a sign-in allows; grace period of the former secret, and its end, 0 until the new secret is
--- used; signed in; assurance; principal key. The field `~r` holds the hash of the former secret.
+-- The header is the field `~`. It has 64 bytes, the length of the longest value that a server stores in
+-- its compact encoding:
+--   - flags: 1 there is an extension, 2 ended, 4 a renewed secret has not been used, 8 revoked
+--   - created
+--   - secret issued, last used: both relative to `created`
+--   - idle deadline, absolute deadline
+--   - epoch
+--   - hash of the secret
+-- The extension is the field `~x`. It holds rarely used attributes:
+--   - ended
+--   - latest absolute deadline that a sign-in allows
+--   - grace period of the former secret, and the end of the period: 0 until the new secret is used
+--   - signed in, assurance, principal key
+-- The field `~r` holds the hash of the former secret.
 --
 -- The epoch is a counter for all sessions of one hash tag. A session with a different epoch has
 -- ended.
