@@ -48,7 +48,7 @@ pub type StoreResult<T> = Result<Result<T, Refused>, StoreError>;
 /// | **R**, revocation | Once a write, removal, rotation, deletion or revocation has returned `Ok`, no later read anywhere yields the earlier state. Before a revocation returns `Ok`, it ends each targeted session whose sign-in was complete when the revocation began. If a sign-in overlaps with the revocation, either its session ends too, or the sign-in counts as the later of the two. |
 /// | **N**, no resurrection | Only [`create`](Self::create) brings a session into existence. No interleaving of the other methods does. |
 /// | **M**, merging | Parallel writes to different fields all survive. If parallel updates change a field under the same [`Precondition`](super::Precondition) on that field, only one of them is applied. [`take`](Self::take) returns a value only once. |
-/// | **E**, expiry | A field is not served at or after its expiry. A session is not served at or after its idle or absolute deadline. The clock is that of the server that keeps the session. |
+/// | **E**, expiry | A field is not served at or after its expiry. A session is not served at or after its idle or absolute deadline. The clock of the server that keeps the session decides. |
 /// | **A**, atomicity | An [`Update`] is applied as a whole or not at all. |
 /// | **T**, trips | A read of any set of fields takes one round trip, and so does a write. A store may need one more round trip, for example to move the idle deadline. |
 ///
@@ -100,8 +100,8 @@ pub type StoreResult<T> = Result<Result<T, Refused>, StoreError>;
 ///
 /// # Wrappers
 ///
-/// A store around another store forwards **every** method, including those with a default. The default of
-/// [`expiry`](Self::expiry), [`wait_for_change`](Self::wait_for_change) or
+/// A store around another store forwards **every** method, including the methods with a default
+/// implementation. The default of [`expiry`](Self::expiry), [`wait_for_change`](Self::wait_for_change) or
 /// [`hint_cache_policy`](Self::hint_cache_policy) would hide the method of the inner store.
 /// `#[deny(clippy::missing_trait_methods)]` on the implementation makes Clippy check this.
 pub trait Store: Send + Sync + 'static {
@@ -181,7 +181,7 @@ pub trait Store: Send + Sync + 'static {
     /// Waits until a session may have ended or changed its principal since this call.
     ///
     /// A store may miss a change, so the caller also has to check the session at intervals. In a store that
-    /// cannot notice changes, the future never completes. That is the default.
+    /// cannot notice changes, the future never completes. This is the default.
     fn wait_for_change(&self, id: &SessionId) -> impl Future<Output = ()> + Send + 'static {
         let _ = id;
         std::future::pending()
@@ -201,7 +201,7 @@ pub trait Store: Send + Sync + 'static {
     /// The current and the former secret of such a session are then refused with [`Refused::Revoked`]. This
     /// lasts until the former deadline of the session, but no longer than [`REVOKED_RETENTION`]. The fields
     /// of the session are freed, and no list contains it. A store that lacks space may forget the session
-    /// earlier. A session that a [limit](super::SessionLimit) ends is revoked, too.
+    /// earlier. If a [limit](super::SessionLimit) ends a session, the session is revoked, too.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! The rules of a session, independent of any backend: [`SessionRecord`].
 //!
-//! Used by every [`RecordStore`](super::RecordStore), by `SqliteStore` and `MySqlStore`, and by the
-//! model that the conformance tests compare stores with. A record reads no clock and does no I/O. The
+//! Used by every [`RecordStore`](super::RecordStore), by `SqliteStore` and `MySqlStore`, and by the model
+//! that the conformance tests compare stores with. A record does not read the clock and does no I/O. The
 //! caller passes the time and stores the result.
 
 mod encoding;

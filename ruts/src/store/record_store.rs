@@ -1,7 +1,7 @@
 //! A smaller trait for backends that can lock one record at a time: [`RecordStore`].
 //!
-//! Every `RecordStore` is a [`Store`]: the implementation below composes the operations of the
-//! contract from [`SessionRecord`] and knows no backend.
+//! Every `RecordStore` is a [`Store`]: the implementation below composes the operations of the contract
+//! from [`SessionRecord`]. It knows nothing of backends.
 
 use std::{future::Future, time::Duration};
 

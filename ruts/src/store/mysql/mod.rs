@@ -15,13 +15,13 @@
 //!
 //! Every change of a session locks its row. The row of a deleted session stays for
 //! [`ENDED_RETENTION`](crate::store::ENDED_RETENTION). The row of a revoked session stays until its
-//! deadline, but for no longer than [`REVOKED_RETENTION`](crate::store::REVOKED_RETENTION). Both lose their
-//! fields. `revoke_everyone` changes no row of a session: the cleanup later revokes each session and
-//! deletes its fields. Times are microseconds since 1970, by the clock of the server. Names are compared
-//! byte by byte.
+//! deadline, but for no longer than [`REVOKED_RETENTION`](crate::store::REVOKED_RETENTION). Deletion and
+//! revocation also delete the fields. `revoke_everyone` does not change the rows of sessions. The cleanup
+//! later revokes each session and deletes its fields. Times are microseconds since 1970, by the clock of
+//! the server. Names are compared byte by byte.
 //!
-//! The tables are in the database of the connection. The store uses no stored procedure, trigger,
-//! foreign key or session variable.
+//! The tables are in the database of the connection. The store does not use stored procedures, triggers,
+//! foreign keys or session variables.
 //!
 //! # Round trips
 //!

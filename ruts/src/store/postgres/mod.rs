@@ -14,9 +14,10 @@
 //!
 //! Every change of a session locks its row. The fields are deleted with the row. The row of a deleted
 //! session stays for [`ENDED_RETENTION`](crate::store::ENDED_RETENTION). The row of a revoked session stays
-//! until its deadline, but for no longer than [`REVOKED_RETENTION`](crate::store::REVOKED_RETENTION). Both
-//! lose their fields. `revoke_everyone` changes no row of a session. The rows stay, with their fields,
-//! until their deadlines or, without a deadline, until the [cleanup](#cleanup) revokes them.
+//! until its deadline, but for no longer than [`REVOKED_RETENTION`](crate::store::REVOKED_RETENTION).
+//! Deletion and revocation also delete the fields. `revoke_everyone` does not change the rows of sessions.
+//! A row and its fields then stay until the deadline of the session. Without a deadline, they stay until
+//! the [cleanup](#cleanup) revokes the session.
 //!
 //! A sign-in and a revocation hold an advisory lock on the principal, so sign-ins and revocations of one
 //! principal wait for each other.
@@ -26,7 +27,7 @@
 //! An operation is one statement, in a transaction of its own. An operation that ends many sessions takes
 //! one statement for every 100 sessions. A read is a `select`. A write to a session calls a function of the
 //! database. A later statement of the function sees the changes that were committed while the function
-//! waited for a lock. A plain statement that waits does not see them.
+//! waited for a lock. A plain statement would not see them.
 //!
 //! A connection that was idle for less than [`PostgresStoreBuilder::test_idle_after`] is taken from the
 //! pool without a test. A connection that was idle for longer is tested in a separate round trip. The
@@ -48,16 +49,16 @@
 //! - each read of a batch that failed,
 //! - each write of a batch that failed with an error other than `Unavailable` and `OutcomeUnknown`.
 //!
-//! Writes to one session take turns in the process, as do sign-ins and revocations of one
-//! principal. Operations that wait for their turn hold no connection. Writes, sign-ins and revocations
-//! wait for at most half of the timeout. A statement waits for a lock in steps of a second, and gives its
+//! Writes to one session take turns in the process, as do sign-ins and revocations of one principal.
+//! Operations that wait for their turn hold no connection. Writes, sign-ins and revocations wait for their
+//! turn for at most half of the timeout. A statement waits for a lock in steps of a second, and gives its
 //! connection back in between.
 //!
 //! # Behind a pooler
 //!
-//! Statements are prepared. A pooler in transaction mode has to support prepared statements:
-//! PgBouncer does from version 1.21 with `max_prepared_statements` above zero. The builder refuses
-//! a pooler that mixes up prepared statements. The sqlx startup message needs
+//! Statements are prepared. A pooler in transaction mode has to support prepared statements: PgBouncer 1.21
+//! or later does, with `max_prepared_statements` above zero. The builder refuses a pooler that mixes up
+//! prepared statements. Because of the startup message of sqlx, PgBouncer also needs
 //! `ignore_startup_parameters = extra_float_digits`.
 //!
 //! # Failures
@@ -88,8 +89,8 @@
 //! waits for its statement, for at most three timeouts. So a stuck server works on at most about one and a
 //! half times as many statements as the pool has connections.
 //!
-//! A deletion survives a crash of the server if `synchronous_commit` and `fsync` are on. Otherwise
-//! the builder warns. A standby answers no operation.
+//! A deletion survives a crash of the server if `synchronous_commit` and `fsync` are on. Otherwise the
+//! builder warns. Operations on a standby fail.
 //!
 //! # Cleanup
 //!

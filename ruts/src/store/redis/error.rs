@@ -1,6 +1,6 @@
 //! [`CommandError`], the failure of one command, and the [`StoreError`] that it becomes.
 //!
-//! Used throughout the store. Knows no script, no driver and no session.
+//! Used throughout the store. Knows nothing of scripts, drivers or sessions.
 
 use std::error::Error;
 

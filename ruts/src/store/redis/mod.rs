@@ -80,9 +80,9 @@
 //! the text of the script.
 //!
 //! Reads of named fields, and updates that set a field, are batched. If
-//! [`max_in_flight`](RedisStoreBuilder::max_in_flight) commands of their kind are in flight, further
+//! [`max_in_flight`](RedisStoreBuilder::max_in_flight) commands of the same kind are in flight, further
 //! operations wait for an answer. Then up to 64 operations share one script and one round trip, each with
-//! its own answer. At most four of them are of one session, so that a busy session does not delay other
+//! its own answer. At most four of them belong to one session, so that a busy session does not delay other
 //! sessions. Lookups in a cache are batched in the same way. A batched read takes a second round trip, for
 //! a script of its own, in these cases:
 //!
@@ -96,14 +96,15 @@
 //!
 //! # Failures
 //!
-//! An operation on one session takes at most its [timeout](RedisStoreBuilder::timeout), with any settings
-//! of the client. A sign-in that takes several round trips, a listing or a revocation may take longer: this
-//! timeout applies to each of their round trips. Within this time, a command is sent again in three cases:
+//! An operation on one session takes at most its [timeout](RedisStoreBuilder::timeout), regardless of the
+//! settings of the client. A sign-in that takes several round trips, a listing or a revocation may take
+//! longer: this timeout applies to each of their round trips. Within this time, a command is sent again in
+//! three cases:
 //!
 //! - The command was certainly not carried out, because there was no connection, or the server could not
-//!   serve. Such a command is sent again up to four times, within 300 ms.
+//!   serve. Such a command is sent again at most four times, within 300 ms.
 //! - The node of a cluster refused the command because the key had moved.
-//! - The command is a read of unknown outcome. It is sent again up to twice.
+//! - The command is a read of unknown outcome. It is sent again at most twice.
 //!
 //! An operation that has waited in the queue for half of its timeout is no longer sent.
 //!
@@ -113,12 +114,12 @@
 //! | a command that was not sent, or that the server refused | [`Unavailable`](super::StoreErrorKind::Unavailable) |
 //! | a server that is out of memory | [`Full`](super::StoreErrorKind::Full) |
 //!
-//! A server that is out of memory still reads, takes and removes fields, and deletes sessions.
+//! If a server is out of memory, it still reads, takes and removes fields, and deletes sessions.
 //!
-//! A server that loses acknowledged writes loses sessions and revives ended ones. Set up persistence and
-//! failover for it (`appendonly yes`, `min-replicas-to-write`). The store does not read from replicas. A
-//! leader that temporarily refuses writes (`MISCONF`, `NOREPLICAS`) still answers reads. Such a read takes
-//! three round trips and does not touch the session.
+//! If a server loses acknowledged writes, sessions are lost and ended sessions may be live again. Set up
+//! persistence and failover (`appendonly yes`, `min-replicas-to-write`). The store does not read from
+//! replicas. If a leader temporarily refuses writes (`MISCONF`, `NOREPLICAS`), it still answers reads. Such
+//! a read takes three round trips and does not touch the session.
 
 mod batch;
 #[cfg(feature = "layered-store")]

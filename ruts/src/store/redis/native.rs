@@ -2,7 +2,7 @@
 //!
 //! Used by the executor and the batched read. The commands take the server less CPU time than a script.
 //! They answer a read of a live session with its current secret, if no touch is due. Most reads are of this
-//! kind. `lua/load.lua` and `lua/load_general.lua` handle the other reads. Knows no connection.
+//! kind. `lua/load.lua` and `lua/load_general.lua` handle the other reads. Knows nothing of connections.
 
 use bytes::Bytes;
 

@@ -1,6 +1,7 @@
 //! [`Dispatch`]: the flag that decides whether a statement is sent or its caller cancels it first.
 //!
-//! Shared by the caller of an executor and the task that runs its statement. Knows no statements.
+//! Shared by the caller of an executor and the task that runs its statement. Knows nothing of
+//! statements.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 

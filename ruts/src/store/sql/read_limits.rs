@@ -1,6 +1,6 @@
 //! Limits of a batch of reads: [`MAX_READS`], and the share of one session.
 //!
-//! Used by the batches of the stores on SQL servers. Knows no statement.
+//! Used by the batches of the stores on SQL servers. Knows nothing of statements.
 
 use crate::token::SessionId;
 

@@ -1,7 +1,7 @@
 //! A connection to a database, set up as every thread needs it: [`Database`].
 //!
-//! Opened by `threads`. Used by every file that runs a statement. Knows no statement of an
-//! operation.
+//! Opened by `threads`. Used by every file that runs a statement. Knows nothing of the statements of
+//! operations.
 
 use std::{
     cell::{Cell, RefCell},

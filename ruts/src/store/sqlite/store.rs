@@ -1,6 +1,6 @@
 //! [`SqliteStore`], which keeps sessions in a file, and its builder.
 //!
-//! Used by applications. Hands operations to the threads, and waits for the answers. Knows no SQL.
+//! Used by applications. Hands operations to the threads, and waits for the answers. Knows nothing of SQL.
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 

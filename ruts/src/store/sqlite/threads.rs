@@ -1,6 +1,6 @@
 //! The threads of a store, and the queues that lead to them: [`Threads`].
 //!
-//! Used by the store. Opens the connections, and starts the writer and the readers. Knows no SQL.
+//! Used by the store. Opens the connections, and starts the writer and the readers. Knows nothing of SQL.
 
 use std::{
     path::{PathBuf, absolute},

@@ -1,6 +1,7 @@
 //! The redis-rs driver: connects with a `Client`, a [`RedisCluster`] or a [`RedisSentinel`].
 //!
-//! Called by `connections`. The only file besides `channel` that knows redis-rs. Knows no sessions.
+//! Called by `connections`. The only file besides `channel` that knows redis-rs. Knows nothing of
+//! sessions.
 
 use std::{
     fmt,
