@@ -206,7 +206,7 @@ impl<Op: BatchOp> Batcher<Op> {
 
     /// Carries out an operation within the timeout.
     ///
-    /// An operation that has waited in the queue for more than half of the timeout fails and is not sent.
+    /// If an operation has waited in the queue for more than half of the timeout, it fails and is not sent.
     /// So at least half of the timeout is left for every operation that is sent.
     ///
     /// # Cancel safety

@@ -25,8 +25,8 @@ pub const ENDED_RETENTION: Duration = Duration::from_secs(60);
 /// Maximum time for which a store recognises the current and the former secret of a revoked session. If
 /// the session had an earlier deadline, the time ends at that deadline.
 ///
-/// A user who returns within this time learns that the session was revoked. Nothing else depends on this
-/// time.
+/// If the user returns within this time, the application can report that the session was revoked. Nothing
+/// else depends on this time.
 pub const REVOKED_RETENTION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// The answer to an operation with [`Credentials`]. The outer error is a failure of the store. The inner
@@ -213,7 +213,7 @@ pub trait Store: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Written<Vec<SessionId>>, StoreError>> + Send;
 
     /// Ends all sessions. Their secrets are then refused with [`Refused::Revoked`], as after
-    /// [`revoke`](Self::revoke). A store that keeps no record of these sessions answers
+    /// [`revoke`](Self::revoke). If a store keeps no record of these sessions, it answers
     /// [`Refused::NotFound`].
     fn revoke_everyone(&self) -> impl Future<Output = Result<Written<()>, StoreError>> + Send;
 

@@ -266,8 +266,8 @@ impl SessionRecord {
     ///
     /// # Errors
     ///
-    /// Returns [`Refused`] if the proof does not open the session, or if it lacks the current secret and
-    /// the update needs that secret.
+    /// Returns [`Refused`] if the proof does not open the session, or does not permit an update that [needs
+    /// the current secret](super::Update::needs_current_secret).
     pub fn would_apply<'p>(
         &self,
         proof: impl Into<Proof<'p>>,
@@ -283,8 +283,8 @@ impl SessionRecord {
     ///
     /// # Errors
     ///
-    /// Returns [`Refused`] if the proof does not open the session, or if it lacks the current secret and
-    /// the update needs that secret.
+    /// Returns [`Refused`] if the proof does not open the session, or does not permit an update that [needs
+    /// the current secret](super::Update::needs_current_secret).
     pub fn update<'p>(
         &mut self,
         proof: impl Into<Proof<'p>>,
@@ -335,8 +335,8 @@ impl SessionRecord {
     ///
     /// # Errors
     ///
-    /// Returns [`Refused`] if the proof does not open the session, or if it lacks the current secret and
-    /// the request needs that secret.
+    /// Returns [`Refused`] if the proof does not open the session, or does not permit a request that [needs
+    /// the current secret](super::TakeField::needs_current_secret).
     pub fn take<'p>(
         &mut self,
         proof: impl Into<Proof<'p>>,

@@ -70,8 +70,8 @@
 //! of typed keys. Otherwise a read of a `NoStore` field also asks the cache, and a read of a `Revalidate`
 //! field asks the origin only after the cache.
 //!
-//! A read that moves the idle deadline waits for its fill. Without a lease, the read waits for an eviction
-//! instead, which is one more round trip to the cache.
+//! If a read moves the idle deadline, it waits for its fill. Without a lease, the read waits for an
+//! eviction instead, which is one more round trip to the cache.
 //!
 //! # Failures
 //!

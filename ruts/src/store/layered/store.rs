@@ -1,7 +1,7 @@
 //! [`LayeredStore`], which keeps sessions in an origin behind a cache, and its builder.
 //!
 //! Called by the session like any [`Store`]. Passes operations to `reading`, `writing` and `revoking`,
-//! which implement the protocol. An operation that needs no protocol goes to the origin.
+//! which implement the protocol. Other operations go directly to the origin.
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 

@@ -44,17 +44,17 @@
 //! [`Full`](crate::store::StoreErrorKind::Full). The store opens its own connections, and turns the sqlx
 //! statement log off for them.
 //!
-//! A connection that was idle for less than [`MySqlStoreBuilder::test_idle_after`] is taken from the pool
-//! without a test. A connection that was idle for longer is tested in a separate round trip. The pool also
-//! tests each connection that is returned. No caller waits for this test.
+//! If a connection was idle for less than [`MySqlStoreBuilder::test_idle_after`], it is taken from the pool
+//! without a test. If it was idle for longer, it is tested in a separate round trip. The pool also tests
+//! each connection that is returned. No caller waits for this test.
 //!
 //! Reads of single sessions are in flight on up to half of the connections. Later reads queue. When an
 //! earlier statement is answered, up to 64 queued reads of the same fields are sent as one statement. If
 //! that statement fails, each of its reads is sent again in a statement of its own.
 //!
-//! Writes to one session take turns in the process, as do sign-ins with a limit and revocations of
-//! one principal. Operations that wait for their turn hold no connection, and wait for at most half of
-//! the timeout. A statement waits for a lock in steps of a second, and gives its connection back in
+//! Writes to one session take turns in the process, as do sign-ins with a limit and revocations of one
+//! principal. An operation does not hold a connection while it waits for its turn, and waits for at most
+//! half of the timeout. A statement waits for a lock in steps of a second, and gives its connection back in
 //! between.
 //!
 //! # Failures
@@ -74,7 +74,7 @@
 //! | The disk or the memory of the server is full, or a value is too large. Nothing was changed. | [`Full`](crate::store::StoreErrorKind::Full) |
 //! | The connection broke, or no answer came in time. A write may have taken place. | [`OutcomeUnknown`](crate::store::StoreErrorKind::OutcomeUnknown) |
 //!
-//! A process that is suspended between two round trips keeps the session locked. MariaDB ends the
+//! If a process is suspended between two round trips, it keeps the session locked. MariaDB ends the
 //! transaction of this process after five seconds, and MySQL when the connection ends.
 //!
 //! A deletion survives a crash of the server if `innodb_flush_log_at_trx_commit` is 1. Otherwise the

@@ -1,7 +1,7 @@
 //! Sessions as a read finds them, in one statement: [`Snapshot`].
 //!
-//! Used by the store. Its conditions (`is_live`, `of_principal`) are shared with the statements
-//! that write. A statement that locks nothing sees one moment of the database.
+//! Used by the store. Its conditions (`is_live`, `of_principal`) are shared with the statements that
+//! write. A statement without locks sees the database at one moment.
 
 use std::{collections::BTreeMap, time::Duration};
 

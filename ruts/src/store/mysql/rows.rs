@@ -208,7 +208,7 @@ impl Display for Literal<'_> {
 
 /// Returns the columns that hold a record, without its id and epoch.
 ///
-/// The principal of a session that has ended is not kept: the session is on no list.
+/// The principal of an ended session is not kept, because no list contains the session.
 pub(super) fn values(record: &SessionRecord) -> [(&'static str, Value); 16] {
     let head = RecordHead::of(record);
     let (grace, grace_until) = match head.grace {

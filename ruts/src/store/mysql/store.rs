@@ -63,9 +63,9 @@ const SETTINGS: &str = "set session transaction isolation level read committed; 
 ///
 /// # Cancel safety
 ///
-/// A transaction whose future is dropped before its last statement was sent changes nothing. If the
-/// future is dropped later, the transaction is carried out as a whole. An operation that ends many
-/// sessions takes several transactions.
+/// If the future of a transaction is dropped before the last statement was sent, the transaction changes
+/// nothing. If the future is dropped later, the transaction is carried out as a whole. An operation that
+/// ends many sessions takes several transactions.
 #[derive(Clone)]
 pub struct MySqlStore {
     executor: Arc<Executor>,
@@ -171,7 +171,7 @@ impl Store for MySqlStore {
             let insert = create(&self.executor.tables, &request);
             match self.executor.run(insert, begun + self.executor.timeout).await {
                 Ok(_) => return Ok(Written::new(())),
-                // The session of that id may have ended.
+                // The session with that id may have ended.
                 Err(failed) if failed.is_duplicate => {}
                 Err(failed) => return Err(failed.into()),
             }
@@ -282,7 +282,8 @@ impl Store for MySqlStore {
             let batch = self.transact(revoke, begun).await?;
             ended.extend(batch.ended);
             match batch.next {
-                // The same sessions are read again. Sessions that the principal has left are not found.
+                // The same sessions are read again. The read does not find sessions that the principal has
+                // left.
                 _ if batch.is_incomplete => {}
                 Some(next) => after = Some(next),
                 None => return Ok(Written::new(ended)),

@@ -43,7 +43,7 @@ impl Listener {
 
     /// Passes a message to the watchers of this process.
     pub fn on_message(&self, text: &str) {
-        // A message that is not an id may concern any session, so every watcher checks its session.
+        // If a message is not an id, it may concern any session, so every watcher checks its session.
         let _ = self.0.send(text.parse().ok());
     }
 

@@ -29,9 +29,9 @@
 //! database. A later statement of the function sees the changes that were committed while the function
 //! waited for a lock. A plain statement would not see them.
 //!
-//! A connection that was idle for less than [`PostgresStoreBuilder::test_idle_after`] is taken from the
-//! pool without a test. A connection that was idle for longer is tested in a separate round trip. The
-//! pool's `before_acquire` does not run for an idle connection. The pool also tests each connection that is
+//! If a connection was idle for less than [`PostgresStoreBuilder::test_idle_after`], it is taken from the
+//! pool without a test. If it was idle for longer, it is tested in a separate round trip. The pool's
+//! `before_acquire` does not run for an idle connection. The pool also tests each connection that is
 //! returned. No caller waits for this test.
 //!
 //! Concurrent reads are batched, and so are concurrent writes that only set fields. Batched reads are in
@@ -49,10 +49,10 @@
 //! - each read of a batch that failed,
 //! - each write of a batch that failed with an error other than `Unavailable` and `OutcomeUnknown`.
 //!
-//! Writes to one session take turns in the process, as do sign-ins and revocations of one principal.
-//! Operations that wait for their turn hold no connection. Writes, sign-ins and revocations wait for their
-//! turn for at most half of the timeout. A statement waits for a lock in steps of a second, and gives its
-//! connection back in between.
+//! Writes to one session take turns in the process, as do sign-ins and revocations of one principal. An
+//! operation does not hold a connection while it waits for its turn. Writes, sign-ins and revocations wait
+//! for their turn for at most half of the timeout. A statement waits for a lock in steps of a second, and
+//! gives its connection back in between.
 //!
 //! # Behind a pooler
 //!
@@ -64,8 +64,8 @@
 //! # Failures
 //!
 //! No operation takes longer than [`PostgresStoreBuilder::timeout`], but an operation that ends many
-//! sessions has this time for each statement. An operation that has queued for half of the timeout is not
-//! sent.
+//! sessions has this time for each statement. After an operation has queued for half of the timeout, it is
+//! not sent any more.
 //!
 //! An operation may fail because of its connection or of a concurrent statement. It is then sent again
 //! within its timeout, if it is a read or if the error proves that nothing was changed. A connection is

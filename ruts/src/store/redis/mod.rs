@@ -106,7 +106,7 @@
 //! - The node of a cluster refused the command because the key had moved.
 //! - The command is a read of unknown outcome. It is sent again at most twice.
 //!
-//! An operation that has waited in the queue for half of its timeout is no longer sent.
+//! After an operation has waited in the queue for half of its timeout, it is no longer sent.
 //!
 //! | failure | error |
 //! | --- | --- |

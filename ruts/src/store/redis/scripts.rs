@@ -96,7 +96,7 @@ scripts! {
     UPDATE = Refused, Never, PROBE, [
         files!["compare", "read_header", "fast_path", "update"], UPDATE_FILES, files!["write_one"],
     ];
-    /// An update that sets no field.
+    /// An update that does not set a field.
     UPDATE_ON_FULL_SERVER = Runs, Never, PROBE, [
         files!["compare", "read_header", "fast_path", "update"], UPDATE_FILES, files!["write_one"],
     ];

@@ -1,5 +1,5 @@
-//! [`Connections`]: the connections of a pool. A connection that was idle for a given time is tested before
-//! use.
+//! [`Connections`]: the connections of a pool. After a given idle time, a connection is tested before its
+//! next use.
 //!
 //! Used by the PostgreSQL and MySQL executors. Knows nothing of statements.
 
@@ -18,13 +18,14 @@ use tokio::time::{Instant, sleep, timeout};
 /// Maximum duration of the test of a connection.
 const MAX_TEST: Duration = Duration::from_millis(500);
 
-/// Time after which a request that waits for a new connection also takes one that was returned meanwhile.
+/// Time for which an operation waits only for a new connection. Later, it also takes a connection that was
+/// returned meanwhile.
 const MAX_CONNECT: Duration = Duration::from_secs(1);
 
 /// The same time, while the server has no room for further connections.
 const FULL_CONNECT: Duration = Duration::from_millis(20);
 
-/// Time for which the server is expected to have no room after it lacked room for a connection.
+/// If the server had no room for a connection, it is expected to have no room for this time.
 const FULL_FOR: Duration = Duration::from_secs(60);
 
 pub(in crate::store) struct Connections<D: Database> {
@@ -48,8 +49,8 @@ pub(in crate::store) struct Connections<D: Database> {
 }
 
 impl<D: Database> Connections<D> {
-    /// Wraps a pool. A connection that was idle for `test_after` is tested before its next use. `is_full` returns
-    /// whether the server refused a connection because it has too many.
+    /// Wraps a pool. After an idle time of `test_after`, a connection is tested before its next use.
+    /// `is_full` returns whether the server refused a connection because it has too many.
     pub(in crate::store) fn new(
         pool: Pool<D>,
         test_after: Duration,
@@ -106,8 +107,8 @@ impl<D: Database> Connections<D> {
 
     /// Waits for a new connection, or for one that is returned. Returns `None` if a connection may be idle.
     ///
-    /// A pool that has begun to open a connection waits for it. The pool waits even if the server has no
-    /// room and other connections are idle.
+    /// Once a pool has begun to open a connection, it waits for this connection. It waits even if the
+    /// server has no room and other connections are idle.
     async fn wait(&self, deadline: Instant) -> Option<Result<PoolConnection<D>, sqlx::Error>> {
         // Boxed, because a future that can open a connection takes hundreds of kilobytes. The task of each
         // statement would contain this future and be moved with it.

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 /// Whether a statement was sent or cancelled. If it is cancelled first, it is not sent.
 ///
-/// A statement that was sent but not carried out is taken back. It can then be sent or cancelled again.
+/// If a statement was sent but not carried out, it is taken back. It can then be sent or cancelled
+/// again.
 #[derive(Default)]
 pub(in crate::store) struct Dispatch(AtomicU8);
 
@@ -42,7 +43,8 @@ impl Dispatch {
     }
 }
 
-/// Cancels a statement when its caller is dropped. A statement that was already sent is not repeated.
+/// Cancels a statement when its caller is dropped. If the statement was already sent, it is not
+/// repeated.
 pub(in crate::store) struct CancelOnDrop<'a>(pub(in crate::store) &'a Dispatch);
 
 impl CancelOnDrop<'_> {

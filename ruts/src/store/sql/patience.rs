@@ -16,8 +16,8 @@ const MAX_TIMEOUTS: u32 = 3;
 pub(in crate::store) struct Patience {
     timeout: Duration,
     /// Permits to give up the connection of a statement without an answer: half as many as the pool has
-    /// connections. A connection that is given up makes room for a new one. So a stuck server works on at
-    /// most about as many statements as there are connections and permits together.
+    /// connections. Giving up a connection makes room for a new one. So a stuck server works on at most
+    /// about as many statements as there are connections and permits together.
     given_up: Arc<Semaphore>,
 }
 

@@ -27,10 +27,10 @@
 //! One thread writes. Operations that wait together share a transaction, and are answered after its
 //! commit. Writes do not block reads, and no caller's thread waits for a lock or a commit.
 //!
-//! A read of one session usually runs on its caller's thread. It takes about 10 µs while the pages are in
-//! memory. A read may take more than 1 ms, because the disk is slow or the session is large. After such a
-//! read, the store's own threads run all reads, for 100 times the duration of that read, but for at most
-//! ten seconds. Reads of many sessions always run on these threads.
+//! A read of one session usually runs on the thread of its caller. It takes about 10 µs while the pages
+//! are in memory. A read may take more than 1 ms, because the disk is slow or the session is large. After
+//! such a read, the store's own threads run all reads, for 100 times the duration of that read, but for at
+//! most ten seconds. Reads of many sessions always run on these threads.
 //!
 //! # Several processes
 //!

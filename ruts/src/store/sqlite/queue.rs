@@ -77,7 +77,7 @@ impl<T> Queue<T> {
         self.lock().items.is_empty()
     }
 
-    /// Refuses new items. Items that are already queued are still taken.
+    /// Refuses new items. Threads still take the items that are already queued.
     pub(super) fn close(&self) {
         self.lock().is_closed = true;
         self.changed.notify_all();

@@ -295,9 +295,9 @@ declare
   current_values bytea[];
 begin
   {require_read_committed}
-  -- A statement that waits for a lock while it holds others can deadlock, so locked sessions are
-  -- skipped. The lateral subquery is an index probe for each session. A join, planned while the table was
-  -- small, would scan the whole table even after it has grown.
+  -- Waiting for a lock while holding other locks can cause a deadlock, so locked sessions are skipped.
+  -- The lateral subquery is an index probe for each session. A join, planned while the table was small,
+  -- would scan the whole table even after it has grown.
   select array_agg(x.id), array_agg(q.ordinal), array_agg(
     num_nonnulls(variadic p_ttls) = 0
     and x.secret = q.secret

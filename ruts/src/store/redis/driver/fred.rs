@@ -151,7 +151,7 @@ impl FredConnection {
             answer = client.custom(command, arguments) => {
                 answer.map_err(command_error).and_then(reply)
             }
-            // A command that is sent after the end of the task never gets an answer.
+            // After the end of the task, a command never gets an answer.
             _ = ended.changed() => Err(CommandError::OutcomeUnknown(Closed.into())),
         }
     }

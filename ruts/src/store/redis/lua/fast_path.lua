@@ -10,7 +10,8 @@
 --   - the hash of the presented secret or, for a read by principal, the principal key
 --   - the idle time to grant, 0 for none
 --   - the part of the idle time that must have passed
--- This file defines no function, because each definition costs more than a thousand instructions.
+-- This file does not define functions, because each definition costs more than a thousand
+-- instructions.
 local presented, idle, after = struct.unpack('>c32I6I6', ARGV[1])
 local now, is_fast, has_extension
 if header and #header == 64 then

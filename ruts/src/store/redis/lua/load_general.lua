@@ -18,7 +18,7 @@ if not session then return refusal or 'none' end
 if idle > 0 then
   local started = start_grace(session)
   if extend_idle(session, idle, after) or started then
-    -- A server that temporarily refuses writes still answers reads.
+    -- If the server temporarily refuses writes, reads are still answered.
     local is_saved, saved = pcall(save, session)
     if is_saved then header = saved end
   end

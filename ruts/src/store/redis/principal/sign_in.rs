@@ -215,7 +215,7 @@ impl SignIn<'_> {
             Ok(_) => Ok(()),
             Err(error) => Err(error),
         };
-        // No client has the secret yet, and none may get it.
+        // No client has the secret yet, and no client may get it.
         let ended = list.end_session(self.id).await;
         match (verified, ended) {
             (Ok(()), Ok(_)) | (Err(_), Ok(true)) => {

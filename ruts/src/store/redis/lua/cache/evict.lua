@@ -4,7 +4,7 @@
 -- needs: key, other_intents
 local held = redis.pcall('HMGET', key, '~r', '~f')
 local others, life = '', 0
--- A key that holds other data has no intents.
+-- If the key holds other data, there are no intents.
 if not held.err then others, life = other_intents(held[2]) end
 redis.call('DEL', key)
 if others ~= '' then

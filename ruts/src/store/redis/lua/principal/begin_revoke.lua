@@ -1,5 +1,5 @@
--- Begins a revocation, or a step of it. After this script, no sign-in in progress to a session of the step
--- can complete.
+-- Begins a revocation, or a step of it. After this script, a sign-in in progress to a session of the step
+-- can no longer complete.
 --
 -- needs: ARGV, members_from, joined_at, format_entry, replace_entry, find_entry
 --

@@ -2,10 +2,9 @@
 --
 -- needs: ARGV, key, now, joined_at, parse_entry, find_entry
 --
--- ARGV: the longest time of a sign-in, then members. A session that has joined again since the caller
--- read its member has a different member, and stays. A session whose sign-in may be in progress stays
--- too.
--- Answers 0 for each session that stays, and 1 for each other session.
+-- ARGV: the longest time of a sign-in, then members. If a session has joined again since the caller
+-- read its member, it has a different member, and stays. A session also stays if its sign-in may be
+-- in progress. Answers 0 for each session that stays, and 1 for each other session.
 local answer = {}
 for i = 2, #ARGV do
   local id, entry = string.sub(ARGV[i], 1, 16), string.sub(ARGV[i], 17)
