@@ -92,15 +92,15 @@ pub(super) struct BatchTuning {
     /// server is busy. At most one of these commands carries queued requests of busy sessions. A session is
     /// busy if it has more pending requests than its share of a batch.
     pub(super) max_in_flight: usize,
-    /// A batch of at least this many operations, not counting those of busy sessions, marks the server
-    /// as busy until a smaller batch is sent. On a busy server, an operation is sent on its arrival only
+    /// A batch of at least this many operations marks the server as busy until a smaller batch is sent.
+    /// Operations of busy sessions do not count. On a busy server, an operation is sent on its arrival only
     /// if nothing is in flight, because larger batches cost less per operation.
     pub(super) high_water: usize,
     /// On a busy server, when a command ends, the next batch is sent if fewer than this many commands
     /// are still in flight.
     pub(super) low_water: usize,
-    /// With this many operations pending, not counting those of busy sessions, only `max_in_flight`
-    /// limits the commands, even on a busy server.
+    /// If at least this many operations are pending, only `max_in_flight` limits the commands, even on a
+    /// busy server. Operations of busy sessions do not count.
     pub(super) flush_at: usize,
     /// After this time, a command is no longer counted as in flight, so that a slow command does not delay
     /// other commands.

@@ -22,7 +22,7 @@ use crate::{cache_policy::CachePolicy, token::SessionId};
 /// | --- | --- |
 /// | record | the hash of the secret and the [`SessionMeta`] |
 /// | fields | some fields of the session: a value, or the knowledge that the field is absent |
-/// | completeness | whether the fields are all that the session has |
+/// | completeness | whether these are all fields of the session |
 /// | lease | the right to fill the entry, if one was issued |
 /// | write intents | one for each write in progress |
 ///

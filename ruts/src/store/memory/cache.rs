@@ -79,7 +79,7 @@ struct Shard {
     marks: u64,
 }
 
-/// The entry of a session. Moments are those of the cache's clock.
+/// The entry of a session. Its moments are measured by the cache's clock.
 #[derive(Default)]
 struct Entry {
     record: Option<Record>,

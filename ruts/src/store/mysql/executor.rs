@@ -111,7 +111,8 @@ impl Executor {
     /// # Cancel safety
     ///
     /// A separate task carries the operation out, so the future can be dropped. Without the task,
-    /// dropping the future would cost the connection, or make the next statement on that connection wait.
+    /// dropping the future would close the connection, or make the next statement on that connection
+    /// wait.
     pub(super) async fn run<W: Work>(
         self: &Arc<Self>,
         work: W,

@@ -29,7 +29,7 @@ const SECOND_CONNECTION: Duration = Duration::from_secs(5);
 
 const POOLER: Unsuitable = Unsuitable(
     "a pooler in front of the server loses prepared statements: use PgBouncer 1.21 or later with \
-     `max_prepared_statements` above zero, or another pool mode",
+     `max_prepared_statements` above zero, or a different pool mode",
 );
 
 const HIDDEN: Unsuitable = Unsuitable(
@@ -141,7 +141,7 @@ pub(super) async fn round_trip(
     }
 }
 
-/// Checks that a prepared statement stays the same when a pooler moves the client to another server
+/// Checks that a prepared statement stays the same when a pooler moves the client to a different server
 /// connection.
 ///
 /// Two clients prepare different statements, to which sqlx gives the same name. While one client holds a

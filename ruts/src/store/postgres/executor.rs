@@ -73,7 +73,7 @@ impl Executor {
     /// # Cancel safety
     ///
     /// A task carries the statement out, so the future can be dropped. Without a task, dropping the future
-    /// would cost the connection, or make the next statement on that connection wait.
+    /// would close the connection, or make the next statement on that connection wait.
     pub(super) async fn fetch_all(
         self: &Arc<Self>,
         statement: Statement,

@@ -42,7 +42,7 @@ pub(in crate::store) struct Connections<D: Database> {
     returns: Mutex<VecDeque<Instant>>,
     /// Number of connections that the store uses now.
     in_use: AtomicUsize,
-    /// Returns whether the server refused a connection because it has too many.
+    /// Returns whether the server refused a connection because the server has too many connections.
     is_full: fn(&dyn DatabaseError) -> bool,
     /// Until when the server is expected to have no room for further connections.
     full_until: Mutex<Option<Instant>>,
@@ -50,7 +50,8 @@ pub(in crate::store) struct Connections<D: Database> {
 
 impl<D: Database> Connections<D> {
     /// Wraps a pool. After an idle time of `test_after`, a connection is tested before its next use.
-    /// `is_full` returns whether the server refused a connection because it has too many.
+    /// `is_full` returns whether the server refused a connection because the server has too many
+    /// connections.
     pub(in crate::store) fn new(
         pool: Pool<D>,
         test_after: Duration,

@@ -7,8 +7,8 @@
 pub(super) const VERSION: i64 = 1;
 
 /// `ruts_fields` has a row id, because such a table stores large values in half the space of a
-/// clustered table. The id of a session is not its primary key, because random keys make creations
-/// expensive.
+/// clustered table. The id of a session is not its primary key, because random primary keys slow
+/// creations down.
 ///
 /// All sessions up to row `revoked_up_to` have ended, and the cleanup has freed the sessions up to row
 /// `freed_up_to`. `changes` counts the transactions in which a session ended or changed its principal.

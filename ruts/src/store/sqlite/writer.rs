@@ -240,8 +240,8 @@ impl Writer {
         }
     }
 
-    /// Deletes a few expired sessions if a cleanup is due and no operation waits. Once a cleanup has been
-    /// due for [`CLEANUP_PATIENCE`], it does not wait any longer.
+    /// Deletes at most [`CLEANUP_BATCH`] expired sessions if a cleanup is due and no operation waits. Once
+    /// a cleanup has been due for [`CLEANUP_PATIENCE`], it does not wait any longer.
     fn clean_up(&self, chores: &mut Chores) {
         let (Some(interval), Some(due)) = (self.cleanup_interval, chores.next_cleanup) else {
             return;

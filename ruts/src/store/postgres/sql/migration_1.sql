@@ -276,9 +276,9 @@ begin
   outcome := 'ok';
 end $$;
 
--- Sets the same fields of several sessions. Returns a row for each session that it did not skip, in
--- any order: the answer of {update}, and the session's ordinal, from 1. `p_values` holds the values of
--- the first session, then those of the second, and so on.
+-- Sets the same fields of several sessions. Returns a row for each session that it did not skip, in any
+-- order: the answer of {update}, and the session's ordinal, from 1. `p_values` holds the values of the
+-- first session, then the values of the second session, and so on.
 create function {update_batch}(
   p_session_ids bytea[], p_secrets bytea[], p_touch_idle bigint, p_touch_after bigint,
   p_precondition_name text, p_precondition_values bytea[],
@@ -392,8 +392,8 @@ begin
   end if;
   select f.value, f.expires_at into value, expires from {fields} f
   where f.session = s.id and f.name = p_name;
-  -- `case` tests the length before the bytes are read. The parentheses separate its `then` from that
-  -- of `if`.
+  -- `case` tests the length before the bytes are read. The parentheses separate its `then` from the
+  -- `then` of `if`.
   if (
     case
       when p_max_version is null or octet_length(value) < 4 then true

@@ -4,7 +4,8 @@
 --
 -- ARGV: the longest time of a sign-in, then members. If a session has joined again since the caller
 -- read its member, it has a different member, and stays. A session also stays if its sign-in may be
--- in progress. Answers 0 for each session that stays, and 1 for each other session.
+-- in progress.
+-- Answers 0 for each session that stays, and 1 for each other session.
 local answer = {}
 for i = 2, #ARGV do
   local id, entry = string.sub(ARGV[i], 1, 16), string.sub(ARGV[i], 17)

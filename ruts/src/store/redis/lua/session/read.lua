@@ -2,7 +2,7 @@
 --
 -- defines: HEADER, EXTENSION, NO_HASH, server_time, epoch_of, deadline_of, read_session
 --
--- All moments are milliseconds, 0 for none.
+-- All moments are milliseconds. A missing moment is 0.
 --
 -- The header is the field `~`. It has 64 bytes, the length of the longest value that a server stores in
 -- its compact encoding:
