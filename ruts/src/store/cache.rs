@@ -23,7 +23,7 @@ use crate::{cache_policy::CachePolicy, token::SessionId};
 /// | record | the hash of the secret and the [`SessionMeta`] |
 /// | fields | some fields of the session: a value, or the knowledge that the field is absent |
 /// | completeness | whether these are all fields of the session |
-/// | lease | the right to fill the entry, if one was issued |
+/// | lease | the right to fill the entry, if a lease was granted |
 /// | write intents | one for each write in progress |
 ///
 /// # Contract
@@ -41,7 +41,7 @@ use crate::{cache_policy::CachePolicy, token::SessionId};
 /// - **Time is relative.** A lifetime counts from `at` of the lease or intent, by the cache's own
 ///   clock. So a late command does not extend any lifetime.
 ///
-/// A lease is valid until the next write intent. As long as there is an intent, no lease is issued.
+/// A lease is valid until the next write intent. While there is a write intent, no lease is granted.
 ///
 /// To check a cache, run the conformance suite (`ruts::conformance`) on a `LayeredStore` of that
 /// cache over a [`MemoryStore`](super::memory::MemoryStore). The suite does not test failures.
@@ -190,8 +190,7 @@ pub trait Cache: Send + Sync + 'static {
     /// Empties the entry and drops the lease. The intents stay, and are marked as overlapping.
     fn evict(&self, id: &SessionId) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Removes all entries, with their leases and intents, in a time that does not depend on their
-    /// number.
+    /// Removes all entries, with their leases and intents. The end of all sessions waits for this call.
     fn clear(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Checks at start-up that the cache is usable. Logs a warning for each setting of its server that does
@@ -224,7 +223,7 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// Creates a lease that was issued at the time `at`.
+    /// Creates a lease that was granted at the time `at`.
     pub fn new(mark: impl Into<Bytes>, at: u64) -> Self {
         Self { mark: mark.into(), at }
     }

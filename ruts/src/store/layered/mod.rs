@@ -165,8 +165,8 @@
 //! This store then behaves as if the cache were down.
 //!
 //! A request with an unknown token causes one lookup in the cache and one read of the origin. It also
-//! leaves a lease of about 200 bytes in the cache for 15 seconds. A cache server that is out of memory
-//! issues no lease.
+//! leaves a lease of about 200 bytes in the cache for 15 seconds. If the cache server is out of memory, it
+//! does not grant a lease.
 //!
 //! A write of unknown outcome was not acknowledged. It may take place after its intent has expired. Then
 //! the cache may serve the state before the write for at most `cache_ttl`.

@@ -19,7 +19,7 @@ pub(super) struct StatementError {
     pub(super) connection_is_dead: bool,
     /// A row with that key exists.
     pub(super) is_duplicate: bool,
-    /// The statement failed because of a concurrent one, and may succeed if it is repeated.
+    /// The statement failed because of a concurrent statement, and may succeed if it is repeated.
     was_broken_off: bool,
     /// Whether it is certain that the statement changed nothing.
     changed_nothing: bool,

@@ -70,7 +70,8 @@ impl Operation for LoadAndTouch {
     }
 }
 
-/// Creates a session if other sessions may have to end for it, or if an ended session may have the same id.
+/// Creates a session. Used if other sessions may have to end for it, or if an ended session may have the
+/// same id.
 pub(super) struct CreateSession(pub(super) Arc<OwnedCreate>);
 
 impl Operation for CreateSession {

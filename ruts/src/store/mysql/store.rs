@@ -93,9 +93,9 @@ impl MySqlStore {
     ///
     /// # Errors
     ///
-    /// - [`Unsupported`](crate::store::StoreErrorKind::Unsupported): the server is read-only, or has an
-    ///   unsuitable version or setting. Or a proxy, the version or the engine of the tables, or a missing
-    ///   privilege is in the way. The source of the error gives the reason.
+    /// - [`Unsupported`](crate::store::StoreErrorKind::Unsupported): the server is read-only, or one of
+    ///   these is unsuitable: its version, a setting, a proxy, the version or the engine of the tables, the
+    ///   privileges of the role. The source of the error gives the reason.
     /// - [`Unavailable`](crate::store::StoreErrorKind::Unavailable): the server could not be
     ///   reached.
     pub async fn check(&self) -> Result<(), StoreError> {
@@ -371,8 +371,8 @@ impl MySqlStoreBuilder {
         self
     }
 
-    /// Sets how often this instance deletes expired sessions, at least a second. Defaults to five
-    /// minutes. With `None`, expired sessions are deleted only by [`Store::delete_expired`].
+    /// Sets the interval at which this instance deletes expired sessions, at least one second. Defaults to
+    /// five minutes. With `None`, expired sessions are deleted only by [`Store::delete_expired`].
     ///
     /// Each interval varies randomly by up to a fifth, so that instances do not delete at the same time,
     /// even if they start together.
@@ -391,8 +391,8 @@ impl MySqlStoreBuilder {
         self
     }
 
-    /// Sets the idle time after which a connection is tested before it is used, in a round trip.
-    /// Defaults to ten seconds.
+    /// Sets the idle time after which a connection is tested before its next use. Defaults to ten seconds.
+    /// The test takes a round trip.
     ///
     /// Set a shorter time if a firewall or proxy forgets idle connections sooner.
     #[must_use]

@@ -33,7 +33,7 @@ pub(super) trait Operation: Send + Sync + 'static {
         writes: &mut Script,
     ) -> Result<Self::Answer, StoreError>;
 
-    /// Corrects the answer with the answers of the statements.
+    /// Corrects the answer of the operation, based on the answers of its statements.
     fn complete(&self, answer: Self::Answer, written: &[Answer]) -> Self::Answer {
         let _ = written;
         answer

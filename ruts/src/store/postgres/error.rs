@@ -25,7 +25,7 @@ pub(super) struct StatementError {
     /// The connection is broken, has lost its state, or leads to a server that cannot run
     /// statements.
     pub(super) connection_is_dead: bool,
-    /// The statement failed because of a concurrent one, and may succeed if it is repeated.
+    /// The statement failed because of a concurrent statement, and may succeed if it is repeated.
     was_broken_off: bool,
     /// Whether it is certain that the statement changed nothing.
     changed_nothing: bool,

@@ -74,9 +74,9 @@ impl PostgresStore {
     ///
     /// # Errors
     ///
-    /// - [`Unsupported`](crate::store::StoreErrorKind::Unsupported): the server is a standby, or has an
-    ///   unsuitable version or isolation level. Or a pooler, the version of the tables, a missing privilege
-    ///   or row-level security is in the way. The source of the error gives the reason.
+    /// - [`Unsupported`](crate::store::StoreErrorKind::Unsupported): the server is a standby, or one of
+    ///   these is unsuitable: its version, its isolation level, a pooler, the version of the tables, the
+    ///   privileges of the role, row-level security. The source of the error gives the reason.
     /// - [`Unavailable`](crate::store::StoreErrorKind::Unavailable): the server could not be
     ///   reached.
     pub async fn check(&self) -> Result<(), StoreError> {
@@ -334,8 +334,8 @@ impl PostgresStoreBuilder {
         self
     }
 
-    /// Sets how often this instance deletes expired sessions, at least a second. Defaults to five
-    /// minutes. With `None`, expired sessions are deleted only by [`Store::delete_expired`].
+    /// Sets the interval at which this instance deletes expired sessions, at least one second. Defaults
+    /// to five minutes. With `None`, expired sessions are deleted only by [`Store::delete_expired`].
     ///
     /// Each interval varies by up to a fifth, so that instances do not delete at the same time, even if
     /// they start together.
@@ -354,8 +354,8 @@ impl PostgresStoreBuilder {
         self
     }
 
-    /// Sets the idle time after which a connection is tested before it is used, in a round trip.
-    /// Defaults to ten seconds.
+    /// Sets the idle time after which a connection is tested before its next use. Defaults to ten
+    /// seconds. The test takes a round trip.
     ///
     /// Set a shorter time if a firewall or proxy forgets idle connections sooner.
     #[must_use]

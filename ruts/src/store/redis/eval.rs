@@ -20,7 +20,7 @@ pub(super) struct Script {
     text: Text,
     /// The same code for a server that refuses writes. `None` for a script that is not a read.
     read_only: Option<Text>,
-    /// The script that asks a server whether it can run this one.
+    /// The script that asks a server whether it can run this script.
     probe: &'static str,
     repeat: Repeat,
 }

@@ -108,8 +108,8 @@ impl Database {
                 row.get::<_, String>(0)
             });
             match mode {
-                // SQLite does not call the busy handler here, because two processes that switch at
-                // once might wait for each other.
+                // SQLite does not call the busy handler here, because two processes that switch at the
+                // same time might wait for each other.
                 Err(error) if is_busy(&error) && wait_for_lock(attempts) => attempts += 1,
                 mode => break mode.map_err(|error| statement_error(&error))?,
             }

@@ -319,8 +319,8 @@ impl SqliteStoreBuilder {
         self
     }
 
-    /// Sets how often expired sessions are deleted, at least a second. Defaults to five minutes.
-    /// With `None`, expired sessions are deleted only by [`Store::delete_expired`].
+    /// Sets the interval at which expired sessions are deleted, at least one second. Defaults to five
+    /// minutes. With `None`, expired sessions are deleted only by [`Store::delete_expired`].
     ///
     /// Each interval varies randomly by up to a fifth, so that processes do not delete at the same time,
     /// even if they start together.
