@@ -190,7 +190,8 @@ pub trait Cache: Send + Sync + 'static {
     /// Empties the entry and drops the lease. The intents stay, and are marked as overlapping.
     fn evict(&self, id: &SessionId) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Removes all entries, with their leases and intents. The end of all sessions waits for this call.
+    /// Removes all entries, with their leases and intents.
+    /// [`revoke_everyone`](super::Store::revoke_everyone) of a layered store waits for this call.
     fn clear(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Checks at start-up that the cache is usable. Logs a warning for each setting of its server that does

@@ -91,7 +91,7 @@ pub(super) async fn prepare(
             migrate(&mut connection, identifiers).await?;
         }
         check_all(&mut connection, identifiers).await?;
-        // After a migration, the statements that were prepared before are outdated.
+        // After a migration, the statements that were prepared before it are outdated.
         let _ = connection.clear_cached_statements().await;
         Ok::<_, StoreError>(())
     });

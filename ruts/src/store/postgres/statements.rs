@@ -32,7 +32,7 @@ pub(super) struct Statements {
     pub(super) delete_expired: SqlStr,
 }
 
-/// A read of all fields, and one of named fields.
+/// A read of all fields, and a read of named fields.
 ///
 /// If one statement served both cases, PostgreSQL would not use the index to read a few fields of a
 /// large session.
@@ -103,7 +103,7 @@ macro_rules! columns {
 }
 
 columns! {
-    /// First columns of every read but `expiry`.
+    /// First columns of every read except `expiry`.
     SessionColumn from 0 {
         IsStandby, NowAt, CreatedAt, RotatedAt, UsedAt, IdleAt, AbsoluteAt, SignedAt, Principal,
         Assurance,
