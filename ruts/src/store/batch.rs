@@ -627,8 +627,16 @@ mod tests {
             sent(&batcher)
         };
         let busy: Vec<_> = (0..100).map(|_| start(BUSY_SESSION)).collect();
-        assert_eq!(sent_after(0).await, [[BUSY_SESSION]; 4], "four should be sent");
-        assert_eq!(sent_after(4).await[4..], [[BUSY_SESSION; 8]], "one should be busy");
+        assert_eq!(
+            sent_after(0).await,
+            [[BUSY_SESSION]; 4],
+            "only the first four requests should be sent"
+        );
+        assert_eq!(
+            sent_after(4).await[4..],
+            [[BUSY_SESSION; 8]],
+            "only one command should carry busy requests"
+        );
         let other = start(1);
         assert_eq!(sent_after(0).await[5..], [[1]], "a different session should not wait");
         assert_eq!(sent_after(1).await[6..], [[BUSY_SESSION; 8]]);

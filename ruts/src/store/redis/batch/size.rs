@@ -1,5 +1,5 @@
-//! Limits of a batch: [`AdaptiveBatchSize`] for reads, and [`Share`], which decides whether one more request of
-//! a session fits.
+//! Limits of a batch: [`AdaptiveBatchSize`] for reads, and [`Share`], the room for one more request of a
+//! session.
 //!
 //! Used by the other files of this folder. Counts requests and bytes, and sends nothing.
 
