@@ -94,7 +94,7 @@ pub(crate) fn created(id: &SessionId) {
 /// The secret was replaced: by a write, or by a renewal.
 pub(crate) fn rotated(id: &SessionId, cause: &'static str) {
     count!("ruts_sessions_rotated_total", "cause" => cause);
-    tracing::info!(%id, cause, "session rotated");
+    tracing::info!(%id, cause, "session secret replaced");
 }
 
 pub(crate) fn signed_in(id: &SessionId, assurance: u8) {
@@ -104,7 +104,7 @@ pub(crate) fn signed_in(id: &SessionId, assurance: u8) {
 
 pub(crate) fn signed_out(id: &SessionId) {
     count!("ruts_sign_outs_total");
-    tracing::info!(%id, "signed out");
+    tracing::info!(%id, "principal removed from session");
 }
 
 pub(crate) fn ended(id: &SessionId, cause: &'static str) {
@@ -175,7 +175,7 @@ pub(crate) fn unreadable(field: &str, error: &dyn std::error::Error) {
     let mut logged = LOGGED.lock().unwrap_or_else(PoisonError::into_inner);
     // A field name may come from a client, so the set is bounded.
     if logged.len() < 1000 && logged.insert(field.to_owned()) {
-        tracing::warn!(field, %error, "values of this session field are unreadable: read as absent");
+        tracing::warn!(field, %error, "unreadable values of this session field are read as absent");
     }
 }
 

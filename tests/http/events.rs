@@ -155,9 +155,9 @@ async fn the_log_names_sessions_and_no_secret() {
     let log = log.text();
     for event in [
         "session created",
-        "session rotated",
+        "session secret replaced",
         "signed in",
-        "signed out",
+        "principal removed from session",
         "session ended",
         "all sessions ended",
         "reuse of a former session secret",

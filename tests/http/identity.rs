@@ -739,9 +739,13 @@ async fn no_secret_and_no_value_is_logged() {
     client.get("/add").await;
     client.text("/sign-out").await;
     let text = log.text();
-    for event in
-        ["session created", "session rotated", "session ended", "session_store", "session error"]
-    {
+    for event in [
+        "session created",
+        "session secret replaced",
+        "session ended",
+        "session_store",
+        "session error",
+    ] {
         assert!(text.contains(event), "the log should contain `{event}`");
     }
     for token in secrets {

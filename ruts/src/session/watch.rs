@@ -53,7 +53,7 @@ pub(super) async fn until_change(
 
 fn log_unchecked(error: &StoreError) {
     let cause: &dyn std::error::Error = error;
-    tracing::warn!(error = cause, "a watched session could not be checked");
+    tracing::warn!(error = cause, "a watched session could not be checked for changes");
 }
 
 pub(super) fn owner(signed_in: Option<SignedIn>) -> Option<PrincipalKey> {

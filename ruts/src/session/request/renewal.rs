@@ -85,7 +85,7 @@ fn has_to_lapse(config: &SessionConfig, cookie: CookieLife, meta: &SessionMeta) 
 pub(super) async fn renew(exchange: &mut Exchange<'_>) {
     if let Err(error) = try_renew(exchange).await {
         let cause: &dyn std::error::Error = &error;
-        tracing::warn!(error = cause, "a session could not be renewed");
+        tracing::warn!(error = cause, "the renewal or touch at the end of a request failed");
     }
 }
 

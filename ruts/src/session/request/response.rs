@@ -92,7 +92,7 @@ impl ResponseState {
     pub(super) fn require_open(&self) -> Result<(), Error> {
         let open = self.check_open();
         if matches!(open, Err(Error::ResponseSent)) {
-            tracing::warn!("a session was written after its response: the write was refused");
+            tracing::warn!("a write needs a new token, but the response was already sent");
         }
         open
     }
