@@ -1,4 +1,5 @@
-//! The principal of a session as a store knows it, and the strength of its authentication.
+//! [`PrincipalKey`] and [`Assurance`]: the principal of a session as a store knows it, and the
+//! strength of its authentication.
 //!
 //! Used by stores, the session and guards. Knows nothing of users or credentials.
 
@@ -9,7 +10,7 @@ use sha2::{Digest, Sha256};
 /// Key by which stores list the sessions of a principal.
 ///
 /// The key is a digest of the name of the layer, the name of the `principal` field, and the value
-/// of the field as JSON. It does not depend on the stored bytes, so a new codec does not change the
+/// of the field as JSON. It does not depend on the stored bytes. So a new codec does not change the
 /// key, and a new version changes it only if the JSON differs.
 ///
 /// The key grants no access. But an attacker could check guesses of the value against it, so
@@ -21,7 +22,7 @@ impl PrincipalKey {
     /// Computes the key of a value that is given as JSON.
     pub(crate) fn digest(layer: &str, field: &str, value: &[u8]) -> Self {
         let mut digest = Sha256::new();
-        // The length precedes each part, so that no two inputs yield the same bytes.
+        // Each part is preceded by its length, so that no two inputs yield the same bytes.
         for part in [layer.as_bytes(), field.as_bytes(), value] {
             digest.update((part.len() as u64).to_be_bytes());
             digest.update(part);
@@ -70,8 +71,8 @@ impl fmt::Debug for PrincipalKey {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Assurance {
-    /// Recognised by the cookie of an earlier sign-in. This is not an authentication (SP 800-63B-4,
-    /// 5.1).
+    /// The user is recognised by the cookie of an earlier sign-in. This is not an authentication
+    /// (SP 800-63B-4, 5.1).
     Remembered,
     /// One factor.
     Aal1,

@@ -23,7 +23,7 @@ impl<S: 'static, St: Sync> FromRequestParts<St> for Session<S> {
     }
 }
 
-/// `None` if no `SessionLayer` without a name wraps the handler.
+/// `None` if no unnamed `SessionLayer` wraps the handler.
 impl<S: 'static, St: Sync> OptionalFromRequestParts<St> for Session<S> {
     type Rejection = Error;
 
@@ -32,9 +32,8 @@ impl<S: 'static, St: Sync> OptionalFromRequestParts<St> for Session<S> {
     }
 }
 
-/// The body is empty. A 503 has `Retry-After`, and a 401 has `WWW-Authenticate`. [`Error::Ended`]
-/// and [`Error::TooManySessions`] are logged at `DEBUG`, a 401 is not logged, and all other errors are
-/// logged at `ERROR`.
+/// The body is empty. A 503 has `Retry-After`, and a 401 has `WWW-Authenticate`. A 401 is not logged.
+/// [`Error::Ended`] and [`Error::TooManySessions`] are logged at `DEBUG`, and all other errors at `ERROR`.
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let error: &dyn std::error::Error = &self;

@@ -6,7 +6,7 @@ use crate::ttl::Ttl;
 
 /// How the cache of a layered store may serve a field.
 ///
-/// A store without a cache keeps the policy with the value and otherwise ignores it. With any store, a
+/// A store without a cache keeps the policy with the value, but does not apply it. With any store, a
 /// `NoStore` or `Revalidate` field is not fetched with the eager fields of its schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]

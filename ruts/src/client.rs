@@ -21,7 +21,7 @@ const VALUE: usize = 8;
 /// Coarse properties of a client, such as user agent, language and network. A change can be a sign
 /// of a stolen session.
 ///
-/// For each property, a session stores a short hash of the name, and a short hash of the value and the
+/// For each property, a session stores two short hashes: one of the name, and one of the value and the
 /// session id. So the stored bytes do not contain the value, and the values of two sessions cannot be
 /// compared. A property without a stored hash does not count as changed.
 ///
@@ -39,7 +39,7 @@ pub enum ClientChangeAction {
     /// [`require`](crate::Session::require) then demands another authentication. The new sign-in
     /// stores the fingerprint of the new client.
     StepUp,
-    /// Ends the session. The request continues without one.
+    /// Ends the session. The request continues without a session.
     End,
 }
 

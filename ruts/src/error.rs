@@ -17,7 +17,7 @@ use crate::{
 ///
 /// No message contains a token, a key, an SQL statement or the value of a field. The chain of
 /// [sources](std::error::Error::source) of a store failure includes the driver's error. As an axum
-/// response an error has no body, and this status:
+/// response, an error has no body and one of these status codes:
 ///
 /// | error | status |
 /// | --- | --- |
@@ -54,15 +54,16 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The store failed. Nothing was changed, with two exceptions: the outcome is not known if the
-    /// kind is [`OutcomeUnknown`](StoreErrorKind::OutcomeUnknown), and a revocation or a sign-in may
-    /// have ended some sessions. A retry may succeed.
+    /// The store failed. A retry may succeed. Nothing was changed, with two exceptions:
+    ///
+    /// - If the kind is [`OutcomeUnknown`](StoreErrorKind::OutcomeUnknown), the change may have been made.
+    /// - A revocation or a sign-in may have ended some sessions.
     #[error("the session store failed")]
     Store(#[source] StoreError),
 
-    /// The principal has as many sessions as [`max_sessions`](crate::SessionLayer::max_sessions) of
-    /// the layer allows. Nothing was changed, except that a session that no client has used may have ended for
-    /// this sign-in.
+    /// The principal has as many sessions as [`max_sessions`](crate::SessionLayer::max_sessions) of the layer
+    /// allows. Nothing was changed, with one exception: the sign-in may have ended a session that no client
+    /// has used.
     #[error("the principal has reached its limit of sessions")]
     TooManySessions,
 
@@ -136,16 +137,15 @@ pub enum Error {
         stale_for: Duration,
     },
 
-    /// The response was sent, or the client has disconnected, so the cookie of a new session or
-    /// secret can no longer reach the client. Nothing was changed, with one exception: if the
-    /// response was sent during the write, the write took place, but no client knows the new secret of
-    /// the session.
+    /// The response was sent, or the client has disconnected. So the cookie of a new session or secret can no
+    /// longer reach the client. Nothing was changed, with one exception: if the response was sent during the
+    /// write, the write took place. In that case no client knows the new secret of the session.
     #[error("the response was sent: a session can no longer be created or rotated")]
     ResponseSent,
 
-    /// [Development mode](crate::SessionLayer::development) gives this request no session: it came
-    /// through a proxy or from another site, or asks for a host that is not allowed. Nothing was
-    /// changed.
+    /// [Development mode](crate::SessionLayer::development) gives this request no session. The
+    /// request came through a proxy or from another site, or asks for a host that is not allowed.
+    /// Nothing was changed.
     #[error(
         "development mode: only direct requests for a loopback name, or for a host that \
          `development_on` allows, get a session"
@@ -220,10 +220,10 @@ pub enum Error {
         layer: Option<&'static str>,
     },
 
-    /// Two schemas of one layer have a field of the same stored name, but with different types,
-    /// versions or encryption, or only one of them is a principal field. The schema that was used
-    /// later is refused. Give one of the schemas a `prefix`, or declare the field the same way in
-    /// both.
+    /// Two schemas of one layer declare a field of the same stored name differently. The type,
+    /// version or encryption differs, or only one declaration is a principal field. The schema that
+    /// was used later is refused. Give one of the schemas a `prefix`, or declare the field the same
+    /// way in both.
     #[error(
         "the schemas `{}` and `{}` declare the session field `{field}` differently: give one of them a \
          `prefix`, or declare the field the same way in both", schemas[0], schemas[1]
@@ -235,7 +235,7 @@ pub enum Error {
         schemas: [&'static str; 2],
     },
 
-    /// The handler expects a store other than that of its `SessionLayer`.
+    /// The handler expects a different store type from that of its `SessionLayer`.
     #[error(
         "the handler expects a session in `{expected}`, but its layer keeps sessions in `{found}`"
     )]

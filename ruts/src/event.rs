@@ -1,7 +1,8 @@
-//! Events of sessions: logs and, with the feature `metrics`, counters and histograms.
+//! Reports what happens to sessions: as log events and, with the feature `metrics`, as counters and
+//! histograms.
 //!
 //! Called by the layer, the session and the stores. An event names a session by its id, and never
-//! holds a secret.
+//! contains a secret.
 
 use std::{
     collections::BTreeSet,
@@ -29,8 +30,8 @@ macro_rules! time {
     };
 }
 
-/// A layer was applied. An alert sees only the increase of a counter that it knows already, so the counters of
-/// rare events begin here.
+/// A layer was applied. An alert notices an increase only of a counter that already exists. So the counters
+/// of rare events are created here, with the value 0.
 pub(crate) fn layer_applied() {
     #[cfg(feature = "metrics")]
     for name in [
@@ -78,8 +79,11 @@ pub(crate) fn cache_read(outcome: &'static str) {
 }
 
 /// A read of the origin offers its answer to the cache (`offered`), or does not (`refused`). The answer is
-/// not offered if the read bypassed the cache, if a write or too many fills are in progress, or if the
-/// fields must not be cached.
+/// not offered in any of these cases:
+///
+/// - The read bypassed the cache.
+/// - A write or too many fills are in progress.
+/// - The fields must not be cached.
 #[cfg(feature = "layered-store")]
 pub(crate) fn cache_fill(outcome: &'static str) {
     count!("ruts_cache_fills_total", "outcome" => outcome);
@@ -123,15 +127,15 @@ pub(crate) fn limit_reached() {
     tracing::warn!("session limit of a principal reached");
 }
 
-/// A request presented the secret of a session that was deleted some time ago, or a secret that was
-/// replaced: a stale copy, or a stolen one.
+/// A request presented a secret that was replaced, or the secret of a deleted session. Its token is
+/// a stale or stolen copy.
 pub(crate) fn reuse(id: &SessionId, ago: Duration) {
     count!("ruts_secrets_reused_total");
     tracing::warn!(%id, ?ago, "reuse of a former session secret");
 }
 
-/// A request has several session cookies: one may have been set by another host of the domain, or
-/// for another path.
+/// A request has several session cookies. One of them may have been set by a different host of the
+/// domain, or for a different path.
 pub(crate) fn duplicate_cookies() {
     count!("ruts_duplicate_cookies_total");
     tracing::warn!("several session cookies in one request");
@@ -157,8 +161,8 @@ pub(crate) fn decrypted(field: &str, by_first: bool) {
     let _ = (field, key);
 }
 
-/// A declared field was read. The label `shape` is `own` if the field's own type wrote the value, `other`
-/// if another type did, and `unknown` if no single type is known.
+/// A declared field was read. The label `shape` is `own` if the field's own type wrote the value, `other` if
+/// a different type wrote it, and `unknown` if the writer's type cannot be determined.
 #[cfg(feature = "metrics")]
 pub(crate) fn field_read(field: &'static str, version: u16, shape: &'static str) {
     count!(

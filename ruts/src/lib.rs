@@ -36,8 +36,8 @@ mod event;
 pub mod field;
 #[cfg(feature = "axum")]
 pub mod guard;
-// The pages of the guide exist only for documentation and its tests, and need all of these
-// features.
+// The pages of the guide exist only for documentation and its tests, and their examples need all of
+// these features.
 #[cfg(all(
     any(doc, doctest),
     feature = "conformance",

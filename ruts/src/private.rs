@@ -25,7 +25,8 @@ pub use crate::{
     ttl::Ttl,
 };
 
-/// The codecs that are compiled in. If a codec is not, the compile error names its feature.
+/// The codecs that are compiled in. If a required codec is missing, the compile error names its
+/// feature.
 pub mod codec {
     #[cfg(feature = "bincode")]
     pub const BINCODE: crate::codec::Codec = crate::codec::Codec::Bincode;
@@ -34,9 +35,9 @@ pub mod codec {
     pub const MESSAGEPACK: crate::codec::Codec = crate::codec::Codec::MessagePack;
 }
 
-/// Creates the key of a field. This is a free function, because rustc then shows the message of
-/// [`FieldValue`] for a type without serde. For [`Field::new`], whose `impl` block has the bound,
-/// rustc does not show this message.
+/// Creates the key of a field. For a type without serde, rustc shows the message of [`FieldValue`]
+/// only if the bound is on a free function. [`Field::new`] has the bound on its `impl` block, so
+/// rustc does not show the message there.
 pub const fn field<T: FieldValue>(spec: &'static FieldSpec) -> Field<T> {
     Field::new(spec)
 }

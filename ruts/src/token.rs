@@ -36,7 +36,7 @@ pub(crate) fn random<const N: usize>() -> Result<[u8; N], RandomError> {
     Ok(bytes)
 }
 
-/// Public identifier of a session: 128 bits, as good as random, that never change.
+/// Public identifier of a session: 128 unpredictable bits that never change.
 ///
 /// It grants no access, so it may appear in logs, lists of devices and storage keys. As text it has
 /// 22 characters of URL-safe base64.
@@ -58,8 +58,8 @@ impl SessionId {
     }
 
     /// Returns the id of the session that a sign-in creates in place of a former one. `number` counts the
-    /// attempts. A client that lost the answer presents the same token again, and its next attempt finds the
-    /// session that this one has created.
+    /// attempts. If the answer is lost, the client presents the same token again. Its next attempt then finds
+    /// the session that this attempt has created.
     pub(crate) fn of_attempt(former: &Self, principal: &[u8; 32], number: u8) -> Self {
         let hash = Sha256::new_with_prefix("ruts sign-in")
             .chain_update(former.0)
@@ -95,7 +95,7 @@ impl fmt::Debug for SessionId {
     }
 }
 
-/// A string is not a [`SessionId`].
+/// The error for a string that is not a [`SessionId`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a session id: expected 22 characters of URL-safe base64")]
 #[non_exhaustive]
@@ -123,8 +123,8 @@ impl<'de> Deserialize<'de> for SessionId {
     }
 }
 
-/// SHA-256 of a secret with the layer name and the cookie's lifetime. A store keeps nothing else of
-/// the secret.
+/// SHA-256 of a secret with the layer name and the cookie's lifetime. This hash is all that a store
+/// keeps of the secret.
 ///
 /// Comparing two hashes takes constant time. `Debug` does not show the hash.
 #[derive(Clone, Copy)]
@@ -159,12 +159,12 @@ impl fmt::Debug for SecretHash {
 /// How long a client keeps the cookie of a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum CookieLife {
-    /// As set by the cookie options.
+    /// For as long as the cookie options set.
     #[default]
     Default,
     /// Until the browser is closed.
     Browser,
-    /// This number of seconds: the sign-in is remembered.
+    /// For this number of seconds: the sign-in is remembered.
     Remembered(NonZeroU32),
 }
 
@@ -194,7 +194,7 @@ impl CookieLife {
     }
 }
 
-/// 256 random bits that only the client keeps, and the lifetime of its cookie. Implements no
+/// 256 random bits that only the client keeps, and the lifetime of its cookie. Does not implement
 /// `Debug`, `Display` or `Serialize`, so that the secret is not leaked by accident.
 ///
 /// The hash covers the lifetime, so the client cannot change the lifetime. A request reads the
@@ -221,7 +221,7 @@ impl Secret {
 
     /// Returns the hash for the store. The hash covers the name of the layer, so that no other
     /// layer with the same store accepts the token. A zero byte separates the name from the
-    /// lifetime, and is unambiguous as long as no layer name contains one.
+    /// lifetime. The separator is unambiguous as long as no layer name contains a zero byte.
     pub(crate) fn hash(&self, layer: &str) -> SecretHash {
         let hash = Sha256::new_with_prefix(self.bytes).chain_update(layer);
         let hash = match self.life.to_bytes() {
@@ -239,8 +239,8 @@ pub(crate) struct Token {
 }
 
 impl Token {
-    /// Reads a token from untrusted bytes. `None` unless they are in canonical form. Bytes of a
-    /// length that no token has are not decoded.
+    /// Reads a token from untrusted bytes. `None` unless they are in canonical form. If no token
+    /// has the length of the bytes, they are not decoded.
     pub(crate) fn parse(text: &[u8]) -> Option<Self> {
         let (text, life) = match text.len() {
             TOKEN_LEN => (text, CookieLife::Default),

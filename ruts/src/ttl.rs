@@ -60,8 +60,8 @@ impl Ttl {
         Self::from_duration(Duration::from_millis(millis))
     }
 
-    /// Creates a lifetime of `duration`, for constants: as [`Ttl::new`], but panics instead of
-    /// returning an error.
+    /// Creates a lifetime of `duration`, for constants. The same as [`Ttl::new`], but panics
+    /// instead of returning an error.
     ///
     /// ```compile_fail,E0080
     /// use std::time::Duration;
@@ -107,7 +107,7 @@ impl TryFrom<Duration> for Ttl {
     }
 }
 
-/// Why a duration is not a [`Ttl`].
+/// The reason why a duration is not a [`Ttl`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TtlError {

@@ -61,11 +61,12 @@ impl<K: Eq + Hash + Clone> Turns<K> {
         self.take(key, until_end).await
     }
 
-    /// Waits for a turn as long as other turns of the key begin. `None` if no turn begins for `patience`.
+    /// Waits for a turn as long as other turns of the key keep beginning. `None` if no turn of the key begins
+    /// within `patience`.
     ///
     /// # Cancel safety
     ///
-    /// As [`wait`](Self::wait).
+    /// A dropped future leaves the queue.
     pub(crate) async fn wait_while_moving(
         &self,
         key: K,
@@ -85,7 +86,7 @@ impl<K: Eq + Hash + Clone> Turns<K> {
         self.take(key, while_moving).await
     }
 
-    /// Takes a turn: immediately if the key is free, and otherwise after `wait`.
+    /// Takes a turn: immediately if no operation uses the key, and otherwise after `wait`.
     async fn take<W>(&self, key: K, wait: impl FnOnce(Arc<Queue>) -> W) -> Option<Turn<'_, K>>
     where
         W: Future<Output = Option<OwnedMutexGuard<()>>>,
@@ -93,7 +94,7 @@ impl<K: Eq + Hash + Clone> Turns<K> {
         // `queue` is dropped before `place`, because the drop of `place` counts the references to
         // the queue.
         let (place, queue) = self.join(key);
-        // A free key needs no timer, which the runtime may not have.
+        // If no operation uses the key, no timer is needed. The runtime may not have one.
         let turn = match Arc::clone(&queue.lock).try_lock_owned() {
             Ok(turn) => turn,
             Err(_) => wait(Arc::clone(&queue)).await?,
@@ -125,7 +126,7 @@ impl<K: Eq + Hash> Drop for Place<'_, K> {
     fn drop(&mut self) {
         let mut queues = self.turns.lock();
         drop(self.queue.take());
-        // The last place of a queue removes the queue.
+        // When the last place of a queue is dropped, the queue is removed.
         if queues.get(&self.key).is_some_and(|queue| Arc::strong_count(queue) == 1) {
             queues.remove(&self.key);
         }
@@ -169,7 +170,10 @@ mod tests {
     async fn a_turn_that_does_not_come_in_time_leaves_the_queue() {
         let turns = Turns::<u8>::default();
         let first = turns.wait(7, later()).await;
-        assert!(turns.wait(8, later()).await.is_some(), "another key has its own turns");
+        assert!(
+            turns.wait(8, later()).await.is_some(),
+            "a different key should have turns of its own"
+        );
         assert!(turns.wait(7, Instant::now()).await.is_none());
         drop(first);
         assert!(turns.lock().is_empty());
@@ -190,7 +194,7 @@ mod tests {
             })
             .collect();
         for task in tasks {
-            assert!(task.await.unwrap(), "it waited for up to 27 seconds");
+            assert!(task.await.unwrap(), "the wait of up to 27 seconds should end with a turn");
         }
         let _held = turns.wait(7, later()).await;
         let begun = Instant::now();

@@ -1,4 +1,4 @@
-//! [`CookieCodec`]: the value of a cookie, plain, signed or encrypted.
+//! [`CookieCodec`]: encodes a token as a cookie value and decodes it, plain, signed or encrypted.
 //!
 //! Called by `session_cookie`. Knows nothing of attributes or headers.
 
@@ -84,7 +84,8 @@ impl CookieCodec {
     }
 }
 
-/// Returns whether a value has the length of a token in this form. If not, no key is tried.
+/// Returns whether a value has the length of a token in this form. A value of a different length is
+/// not tried with any key.
 #[cfg(any(feature = "signed", feature = "private"))]
 fn is_length_of(value: &[u8], form: fn(usize) -> usize) -> bool {
     [TOKEN_LEN, LONG_TOKEN_LEN].map(form).contains(&value.len())

@@ -2,7 +2,7 @@
 //!
 //! Returned by `options` and `validate`. Knows nothing of tokens or headers.
 
-/// Why [`CookieOptions`](crate::CookieOptions) do not make a safe cookie.
+/// The reason why [`CookieOptions`](crate::CookieOptions) do not make a safe cookie.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CookieError {
@@ -41,7 +41,7 @@ pub enum CookieError {
         "`max_age` must be longer than zero; leave it out for a cookie that ends with the browser"
     )]
     MaxAge,
-    /// Browsers drop a cookie whose name and value exceed 4096 bytes together.
+    /// Browsers drop a cookie whose name and value together exceed 4096 bytes.
     #[error(
         "the cookie name is too long: name and value together can reach {bytes} bytes, but browsers \
          accept at most 4096"

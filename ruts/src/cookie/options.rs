@@ -95,10 +95,10 @@ impl CookieOptions {
         self
     }
 
-    /// Keeps the cookie after the browser is closed: for `seconds` after it was set, at most 400
-    /// days. Reading the session extends this time: once an eighth of it has passed, a response sets
-    /// the cookie again. A request that only sets or takes fields does not know the age of the cookie. An unused session ends no later than its cookie, even if the idle timeout
-    /// of the layer is longer.
+    /// Keeps the cookie after the browser is closed, for `seconds` after it was set, at most 400 days.
+    /// Reading the session extends this time: once an eighth of it has passed, a response sets the cookie
+    /// again. A request that only sets or takes fields does not know the age of the cookie. An unused session
+    /// ends no later than its cookie, even if the idle timeout of the layer is longer.
     ///
     /// A single sign-in can choose another lifetime: see
     /// [`SignIn::remember`](crate::session::SignIn::remember).
@@ -152,12 +152,12 @@ impl CookieOptions {
         self
     }
 
-    /// Checks whether the options make a safe cookie, for example if they come from a configuration
+    /// Checks whether the options make a safe cookie. For example for options from a configuration
     /// file. [`SessionLayer::with_cookie_options`] panics on unsafe options.
     ///
     /// # Errors
     ///
-    /// The first problem that is found.
+    /// The first problem that the check finds.
     ///
     /// [`SessionLayer::with_cookie_options`]: crate::SessionLayer::with_cookie_options
     pub fn check(&self) -> Result<(), CookieError> {

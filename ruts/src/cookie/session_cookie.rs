@@ -22,8 +22,8 @@ pub(crate) struct SessionCookie {
     codec: CookieCodec,
 }
 
-/// Maximum number of tokens that are tried after the first one. Each costs a store call. Only a host of the
-/// same domain can add a cookie of this name to a browser.
+/// Maximum number of tokens that are tried after the first one. Each of them costs a store call. Only a host
+/// of the same domain can add another cookie of this name to a browser.
 const MAX_OTHERS: usize = 7;
 
 /// The tokens of a request.
@@ -35,8 +35,8 @@ pub(crate) struct Presented {
     pub(crate) token: Option<Token>,
     /// Further tokens, all different, at most [`MAX_OTHERS`].
     pub(crate) others: Vec<Token>,
-    /// Whether there are several session cookies: one may have been set by another host of the
-    /// domain, or for another path.
+    /// Whether there are several session cookies. One of them may have been set by a different host
+    /// of the domain, or for a different path.
     pub(crate) is_duplicated: bool,
 }
 
@@ -75,8 +75,8 @@ impl SessionCookie {
         Some(cookie)
     }
 
-    /// Returns whether a browser accepts the cookie from this host: it refuses a cookie of a domain that the
-    /// host does not belong to.
+    /// Returns whether a browser accepts the cookie from this host. A browser refuses a cookie of a domain
+    /// that the host does not belong to.
     pub(crate) fn suits(&self, host: &str) -> bool {
         self.template.domain().is_none_or(|domain| is_within(host, domain))
     }
@@ -90,7 +90,8 @@ impl SessionCookie {
         self.presented(self.values(headers.get_all(header::COOKIE).iter()))
     }
 
-    /// Finds the tokens of a request that also has a cookie jar. `held` is the value in the jar.
+    /// Finds the tokens of a request that also has a cookie jar. `held` is the cookie's value in
+    /// the jar.
     ///
     /// An outer layer may have replaced or removed the cookie in the jar. A jar holds only one
     /// cookie per name, so the headers show whether there are several. A jar ignores a header that
@@ -148,7 +149,7 @@ impl SessionCookie {
         header(&self.with_token(token, longest)?)
     }
 
-    /// Returns the cookie with a token. `longest` as in [`set`](Self::set).
+    /// Returns the cookie with a token. `longest` means the same as in [`set`](Self::set).
     pub(crate) fn with_token(
         &self,
         token: &Token,
@@ -174,7 +175,7 @@ impl SessionCookie {
     }
 
     /// Returns a cookie that makes browsers remove the session cookie. It repeats all attributes,
-    /// because a browser keeps a cookie with another path or domain.
+    /// because a browser keeps a cookie with a different path or domain.
     pub(crate) fn removal(&self) -> Cookie<'static> {
         let mut cookie = self.template.clone();
         cookie.make_removal();

@@ -2,7 +2,7 @@
 //!
 //! Read by `service`. Knows nothing of sessions.
 
-/// A request of a companion crate, such as `ruts-lift`, as an extension of the request.
+/// The request extension with which a companion crate, such as `ruts-lift`, marks its requests.
 ///
 /// The token is in the headers of the request and the response, even if there is a cookie jar.
 #[doc(hidden)]
@@ -10,7 +10,7 @@
 pub enum Companion {
     /// The request of the client, or one that changes its session.
     Acts,
-    /// A request that only reads the session of the client. The client's own request follows. So
+    /// A request that only reads the session of the client, before the client's own request. So
     /// this request does not count as activity, and nothing is logged or counted for it.
     Looks,
 }

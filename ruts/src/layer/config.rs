@@ -1,7 +1,7 @@
 //! [`SessionLayer`]: the tower layer, and the builder methods for sessions and their cookie.
 //!
-//! Built by applications. Hands its settings to `session::SessionConfig`, `cookie` and `service`.
-//! Decides nothing about a request.
+//! Built by applications. Passes its settings to `session::SessionConfig`, `cookie` and `service`.
+//! Does not handle requests.
 
 use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
@@ -32,12 +32,12 @@ const DAY: u64 = 24 * 60 * 60;
 const GRACE: Duration = Duration::from_secs(30);
 const LONGEST_GRACE: Duration = Duration::from_secs(60 * 60);
 
-/// Gives every request a session, and every response the cookie that it needs.
+/// Gives every request a session, and adds the cookie to responses that have to set it.
 ///
 /// The layer wraps any tower service, and reads and writes its own cookie. It does not need a
 /// `CookieManagerLayer` of tower-cookies, and works inside or outside one. With the feature
 /// `tower-cookies`, a layer inside a `CookieManagerLayer` reads its cookie from the jar and writes
-/// it there. So other layers see the cookie in `Cookies`, and can replace it.
+/// it to the jar. So other layers see the cookie in `Cookies`, and can replace it.
 ///
 /// A response sets the cookie only if the client's copy is out of date. Such a response has
 /// `Cache-Control: no-store`.
@@ -149,8 +149,8 @@ impl<L: LayerName> SessionLayer<L> {
         self
     }
 
-    /// Returns the name of the cookie with its prefix: for an OpenAPI document, or the rules of a
-    /// proxy.
+    /// Returns the name of the cookie with its prefix, for example for an OpenAPI document or the
+    /// rules of a proxy.
     ///
     /// ```
     /// use ruts::{CookieOptions, SessionLayer, store::memory::MemoryStore};
@@ -201,9 +201,9 @@ impl<L: LayerName> SessionLayer<L> {
         self
     }
 
-    /// Ends a session after this time without activity. A use moves the deadline only once an
-    /// eighth of the time has passed since the deadline was last moved, so most reads write
-    /// nothing.
+    /// Ends a session after this time without activity. A use moves the deadline only if an eighth
+    /// of the time has passed since the deadline was last moved. So most reads do not write to the
+    /// store.
     ///
     /// # Panics
     ///
@@ -215,7 +215,7 @@ impl<L: LayerName> SessionLayer<L> {
         self
     }
 
-    /// Ends a session this long after its start or its latest sign-in, despite activity.
+    /// Ends a session this long after its start or its latest sign-in, even if it is in use.
     ///
     /// # Panics
     ///
@@ -248,9 +248,9 @@ impl<L: LayerName> SessionLayer<L> {
     }
 
     /// Sets how long the former secret stays valid after the first use of the new one: 30 seconds
-    /// by default. A time below a second counts as a second, and a time above an hour as an hour.
-    /// Secrets are renewed by [`renew_every`](Self::renew_every), and whenever a cookie with a
-    /// lifetime is extended.
+    /// by default. A time below one second counts as one second, and a time above one hour as one
+    /// hour. Secrets are renewed by [`renew_every`](Self::renew_every), and whenever a cookie with
+    /// a lifetime is extended.
     #[must_use]
     pub fn renewal_grace(mut self, grace: Duration) -> Self {
         self.config.renewal_grace = grace.clamp(Duration::from_secs(1), LONGEST_GRACE);
@@ -284,8 +284,8 @@ impl<L: LayerName> SessionLayer<L> {
     /// requests without a sufficient sign-in get a 401. If no sign-in page is set, browsers get a
     /// 401, too.
     ///
-    /// The layer has to be outside of `Router::nest`. A layer inside sees paths without the prefix, so
-    /// `next` would lack the prefix.
+    /// The layer has to wrap the whole router. A layer inside `Router::nest` sees paths without the prefix,
+    /// so `next` would lack the prefix.
     ///
     /// # Panics
     ///
@@ -307,8 +307,8 @@ impl<L: LayerName> SessionLayer<L> {
     /// session (NIST SP 800-63B-4, 5.3). `describe` returns the properties of a client. If some
     /// properties differ, `judge` gets their names, and returns the reaction.
     ///
-    /// A difference is only a signal: a thief of a cookie can send the same headers. A request that
-    /// writes before it reads costs one more round trip.
+    /// A difference is only a signal, because a thief of a cookie can send the same headers. A
+    /// request that writes before it reads needs one more round trip.
     ///
     /// ```
     /// use ruts::{
@@ -372,7 +372,7 @@ impl<L: LayerName> SessionLayer<L> {
         self
     }
 
-    /// Returns the settings with every bound applied: those of the level and of the cookie.
+    /// Returns the settings with all bounds applied: the bounds of the level and of the cookie.
     fn resolved(&self) -> SessionConfig {
         let mut config = self.config.clone();
         let level = self.level;
@@ -456,20 +456,19 @@ impl<L: LayerName> SessionLayer<L> {
 
     /// Switches to development mode, in which the cookie works over plain http.
     ///
-    /// The cookie has another name and no `Secure`. It has a `Domain` only if the host that a request asks for
-    /// belongs to the domain. Only requests for a loopback name (`localhost`,
-    /// `127.0.0.1`, `[::1]`) have sessions. If a request asks for another host, or comes through a proxy or
-    /// from another site, its cookies are ignored, and its writes fail with
-    /// [`Error::NotLoopback`](crate::Error::NotLoopback). An event at `WARN` names the reason, so the mode
-    /// cannot reach production unnoticed. A proxy is not recognised if it asks for a loopback name and adds
-    /// none of the usual headers.
+    /// The cookie has another name and no `Secure`. It has a `Domain` only if the host in the request belongs
+    /// to that domain. Only requests for a loopback name (`localhost`, `127.0.0.1`, `[::1]`) have sessions.
+    /// If a request asks for another host, or comes through a proxy or from another site, its cookies are
+    /// ignored, and its writes fail with [`Error::NotLoopback`](crate::Error::NotLoopback). An event at
+    /// `WARN` names the reason, so the mode cannot reach production unnoticed. A proxy is not recognised if
+    /// it asks for a loopback name and adds none of the usual headers.
     #[must_use]
     pub fn development(self) -> Self {
         self.development_on([] as [&str; 0])
     }
 
-    /// Switches to [development mode](Self::development), and allows more hosts: the name of a
-    /// container, or an address in the local network.
+    /// Switches to [development mode](Self::development), and allows more hosts, such as the name
+    /// of a container or an address in the local network.
     ///
     /// ```
     /// use ruts::{SessionLayer, store::memory::MemoryStore};

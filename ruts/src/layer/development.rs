@@ -9,18 +9,18 @@ use http::{Request, header, uri::Authority};
 const PROXY: [&str; 5] =
     ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"];
 
-/// Why development mode gives a request no session.
+/// The reason why development mode gives a request no session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Refusal {
     /// The request came through a proxy.
     Proxy,
     /// A page of another site made the request. Holds the `Origin` of that page.
     Origin(String),
-    /// The request asks for this host, which is not allowed.
+    /// The request asks for a host that is not allowed. Holds the host.
     Host(String),
 }
 
-/// Returns why a request gets no session. `None` if the request gets one.
+/// Returns the reason why a request gets no session. `None` if the request gets one.
 ///
 /// A request gets a session if it meets all of these conditions:
 ///

@@ -29,7 +29,7 @@ pin_project! {
     {
         #[pin]
         inner: F,
-        // The result of `inner`, while the secret is renewed.
+        // The result of `inner`, kept while the secret is renewed.
         renewing: Option<(Renewal, F::Output)>,
         // `None` if an outer layer of this name serves the request.
         session: Option<CloseOnDrop>,
@@ -121,7 +121,7 @@ pub(super) struct LayerState {
 }
 
 impl LayerState {
-    /// Closes the response, and writes the cookie. If the service has failed, gives up the token.
+    /// Closes the response, and writes the cookie. If the service has failed, discards the token.
     fn finish<R, E>(
         &self,
         session: &Session,
@@ -141,8 +141,8 @@ impl LayerState {
         }
     }
 
-    /// Writes the cookie, and headers for caches: no cache may keep a response with a token (OWASP
-    /// ASVS 5.0, 14.3.2).
+    /// Writes the cookie, and headers for HTTP caches: no cache may keep a response with a token
+    /// (OWASP ASVS 5.0, 14.3.2).
     fn answer(
         &self,
         place: &TokenPlace,
@@ -150,7 +150,7 @@ impl LayerState {
         session: &Session,
         headers: &mut HeaderMap,
     ) {
-        // A page that depends on the session must not be served to another client from a cache.
+        // No cache may serve a page that depends on the session to a different client.
         if session.was_used() {
             headers.append(header::VARY, self.source.request_headers());
         }

@@ -27,7 +27,7 @@ use crate::{
 pub struct SessionService<S, L> {
     inner: S,
     state: Arc<LayerState>,
-    /// In development mode, for hosts that do not belong to the domain of the cookie.
+    /// The cookie for hosts that do not belong to the domain of the cookie, in development mode.
     without_domain: Option<Arc<LayerState>>,
     name: PhantomData<fn() -> L>,
 }
@@ -100,8 +100,7 @@ where
     }
 }
 
-/// Returns the page to which the client returns after a sign-in. `None` if the layer has no sign-in
-/// page.
+/// Returns the page that the client sees after a sign-in. `None` if the layer has no sign-in page.
 fn target(context: &SessionContext, uri: &Uri) -> Option<PathAndQuery> {
     context.config.sign_in_page.as_ref().and_then(|_| uri.path_and_query().cloned())
 }

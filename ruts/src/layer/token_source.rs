@@ -1,5 +1,5 @@
-//! [`TokenSource`]: whether a request carries its token in a cookie, a header, or either, and which
-//! response header carries a new one.
+//! [`TokenSource`]: reads the token of a request from a cookie or a header, and writes a new token
+//! to the response.
 //!
 //! Used by `service` and `future`. Knows headers, and nothing of sessions.
 
@@ -15,7 +15,8 @@ use crate::{
     token::Token,
 };
 
-/// Where a request carries its token. No other place is searched (OWASP ASVS 5.0, 14.2.1).
+/// The place where a request carries its token. The layer looks in no other place (OWASP ASVS 5.0,
+/// 14.2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum TokenSource {
@@ -83,7 +84,7 @@ fn read_cookies<B>(cookie: &SessionCookie, request: &Request<B>) -> (Presented, 
     (cookie.read(request.headers()), TokenPlace::Cookie)
 }
 
-/// Returns the text after `Bearer`, a scheme whose case does not matter.
+/// Returns the text after the scheme `Bearer`, in any case.
 fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     let value = headers.get(header::AUTHORIZATION)?.as_bytes();
     let (scheme, token) = value.split_at_checked(b"Bearer ".len())?;

@@ -1,6 +1,7 @@
 //! [`Entry`]: the operations on one typed field: `get`, `set`, `update`, `take`, `remove`.
 //!
-//! Returned by generated accessors. Encodes and decodes values, and calls `request`.
+//! Returned by the accessors that `#[session]` generates, and by `Session::entry`. Encodes and
+//! decodes values, and calls `request`. Knows nothing of cookies or stores.
 
 use std::{
     fmt,
@@ -91,7 +92,7 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
     ///
     /// # Round trips
     ///
-    /// One, or three if the store does not know the token of the request.
+    /// One round trip, or three if the store does not know the token of the request.
     ///
     /// # Errors
     ///
@@ -117,17 +118,17 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
     ///
     /// # Round trips
     ///
-    /// One. Two for a field marked `principal` that this request has not read.
+    /// One round trip, or two for a field marked `principal` that this request has not read.
     ///
     /// # Errors
     ///
-    /// As [`set`](Self::set), except [`Error::Encode`].
+    /// The same as for [`set`](Self::set), except [`Error::Encode`].
     pub fn remove(self) -> WriteFuture<'a, bool> {
         remove(self.request, self.field.spec())
     }
 
-    /// Removes the field and returns its value, `None` if it was absent. One round trip, or two for
-    /// a field marked `principal` that this request has not read.
+    /// Removes the field and returns its value, or `None` if it was absent. One round trip, or two
+    /// for a field marked `principal` that this request has not read.
     ///
     /// If several callers take the value concurrently, only one of them gets it, even if a cache
     /// missed the removal.
@@ -145,16 +146,16 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
 }
 
 impl<'a, T> Entry<'a, T, Principal> {
-    /// Signs a principal in, and lists the session among those of the principal. The old cookie is
-    /// refused from now on. The idle deadline and the absolute deadline restart.
+    /// Signs a principal in, and adds the session to the list of the principal's sessions. The old
+    /// cookie is refused from now on. The idle deadline and the absolute deadline restart.
     ///
-    /// The fields of a guest stay, such as a cart. If another principal is signed in, the fields of
-    /// the session are removed, so that no user sees the fields of another. [`SignIn`] has options
-    /// to keep the fields, and to remember the user after the browser is closed.
+    /// The fields of a guest, such as a cart, stay. If a different principal is signed in, the
+    /// fields of the session are removed, so that no user sees another user's fields. [`SignIn`]
+    /// has options to keep the fields, and to remember the user after the browser is closed.
     ///
     /// The principal stays signed in until the session ends, the field is [removed](Self::remove),
     /// or another principal signs in. A `ttl` of the field also bounds the lifetime of the session.
-    /// [`Session::set`](crate::Session::set) by name signs no principal in.
+    /// [`Session::set`](crate::Session::set), which writes a field by name, cannot sign in.
     ///
     /// Call this method again when the principal authenticates again (NIST SP 800-63B-4, 5.2). Only
     /// a sign-in raises the assurance of a session.
@@ -181,19 +182,20 @@ impl<'a, T> Entry<'a, T, Principal> {
     ///
     /// # Round trips
     ///
-    /// One in memory, in SQLite, in PostgreSQL and on a single Redis server. Two in MySQL, and
-    /// three on a Redis cluster. Two more through a cache.
+    /// One round trip in memory, in SQLite, in PostgreSQL and on a single Redis server. Two in
+    /// MySQL, and three on a Redis cluster. Two more through a cache.
     ///
     /// # Errors
     ///
-    /// As [`set`](Self::set). [`Error::TooManySessions`] at the limit. [`Error::Ended`] also if a
-    /// revocation ended the sessions of the principal during the sign-in.
+    /// The same as for [`set`](Self::set). [`Error::TooManySessions`] if the principal has reached
+    /// its session limit. [`Error::Ended`] also if a revocation ended the sessions of the principal
+    /// during the sign-in.
     pub fn sign_in<Q: StoredAs<T> + ?Sized>(self, value: &Q, assurance: Assurance) -> SignIn<'a> {
         self.write(value, assurance)
     }
 
-    /// Makes the session accept another [stamp](crate::session::LoadUser::stamp) of its user
-    /// besides that of the sign-in, until the next sign-in.
+    /// Makes the session accept a second [stamp](crate::session::LoadUser::stamp) of its user,
+    /// besides the stamp of the sign-in, until the next sign-in.
     ///
     /// Call this method in a handler that changes a password, before the new hash is written.
     /// Otherwise another request of the session could load the user with the new hash and end the
@@ -225,7 +227,8 @@ impl<'a, T> Entry<'a, T, Principal> {
     ///
     /// # Round trips
     ///
-    /// One, or two if this request has not read the user by [`load_user`](crate::session::load_user).
+    /// One round trip, or two if this request has not read the user with
+    /// [`load_user`](crate::session::load_user).
     ///
     /// # Errors
     ///
@@ -263,11 +266,12 @@ impl<'a, U: Serialize + DeserializeOwned + Send + Sync + 'a> Entry<'a, Vec<U>, O
     ///
     /// # Round trips
     ///
-    /// Two, or one if this request has written the field before. One more for each conflict.
+    /// Two round trips, or one if this request has written the field before. One more for each
+    /// conflict.
     ///
     /// # Errors
     ///
-    /// As [`update`](Entry::update).
+    /// The same as for [`update`](Entry::update).
     pub fn push(self, value: U) -> WriteFuture<'a> {
         let (request, field) = (self.request, self.field);
         let unreadable = request.config().unreadable;
@@ -293,8 +297,7 @@ fn read<T, M: Readable<T>>(
     ReadFuture::new(field, stored(request, field.spec(), group), request.config().unreadable)
 }
 
-// These functions are not generic, so that they are compiled only once, not once for each field
-// type.
+// These functions are not generic. So they are compiled once, and not once for each field type.
 
 fn stored<'a>(
     request: &'a Request,
@@ -332,9 +335,9 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
     ///
     /// # Round trips
     ///
-    /// One for the first read of a request, which reads all fields of the schema that are not
-    /// `lazy`, `once`, `hot = "never"` or `hot = "checked"`. Further reads of these fields take
-    /// none.
+    /// One round trip for the first read of a request. It reads all fields of the schema that are
+    /// not `lazy`, `once`, `hot = "never"` or `hot = "checked"`. Further reads of these fields take
+    /// no round trip.
     ///
     /// # Errors
     ///
@@ -389,13 +392,14 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
     ///
     /// # Round trips
     ///
-    /// One if the stored form is outdated, none otherwise. One more if this request has not read
-    /// the field, and at most two more for each conflict.
+    /// One round trip if the stored form is outdated, and otherwise none. One more if this request
+    /// has not read the field, and at most two more for each conflict.
     ///
     /// # Errors
     ///
-    /// As [`update`](Self::update). If another request calls [`expire`](Self::expire) between the
-    /// read and the write of this call, the lifetime that it sets is lost without an error.
+    /// The same as for [`update`](Self::update). If another request calls [`expire`](Self::expire)
+    /// between the read and the write of this call, the lifetime that it sets is lost without an
+    /// error.
     pub fn settle(self) -> WriteFuture<'a, bool>
     where
         M: Readable<T> + 'a,
@@ -425,10 +429,10 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
     /// During a deploy, the value may contain struct fields that only a later release knows. With
     /// MessagePack the update keeps these struct fields, even inside lists and maps.
     ///
-    /// `change` gets `&mut T` for a field with a default, and `&mut Option<T>` otherwise, where
-    /// `None` removes the field. The result of `change` is returned. `change` runs again after each
-    /// conflict with another request, so it should have no side effects. For the same reason it
-    /// cannot move a captured value. Clone the value inside:
+    /// For a field with a default, `change` gets `&mut T`. For any other field it gets `&mut
+    /// Option<T>`, and `None` removes the field. The result of `change` is returned. `change` runs
+    /// again after each conflict with another request, so it should have no side effects. For the
+    /// same reason it cannot move a captured value. Clone the value inside:
     ///
     /// ```
     /// # use ruts::{session, Error};
@@ -445,17 +449,18 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
     ///
     /// # Round trips
     ///
-    /// One, and one more if this request has not read the field. One more for each conflict with
-    /// another request.
+    /// One round trip, or two if this request has not read the field. One more for each conflict
+    /// with another request.
     ///
     /// # Errors
     ///
-    /// As [`set`](Self::set), [`Error::Decode`], [`Error::Newer`], and [`Error::Conflict`] after 48 tries.
+    /// The same as for [`set`](Self::set), [`Error::Decode`], [`Error::Newer`], and [`Error::Conflict`] after
+    /// 48 attempts.
     ///
     /// # Panics
     ///
     /// Panics if the update has to wait and there is no tokio runtime with time enabled. An update
-    /// waits for another update of the session, or after a conflict.
+    /// waits while another update of the session runs, and after a conflict.
     pub fn update<R, F>(self, mut change: F) -> WriteFuture<'a, R>
     where
         M: Updatable<T> + 'a,
@@ -490,8 +495,8 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
     }
 }
 
-/// A future, not an `IntoFuture`: only then does rustc show the message of [`Readable`] for
-/// `.await` on a `once` field.
+/// `Entry` is a future itself instead of an `IntoFuture`. Only then does rustc show the message of
+/// [`Readable`] for `.await` on a `once` field.
 impl<T, M: Readable<T>> Future for Entry<'_, T, M> {
     type Output = Result<M::Value, Error>;
 

@@ -38,20 +38,20 @@ use crate::{
     ttl::Ttl,
 };
 
-/// Stands for any store: the default type parameter of [`Session`].
+/// The default type parameter of [`Session`]: stands for any store.
 #[derive(Debug)]
 pub enum AnyStore {}
 
 /// The session of a request, without a schema: fields by name, and the session as a whole.
 ///
 /// Clones and repeated extractions share one session. `Session` works with every store. Extracting
-/// a `Session<S>` fails if the layer has another store than `S`, and the error names both. As an
-/// axum extractor, `Option<Session>` is `None` if no unnamed layer wraps the handler. Inside an
-/// unnamed layer it is `Some`, even for a client without a session.
+/// a `Session<S>` fails if the store of the layer is not an `S`. The error names both store types.
+/// As an axum extractor, `Option<Session>` is `None` if no unnamed layer wraps the handler. Inside
+/// an unnamed layer it is `Some`, even for a client without a session.
 ///
 /// A request that never uses its session makes no store call. The operations of a request run one
-/// at a time. So a future that was polled once, and is then neither polled nor dropped, blocks the
-/// other operations of its request.
+/// at a time. So a future blocks the other operations of its request if it was polled once, and is
+/// then neither polled nor dropped.
 ///
 /// ```
 /// use ruts::Session;
@@ -73,7 +73,7 @@ impl<S> Session<S> {
     ///
     /// # Round trips
     ///
-    /// One, or none if this request has read or written the field.
+    /// One round trip, or none if this request has read or written the field.
     ///
     /// # Errors
     ///
@@ -96,7 +96,7 @@ impl<S> Session<S> {
     ///
     /// # Round trips
     ///
-    /// One, or three if the store does not know the token of the request.
+    /// One round trip, or three if the store does not know the token of the request.
     ///
     /// # Errors
     ///
@@ -128,8 +128,8 @@ impl<S> Session<S> {
 
     /// Removes a field, and returns whether it was present. One round trip.
     ///
-    /// A declared field is removed as by its [entry](Entry::remove): the removal of a principal field signs
-    /// out.
+    /// For a declared field, this does the same as the [entry](Entry::remove) of the field: the removal of a
+    /// principal field signs out.
     ///
     /// # Errors
     ///
@@ -166,7 +166,7 @@ impl<S> Session<S> {
         Ok(self.request.write(&[change], WritePlan::default()).await? > 0)
     }
 
-    /// Returns the plan of a write by name. A principal is written only by a sign-in.
+    /// Returns the plan of a write by name. Refuses a principal field, which only a sign-in writes.
     fn plan_of_value(&self, field: &str) -> Result<WritePlan, Error> {
         match self.request.schemas().declaration(field) {
             Some(spec) if spec.is_principal() => Err(Error::PrincipalField(field.to_owned())),
@@ -175,7 +175,7 @@ impl<S> Session<S> {
         }
     }
 
-    /// Reads all fields without decoding their values. `None` without a session. One round trip,
+    /// Reads all fields without decoding their values. `None` without a session. One round trip, or
     /// none if this request knows all fields.
     ///
     /// # Errors
@@ -186,7 +186,7 @@ impl<S> Session<S> {
     }
 
     /// Reads the values of typed keys. One round trip for all fields that this request does not
-    /// know yet, none if it knows all.
+    /// know yet, or none if it knows all of them.
     ///
     /// ```
     /// # use ruts::{session, Error};
@@ -236,10 +236,10 @@ impl<S> Session<S> {
     /// Forgets the fields that this request has read, so that the next read asks the store. For
     /// long-lived requests, such as event streams.
     ///
-    /// A request presents the secret with which it came. If later requests replace the secret by
-    /// [renewals](crate::SessionLayer::renew_every), the request finds no session after the grace period. So
-    /// a stream that may last longer reads the session as a [job](crate::session::SessionIndex::get), by
-    /// its [id](Self::id), and ends with it through [`watch`](Self::watch).
+    /// A request always presents the secret with which it came. If later requests replace the secret by
+    /// [renewals](crate::SessionLayer::renew_every), this request finds no session after the grace period. So
+    /// a stream that may last longer gets the session as a [job](crate::session::SessionIndex::get), by its
+    /// [id](Self::id). It calls [`watch`](Self::watch) to end when the session ends.
     pub async fn refresh(&self) {
         self.request.refresh().await;
     }
@@ -280,7 +280,7 @@ impl<S> Session<S> {
     }
 
     /// Confirms the session with the store, and returns its id. `None` without a session. One round
-    /// trip, none if this request has used the session before.
+    /// trip, or none if this request has used the session before.
     ///
     /// # Errors
     ///
@@ -294,8 +294,8 @@ impl<S> Session<S> {
     ///
     /// # Round trips
     ///
-    /// One, none if this request has used the session before. Up to two more if the store does not
-    /// know the token.
+    /// One round trip, or none if this request has used the session before. Up to two more if the
+    /// store does not know the token.
     ///
     /// # Errors
     ///
@@ -309,26 +309,26 @@ impl<S> Session<S> {
     /// When the call returns, no request can see the session. A concurrent write to the session
     /// fails with [`Error::Ended`]. A later write of this request starts a new session.
     ///
-    /// If the session was deleted or revoked before, the call succeeds, too. But if another request
+    /// The call also succeeds if the session was deleted or revoked before. But if another request
     /// ended the session, a later write of this request may fail with [`Error::Ended`].
     ///
     /// # Errors
     ///
     /// [`Error::Store`]: if the outcome [is unknown](Error::is_outcome_unknown), the cookie is
-    /// removed anyway. [`Error::StaleCache`]: the session has ended, the cookie is removed, and a
-    /// cache may still show the session. [`Error::Ended`] if another request has replaced the
+    /// removed anyway. [`Error::StaleCache`]: the session has ended and the cookie is removed, but
+    /// a cache may still show the session. [`Error::Ended`] if another request has replaced the
     /// secret, or the session has expired during this request.
     pub async fn delete(&self) -> Result<(), Error> {
         self.request.delete().await
     }
 
     /// Replaces the secret. The old cookie is refused from now on, and the response carries the new
-    /// one. One round trip, none without a session.
+    /// one. One round trip, or none without a session.
     ///
     /// # Errors
     ///
     /// [`Error::Store`]: the next write tries the rotation again. [`Error::StaleCache`]: the new
-    /// secret is valid, and a cache may still accept the old one. [`Error::Ended`],
+    /// secret is valid, but a cache may still accept the old one. [`Error::Ended`],
     /// [`Error::ResponseSent`], [`Error::Random`].
     pub async fn regenerate(&self) -> Result<(), Error> {
         self.request.rotate().await
@@ -341,9 +341,9 @@ impl<S> Session<S> {
         self.request.id()
     }
 
-    /// Moves the absolute deadline of the session to `seconds` from now, earlier or later than
-    /// before. Zero ends the session now, as [`delete`](Self::delete) does. This method cannot move
-    /// the deadline beyond the absolute timeout of the layer. One round trip, none without a session.
+    /// Moves the absolute deadline of the session to `seconds` from now, earlier or later than before. Zero
+    /// ends the session now, as [`delete`](Self::delete) does. This method cannot move the deadline beyond
+    /// the absolute timeout of the layer. One round trip, or none without a session.
     ///
     /// # Errors
     ///
@@ -396,11 +396,11 @@ impl<S> Session<S> {
         self.request.meta().await
     }
 
-    /// Returns a future that waits until the session ends or its principal changes: for event
+    /// Returns a future that waits until the session ends or its principal changes. For event
     /// streams and WebSockets, which have to end with the session (OWASP ASVS 5.0, 4.4.3). Without
     /// a session, the future is ready immediately.
     ///
-    /// Watching does not count as activity, and does not end at a rotation. A change in the same
+    /// Watching does not count as activity, and continues after a rotation. A change in the same
     /// `MemoryStore`, or through a [`NotifyingStore`](crate::store::notify::NotifyingStore) in any
     /// process, is noticed immediately. A deadline is noticed when it passes, and every other
     /// change within five seconds. If the store fails, the future asks it again.
@@ -423,8 +423,8 @@ impl<S> Session<S> {
     ///
     /// # Round trips
     ///
-    /// One if the session was not used before in this request. The returned future makes one every
-    /// five seconds, and one for each notification.
+    /// One round trip if this request has not used the session before. The returned future makes
+    /// one every five seconds, and one for each notification.
     ///
     /// # Cancel safety
     ///
@@ -455,9 +455,9 @@ impl<S> Session<S> {
         Ok(self.request.known_meta().await?.and_then(|meta| meta.signed_in))
     }
 
-    /// Returns the signed-in principal if the authentication is strong enough, and no older than
-    /// `within` (OWASP ASVS 5.0, 7.5.1 and 7.5.3). In axum handlers, use the guards of `ruts::guard`
-    /// instead. Round trips as [`signed_in`](Self::signed_in).
+    /// Returns the signed-in principal if the authentication is strong enough, and no older than `within`
+    /// (OWASP ASVS 5.0, 7.5.1 and 7.5.3). In axum handlers, use the guards of `ruts::guard` instead. As many
+    /// round trips as [`signed_in`](Self::signed_in).
     ///
     /// # Errors
     ///
@@ -477,7 +477,7 @@ impl<S> Session<S> {
     }
 
     /// Returns the sessions of the signed-in principal, including this session. `None` for a guest.
-    /// One round trip, none if this request has read the session before.
+    /// One round trip, or none if this request has read the session before.
     ///
     /// # Errors
     ///
@@ -496,12 +496,12 @@ impl<S> Session<S> {
     ///
     /// # Round trips
     ///
-    /// As [`PrincipalSessions::revoke_all`], and one more if this request has not read the session
-    /// before.
+    /// As many as [`PrincipalSessions::revoke_all`], and one more if this request has not read the
+    /// session before.
     ///
     /// # Errors
     ///
-    /// As [`PrincipalSessions::revoke_all`].
+    /// The same as for [`PrincipalSessions::revoke_all`].
     pub async fn revoke_others(&self) -> Result<usize, Error> {
         match (self.sessions().await?, self.id()) {
             (Some(sessions), Some(id)) => sessions.revoke_all_except(&id).await,
@@ -539,8 +539,8 @@ impl<S> Session<S> {
     /// [`is_csrf_token`](Self::is_csrf_token) checks its token (NIST SP 800-63B-4, 5.1). Starts a
     /// session if there is none.
     ///
-    /// Each call returns another token. Otherwise the size of a compressed page could reveal the
-    /// token (BREACH). All of these tokens are valid until the session ends or its principal
+    /// Each call returns a different token. Otherwise the size of a compressed page could reveal
+    /// the token (BREACH). All of these tokens are valid until the session ends or its principal
     /// changes.
     ///
     /// `SameSite`, and the `CsrfLayer` of the feature `csrf`, stop cross-site requests even if
@@ -561,17 +561,18 @@ impl<S> Session<S> {
     ///
     /// # Round trips
     ///
-    /// One, two the first time in a session, none if this request has asked for a token before.
+    /// Two round trips for the first token of a session, and one for a later token. None if this
+    /// request has asked for a token before.
     ///
     /// # Errors
     ///
-    /// As [`Entry::set`](crate::Entry::set), and [`Error::Random`].
+    /// The same as for [`Entry::set`](crate::Entry::set), and [`Error::Random`].
     pub async fn csrf_token(&self) -> Result<String, Error> {
         csrf::token(&self.request).await
     }
 
     /// Returns whether `text` is a token of this session. Compares in constant time. One round
-    /// trip, none if this request has asked for a token before.
+    /// trip, or none if this request has asked for a token before.
     ///
     /// # Errors
     ///
@@ -624,7 +625,7 @@ impl<S> Session<S> {
         Request::close_response(&self.request)
     }
 
-    /// Gives up the token of a response that no client receives.
+    /// Discards the token of a response that no client receives.
     pub(crate) fn abandon(&self, cookie: CookieAction) {
         Request::abandon(&self.request, cookie);
     }

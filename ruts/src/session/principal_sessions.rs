@@ -61,7 +61,8 @@ pub struct PrincipalSessions {
     cipher: FieldCipher,
     field: &'static str,
     principal: Result<PrincipalKey, CodecError>,
-    /// The request that this value comes from. It may end its own session with this value in another task.
+    /// The request that this value comes from. A task other than the handler may use this value to end the
+    /// session of that request.
     request: Option<Arc<Request>>,
 }
 
@@ -69,7 +70,8 @@ pub struct PrincipalSessions {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct SummaryPage {
-    /// The sessions, ordered by id. In no particular order if they were found by an index.
+    /// The sessions, ordered by id. If they were found by an index, they are in no particular
+    /// order.
     pub sessions: Vec<SessionSummary>,
     /// The cursor of the next page. `None` on the last page.
     pub next: Option<SessionId>,
@@ -101,7 +103,7 @@ impl PrincipalSessions {
     }
 
     /// Selects the sessions of a principal. If the value of the field cannot be a principal,
-    /// `principal` is an error, and each call of another method returns this error.
+    /// `principal` is an error, and every other method returns this error.
     pub(super) fn by_field(
         store: Arc<dyn DynStore>,
         cipher: FieldCipher,
@@ -126,8 +128,9 @@ impl PrincipalSessions {
     ///
     /// # Round trips
     ///
-    /// One in memory, in SQLite, in PostgreSQL and in MySQL. In Redis one to three for each 256
-    /// sessions in the list, and one for each session, up to 256 at the same time.
+    /// One round trip in memory, in SQLite, in PostgreSQL and in MySQL. In Redis, one to three for
+    /// every 256 sessions in the list, and one for each session. Up to 256 of them run at the same
+    /// time.
     ///
     /// # Errors
     ///
@@ -151,7 +154,7 @@ impl PrincipalSessions {
     ///
     /// # Errors
     ///
-    /// As [`revoke_all`](Self::revoke_all).
+    /// The same as for [`revoke_all`](Self::revoke_all).
     pub async fn revoke(&self, id: &SessionId) -> Result<bool, Error> {
         Ok(self.end(RevokeTarget::One(id)).await? > 0)
     }
@@ -161,19 +164,22 @@ impl PrincipalSessions {
     /// When the call returns, every session whose sign-in was complete before the call has ended. A
     /// session whose sign-in overlaps with the call may end or stay.
     ///
-    /// The application decides which principals may sign in. If an account is disabled, a request
-    /// that checked the account earlier can still sign in. Check again after the sign-in, or revoke
-    /// again.
+    /// This call does not prevent later sign-ins: the application decides which principals may sign
+    /// in. If an account is disabled, a request that checked the account earlier can still sign in.
+    /// Check again after the sign-in, or revoke again.
     ///
     /// # Round trips
     ///
-    /// One in memory. In SQLite and in PostgreSQL one for each 100 sessions. In MySQL two for each
-    /// 500. In Redis two for each 256, and one for each 64 or, on a cluster, one for each session.
+    /// - Memory: one.
+    /// - SQLite and PostgreSQL: one for every 100 sessions.
+    /// - MySQL: two for every 500 sessions.
+    /// - Redis: two for every 256 sessions, and one for every 64 sessions.
+    /// - Redis cluster: two for every 256 sessions, and one for each session.
     ///
     /// # Errors
     ///
     /// [`Error::Store`]: some sessions may have ended. Repeat the call. [`Error::StaleCache`]: all
-    /// sessions have ended, and a cache may still show them. [`Error::Encode`] if the principal's
+    /// sessions have ended, but a cache may still show them. [`Error::Encode`] if the principal's
     /// value cannot be written as JSON.
     pub async fn revoke_all(&self) -> Result<usize, Error> {
         self.end(RevokeTarget::All { except: None }).await
@@ -184,7 +190,7 @@ impl PrincipalSessions {
     ///
     /// # Errors
     ///
-    /// As [`revoke_all`](Self::revoke_all).
+    /// The same as for [`revoke_all`](Self::revoke_all).
     pub async fn revoke_all_except(&self, id: &SessionId) -> Result<usize, Error> {
         self.end(RevokeTarget::All { except: Some(id) }).await
     }
@@ -214,13 +220,13 @@ impl PrincipalSessions {
     ///
     /// # Round trips
     ///
-    /// As [`list`](Self::list) for every hundred sessions, and as [`revoke`](Self::revoke) for
-    /// every session that ends.
+    /// As many as [`list`](Self::list) for every hundred sessions, and as many as
+    /// [`revoke`](Self::revoke) for each session that ends.
     ///
     /// # Errors
     ///
-    /// As [`revoke_all`](Self::revoke_all), and [`Error::Decode`]. After an error about one
-    /// session, the others still end. The first such error is returned.
+    /// The same as for [`revoke_all`](Self::revoke_all), and [`Error::Decode`]. After an error
+    /// about one session, the others still end. The first such error is returned.
     pub async fn revoke_if<K: FieldSet + Copy>(
         &self,
         fields: K,
@@ -255,7 +261,8 @@ impl PrincipalSessions {
     }
 }
 
-/// Returns the names of the fields that a summary with these fields needs, in order and each once.
+/// Returns the names of the fields that a summary with these fields needs: sorted, and without
+/// duplicates.
 pub(super) fn summary_names<K: FieldSet>(fields: &K) -> Vec<&'static str> {
     let mut specs: Vec<&'static FieldSpec> = Vec::new();
     fields.specs(&mut specs);
@@ -297,7 +304,7 @@ impl SessionSummary {
             let failed = |source| Undecrypted::new(source, &field.value);
             (field.name, plaintext.map_err(failed))
         });
-        // A list belongs to no layer, so the default of `Unreadable` applies.
+        // A list does not belong to a layer, so the default of `Unreadable` applies.
         let fields = SessionMap::new(fields, Unreadable::Error);
         Self { id, meta: loaded.meta, remembered, fields }
     }
