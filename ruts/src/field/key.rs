@@ -40,7 +40,7 @@ pub struct Field<T, M = Optional> {
     codec: ValueCodec<T>,
 }
 
-/// How values are turned into bytes and back.
+/// The functions that turn values into bytes and back.
 struct ValueCodec<T> {
     encode: fn(Codec, u16, Fingerprint, &T) -> Result<Bytes, CodecError>,
     decode: fn(&[u8], u16, TypeFingerprint) -> Result<T, CodecError>,
@@ -107,9 +107,9 @@ impl<T, M> Field<T, M> {
 
     /// Sets the function that reads stored values of former versions.
     ///
-    /// `migrate` gets a stored value whose version is below that of the field. It returns the
-    /// migrated value, or `None` if the field is to read as absent. A read does not write the migrated
-    /// value. An [`update`](crate::Entry::update) does.
+    /// `migrate` gets a stored value whose version is below that of the field. It returns the migrated value,
+    /// or `None` if the field is to read as absent. A read does not write the migrated value, but an
+    /// [`update`](crate::Entry::update) does.
     ///
     /// ```
     /// use ruts::{codec::Stored, field::{Field, FieldSpec}};
@@ -205,8 +205,8 @@ impl<T, M: Copy> Field<T, M> {
         self.encode_with(self.codec.encode, value)
     }
 
-    /// Encodes a value in the field's current version, even during a bridge release. Checks that the
-    /// value can be read back, even without debug assertions.
+    /// Encodes a value in the field's current version, even during a bridge release. Checks that the value
+    /// can be read back, in builds without debug assertions, too.
     #[cfg(feature = "testing")]
     pub(crate) fn encode_checked(&self, value: &T) -> Result<Bytes, CodecError> {
         let Self { spec, codec, .. } = self;
@@ -217,8 +217,8 @@ impl<T, M: Copy> Field<T, M> {
         }
     }
 
-    /// Returns whether the migration reads a former value only as the type that wrote the value, or as the
-    /// type of the field.
+    /// Returns whether the migration reads a former value only as the type that wrote it, or as the type of
+    /// the field.
     #[cfg(feature = "testing")]
     pub(crate) fn migrates_exactly(&self, stored: &[u8]) -> bool {
         match (self.codec.migrate, Stored::split(stored)) {
@@ -273,8 +273,8 @@ impl<T, M: Copy> Field<T, M> {
     }
 
     /// Encodes a value. Some formats, such as bincode with `skip_serializing_if`, write values that
-    /// they cannot read back, or that read back as other values. Builds with debug assertions check
-    /// each value for this fault.
+    /// they cannot read back, or that read back as different values. Builds with debug assertions
+    /// check each value for this fault.
     fn encode_with<Q: ?Sized>(
         &self,
         encode: fn(Codec, u16, Fingerprint, &Q) -> Result<Bytes, CodecError>,
@@ -347,8 +347,8 @@ impl<T, M: Copy> Field<T, M> {
         })
     }
 
-    /// Returns the version of a stored value, and which type wrote it: the field's own, another, or
-    /// an unknown one.
+    /// Returns the version of a stored value, and which type wrote it: the field's own, a different
+    /// one, or an unknown one.
     #[cfg(feature = "metrics")]
     pub(crate) fn origin(&self, stored: &[u8]) -> Option<(u16, &'static str)> {
         let (_, version, fingerprint) = codec::origin(stored)?;
@@ -402,8 +402,8 @@ impl<T, M: Copy> Field<T, M> {
         name.finish()
     }
 
-    /// Encodes a value in the version of the field, even in a bridge release, because the former version
-    /// may not be able to hold the value.
+    /// Encodes a value in the version of the field, even in a bridge release: the former version may not be
+    /// able to hold the value.
     fn encode_unchecked<Q: Serialize + ?Sized>(&self, value: &Q) -> Result<Bytes, CodecError> {
         let Self { spec, codec, .. } = self;
         codec::encode(spec.codec(), spec.version(), codec.fingerprint.get(), value)

@@ -3,7 +3,7 @@
 //! Used by code that `#[session]` generates. Implemented by every type with a matching `TryFrom`.
 //! The error of a conversion is dropped, because it may quote the value.
 
-/// Value type into which a `Former`, the type of an earlier version, can be converted by `From` or
+/// Value type that a `Former`, the type of an earlier version, can be converted into by `From` or
 /// `TryFrom`.
 #[diagnostic::on_unimplemented(
     message = "live sessions may hold a `{Former}`, which cannot become a `{Self}`",

@@ -1,6 +1,6 @@
 //! Typed keys: the name of a field, its lifetime, its codec, and the result of reading it.
 //!
-//! Made by `#[session]` or by hand, used by the session and `testing`. Stores use only
+//! Made by `#[session]` or by hand, and used by the session and `testing`. Stores use only
 //! [`FieldName`]. Knows nothing of requests or stores.
 
 mod key;

@@ -1,6 +1,6 @@
 //! [`Mode`]: how a field is read and written.
 //!
-//! A typed key carries a mode in its type. Knows nothing of requests or stores.
+//! Used as a type parameter of every typed key. Knows nothing of requests or stores.
 
 /// Mode of a field that reads as `Option<T>`.
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +34,7 @@ impl<T> Copy for OrDefault<T> {}
 
 /// Mode of a field: [`Optional`], [`OrDefault`], [`Once`] or [`Principal`].
 pub trait Mode: Copy + Send + Sync + Unpin + sealed::Sealed {
-    /// Whether writing the field signs a principal in.
+    /// Whether a write of the field signs a principal in.
     #[doc(hidden)]
     const SIGNS_IN: bool = false;
 }
@@ -47,8 +47,8 @@ impl Mode for Principal {
     const SIGNS_IN: bool = true;
 }
 
-/// Mode of a field that can be read. [`Optional`] and [`Principal`] yield an `Option<T>`,
-/// [`OrDefault`] a `T`. A field marked `once` is not readable.
+/// Mode of a field that can be read. A read of an [`Optional`] or [`Principal`] field yields an
+/// `Option<T>`, and a read of an [`OrDefault`] field a `T`. A field marked `once` is not readable.
 #[diagnostic::on_unimplemented(
     message = "a field marked `once` cannot be read: call `take()`",
     label = "call `take()`, which removes the value and returns it"

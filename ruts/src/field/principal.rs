@@ -10,7 +10,7 @@ use crate::{auth::PrincipalKey, codec::CodecError};
 /// Collects the value by which the sessions of a principal are found: the argument of
 /// [`FieldSpec::principal_with`](super::FieldSpec::principal_with).
 ///
-/// If several values are set, the last one counts.
+/// If several values are set, the last one replaces the others.
 #[derive(Debug)]
 pub struct PrincipalName<'a> {
     layer: &'a str,

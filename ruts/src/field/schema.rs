@@ -36,7 +36,7 @@ impl SessionSchema {
         Self { name, fields, prefix: "", retired: &[] }
     }
 
-    /// Sets the stored names of former fields, which no field may have again.
+    /// Sets the stored names of former fields. No new field may have one of these names.
     #[must_use]
     pub const fn with_retired(mut self, names: &'static [&'static str]) -> Self {
         self.retired = names;
@@ -50,7 +50,7 @@ impl SessionSchema {
         self
     }
 
-    /// Returns a stored name as the attributes of the struct give it: without the prefix.
+    /// Returns a stored name without the prefix, as the attributes of the struct give it.
     pub fn attribute_name<'a>(&self, stored_name: &'a str) -> &'a str {
         stored_name.strip_prefix(self.prefix).unwrap_or(stored_name)
     }

@@ -16,7 +16,7 @@ use crate::{
     ttl::Ttl,
 };
 
-/// Description of a field: everything but the type of its values.
+/// Description of a field: everything except the type of its values.
 ///
 /// Its methods are constant functions, so that contradictory settings in a constant are a compile
 /// error.
@@ -67,7 +67,7 @@ impl fmt::Debug for WriterTypes {
     }
 }
 
-/// How to derive the key of a principal or of an index from a stored value.
+/// The function that derives the key of a principal or of an index from a stored value.
 #[derive(Clone, Copy)]
 struct KeyOf {
     name: NameValue,
@@ -204,10 +204,10 @@ impl FieldSpec {
     /// Sets the lock: the text of a `ruts::testing::Lock`, such as the file `sessions.lock`.
     /// `#[session(lock)]` calls this method.
     ///
-    /// A bincode value contains no names of struct fields. So if another type of the same version
-    /// wrote the value, reading it fails with [`CodecError::Shape`]. A lock that describes the other
-    /// type prevents this error if both codecs are compiled in. The value is then converted to
-    /// MessagePack with the names from the lock, and read by these names.
+    /// A bincode value contains no names of struct fields. So if a different type of the same version wrote
+    /// the value, reading it fails with [`CodecError::Shape`]. A lock that describes that type prevents this
+    /// error if both codecs are compiled in. The value is then converted to MessagePack with the names from
+    /// the lock, and read by name.
     pub const fn with_lock(mut self, lock: &'static str) -> Self {
         self.lock = Some(WriterTypes { lock, transcode: by_names });
         self
@@ -236,15 +236,15 @@ impl FieldSpec {
     /// [`rotate`](Self::rotate). A write through a [`Field::principal`](super::Field::principal)
     /// signs in.
     ///
-    /// The value lives as long as the sign-in. A [lifetime](Self::with_ttl) limits both, because it
-    /// limits the time until the absolute deadline of the session.
+    /// The value lives as long as the sign-in. A [lifetime](Self::with_ttl) of the field limits
+    /// both: it limits the time until the absolute deadline of the session.
     pub const fn principal<T: FieldValue>(mut self) -> Self {
         self.principal = Some(KeyOf { name: name_value::<T>, has_formers: false });
         self.rotate()
     }
 
-    /// Makes this the field of the signed-in principal, as [`principal`](Self::principal) does, for
-    /// a type with former versions.
+    /// Makes this the field of the signed-in principal. The same as [`principal`](Self::principal),
+    /// but for a type with former versions.
     ///
     /// `name` derives the name of the principal from a stored value of any version. All versions
     /// must give a principal the same name: its value in the first version that can hold it. Then
@@ -291,10 +291,11 @@ impl FieldSpec {
         self.checked()
     }
 
-    /// Lets sessions be found by the value of this field, as [`index`](Self::index) does, for a type with
-    /// former versions.
+    /// Lets sessions be found by the value of this field. The same as [`index`](Self::index), but for a type
+    /// with former versions.
     ///
-    /// `name` names the value of any version, as in [`principal_with`](Self::principal_with).
+    /// `name` derives the name of the value from a stored value of any version, as in
+    /// [`principal_with`](Self::principal_with).
     ///
     /// # Panics
     ///
@@ -320,8 +321,8 @@ impl FieldSpec {
         self.encrypt_since(1)
     }
 
-    /// Encrypts values of `version` and above. Values of former versions may be unencrypted until a
-    /// write replaces them, so that encryption can be turned on while sessions are live.
+    /// Encrypts values of `version` and above, so that encryption can be turned on while sessions
+    /// are live. Values of former versions may be unencrypted until a write replaces them.
     ///
     /// An attacker who can write to the store can plant an unencrypted value of a former version.
     /// Once all earlier sessions have ended, use [`encrypt`](Self::encrypt).
@@ -376,7 +377,8 @@ impl FieldSpec {
         self.version
     }
 
-    /// Returns the version of new values: that of the type, unless [another](Self::with_writes) is set.
+    /// Returns the version of new values: the version of the type, unless a [different
+    /// one](Self::with_writes) is set.
     pub const fn written_version(&self) -> u16 {
         match self.writes {
             Some(version) => version,
@@ -458,7 +460,7 @@ impl FieldSpec {
         self.lock.is_some()
     }
 
-    /// Decodes a stored value with `decode`. A bincode value that another type wrote is first
+    /// Decodes a stored value with `decode`. A bincode value that a different type wrote is first
     /// converted to MessagePack, if the lock has that type.
     pub(crate) fn decode_by_lock<T>(
         &self,

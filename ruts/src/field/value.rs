@@ -17,10 +17,11 @@ pub trait FieldValue: Serialize + DeserializeOwned + Send + 'static {}
 #[diagnostic::do_not_recommend] // otherwise two errors, about serde's traits
 impl<T: Serialize + DeserializeOwned + Send + 'static> FieldValue for T {}
 
-/// Type whose values serialise exactly like those of `T`, so that `set_name("Ada")` needs no
+/// Type whose values serialise exactly like the values of `T`, so that `set_name("Ada")` needs no
 /// `String`.
 ///
-/// `Borrow` would be too wide: `[u8; 4]` borrows as `[u8]`, which serialises differently.
+/// A bound on `Borrow` would accept too much: `[u8; 4]` borrows as `[u8]`, which serialises
+/// differently.
 #[diagnostic::on_unimplemented(
     message = "a field of type `{T}` cannot be set to a `{Self}`",
     label = "expected a reference to `{T}`"

@@ -1,6 +1,6 @@
 //! [`Fresh`] and [`Aal`]: extractors that require a recent or a strong authentication.
 //!
-//! Called by axum and by `require`. Know the typed session, and nothing of stores or routes.
+//! Called by axum and by `require`. They know the typed session, and nothing of stores or routes.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use http::request::Parts;
 use super::rejection::GuardRejection;
 use crate::{auth::Assurance, error::Error, session::TypedSession};
 
-/// A session whose user has authenticated within the last `MINUTES` minutes: for a change of
+/// A session whose user has authenticated within the last `MINUTES` minutes. For a change of
 /// password or address (OWASP ASVS 5.0, 7.5.1). A remembered sign-in does not count. The check
-/// costs one round trip, which reads the same fields as the first [`Entry::get`](crate::Entry::get)
-/// of a request. If the request has read these fields, the check costs none.
+/// takes one round trip, which reads the same fields as the first [`Entry::get`](crate::Entry::get)
+/// of a request. If the request has read these fields before, the check takes no round trip.
 ///
 /// A request without such an authentication gets a 401. If the layer has a
 /// [`sign_in_page`](crate::SessionLayer::sign_in_page), a browser that asks for a page is
@@ -37,8 +37,9 @@ use crate::{auth::Assurance, error::Error, session::TypedSession};
 #[derive(Debug, Clone)]
 pub struct Fresh<T, const MINUTES: u64>(pub T);
 
-/// A session whose user has authenticated at this level or above: for operations that need a second
-/// factor (OWASP ASVS 5.0, 7.5.3). `LEVEL` is 1, 2 or 3. Refuses other requests as [`Fresh`] does.
+/// A session whose user has authenticated at this level or above. For operations that need a second
+/// factor (OWASP ASVS 5.0, 7.5.3). `LEVEL` is 1, 2 or 3. Other requests get the same response as
+/// from [`Fresh`].
 ///
 /// ```
 /// use ruts::{Error, guard::Aal, session};
@@ -54,7 +55,7 @@ pub struct Fresh<T, const MINUTES: u64>(pub T);
 /// }
 /// ```
 ///
-/// Another level does not compile:
+/// A level above 3 or below 1 does not compile:
 ///
 /// ```compile_fail,E0080
 /// # use ruts::{guard::Aal, session};

@@ -26,7 +26,7 @@ impl GuardRejection {
     }
 }
 
-/// The response is no redirect, because the guard could not get the session, and a sign-in would not help.
+/// The guard could not get the session, and a sign-in would not help. So the response is not a redirect.
 impl From<Error> for GuardRejection {
     fn from(error: Error) -> Self {
         Self { error, page: None }

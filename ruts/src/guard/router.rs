@@ -1,4 +1,4 @@
-//! [`require()`]: a tower layer that applies a guard to every route of a router.
+//! [`require()`]: returns a tower layer that applies a guard to every route of a router.
 //!
 //! Called by applications. Knows extractors in general, and nothing of sessions.
 
@@ -81,8 +81,8 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        // Only `self.inner` is known to be ready, so it gets this request, and the clone gets the
-        // next one.
+        // Only `self.inner` is known to be ready. So it gets this request, and the clone takes its
+        // place for the next one.
         let clone = self.inner.clone();
         let mut inner = mem::replace(&mut self.inner, clone);
         Box::pin(async move {

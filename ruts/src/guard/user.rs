@@ -15,12 +15,11 @@ use crate::{
     store::SignedIn,
 };
 
-/// The signed-in user, loaded once per request by a [`LoadUser`] in the state of the router. If
-/// another user signs in during the request, that user is loaded.
+/// The signed-in user, loaded once per request by a [`LoadUser`] in the state of the router. If a
+/// different user signs in during the request, that user is loaded.
 ///
-/// A guest gets a 401, or a redirect to the
-/// [`sign_in_page`](crate::SessionLayer::sign_in_page), as with [`Fresh`](super::Fresh). For pages
-/// that guests see too, call [`load_user`].
+/// A guest gets a 401, or a redirect to the [`sign_in_page`](crate::SessionLayer::sign_in_page), as
+/// with [`Fresh`](super::Fresh). For pages that guests may see, call [`load_user`] instead.
 ///
 /// ```
 /// use ruts::{field::{Field, Principal}, guard::CurrentUser, session, session::LoadUser};
@@ -58,7 +57,7 @@ use crate::{
 ///
 /// # Errors
 ///
-/// [`Error::SignInRequired`], and those of [`load_user`].
+/// [`Error::SignInRequired`], and the errors of [`load_user`].
 pub struct CurrentUser<L: LoadUser>(pub L::User);
 
 /// A user that another extractor of the same request has loaded, and its principal.

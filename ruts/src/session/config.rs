@@ -78,7 +78,7 @@ pub(crate) struct SessionConfig {
     /// How long a client keeps the cookie, unless a sign-in sets another lifetime. `None`: until
     /// the browser is closed.
     pub(crate) cookie_life: Option<Ttl>,
-    /// Limit on the sessions of a principal.
+    /// Limit on the number of sessions of a principal.
     pub(crate) limit: Option<SessionLimit>,
     /// Page that guards redirect to for a sign-in.
     pub(crate) sign_in_page: Option<String>,
@@ -101,7 +101,7 @@ pub(crate) enum Signing {
         lifetime: Option<Ttl>,
         options: SignInOptions,
     },
-    /// The principal of this field signs out.
+    /// The principal of this field is signed out.
     Out(&'static FieldSpec),
 }
 
@@ -111,8 +111,8 @@ pub(crate) struct SignInOptions {
     pub(crate) assurance: Assurance,
     /// Keeps the fields of the session, even if another principal was signed in.
     pub(crate) keep_fields: bool,
-    /// How long the client keeps the cookie. `None`: as before if the same principal authenticates
-    /// again, and otherwise as the layer is configured.
+    /// How long the client keeps the cookie. `None`: for as long as before if the same principal
+    /// authenticates again, and otherwise as the layer is configured.
     pub(crate) cookie: Option<CookieLife>,
     /// Digest of the user's stamp.
     pub(crate) stamp: Option<[u8; 32]>,
@@ -209,7 +209,7 @@ impl SessionConfig {
     }
 
     /// Returns the time from the start or the sign-in of a session to its absolute deadline.
-    /// `lifetime` is that of the principal field.
+    /// `lifetime` is the lifetime of the principal field.
     pub(super) fn absolute_of(&self, cookie: CookieLife, lifetime: Option<Ttl>) -> Option<Ttl> {
         let absolute =
             self.absolute.map(|absolute| absolute.max(remembered(cookie).unwrap_or(absolute)));
@@ -244,8 +244,8 @@ impl SessionConfig {
     /// timeout, so that most reads write nothing.
     ///
     /// If a session outlives the idle timeout, its touch is never due, and only confirms a renewed secret. A
-    /// touch that is due would reset the time since the last use, which shows during the request whether the
-    /// authentication has lapsed. So `renewal` counts the use, just before the response.
+    /// due touch would reset the time since the last use. But the request needs this time to decide whether
+    /// the authentication has lapsed. So `renewal` counts the use, just before the response.
     pub(super) fn touch(&self, cookie: CookieLife) -> Option<Touch> {
         let idle = self.idle_of(cookie)?;
         Some(match self.outlives_idle(cookie) {

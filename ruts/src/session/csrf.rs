@@ -18,7 +18,7 @@ const BYTES: usize = 32;
 pub(super) async fn token(request: &Request) -> Result<String, Error> {
     if request.get(SEED.name(), None).await?.is_none() {
         let fresh = codec::wrap_own(&token::random::<BYTES>()?);
-        // Another request may have stored a seed meanwhile, which then stays.
+        // If another request has stored a seed meanwhile, that seed stays.
         let keep = &mut |held: Option<&Plaintext>| {
             Ok(Some(held.map_or(&fresh, |held| &held.bytes).clone()))
         };

@@ -96,7 +96,8 @@ impl<'a> Edit<'a> {
 
     /// Removes a field.
     pub fn remove<T, M: Mode>(mut self, field: Field<T, M>) -> Self {
-        // A sign-in by another field replaces the principal of this one, whatever the order of the calls.
+        // If a different field of the same edit signs a principal in, that principal replaces the principal
+        // of this field, in whatever order the methods were called.
         let signs_in_by_other = matches!(self.auth, Some(Auth::In(..)))
             && !self.changes.iter().any(|(spec, value)| {
                 spec.is_principal() && value.is_some() && spec.name() == field.spec().name()
@@ -144,15 +145,16 @@ impl<'a> Edit<'a> {
         self
     }
 
-    /// Writes all changes in as many round trips as [`Entry::set`](crate::Entry::set). A sign-in
-    /// takes as many as [`Entry::sign_in`](crate::Entry::sign_in), and the removal of a principal
-    /// field as many as [`Entry::remove`](crate::Entry::remove).
+    /// Writes all changes, in as many round trips as [`Entry::set`](crate::Entry::set) takes. An
+    /// edit that signs in takes as many as [`Entry::sign_in`](crate::Entry::sign_in). An edit that
+    /// removes a principal field takes as many as [`Entry::remove`](crate::Entry::remove).
     ///
     /// # Errors
     ///
-    /// The first error of an encoding or of [`remember`](Self::remember). In this case nothing is
-    /// written. Otherwise the errors of [`Entry::set`](crate::Entry::set), or those of
-    /// [`Entry::sign_in`](crate::Entry::sign_in) if the edit signs in.
+    /// - If a value cannot be encoded, or [`remember`](Self::remember) refuses its argument: the
+    /// first of these errors. Nothing is written.
+    /// - Otherwise the errors of [`Entry::set`](crate::Entry::set), or of
+    ///   [`Entry::sign_in`](crate::Entry::sign_in) if the edit signs in.
     pub fn commit(self) -> WriteFuture<'a> {
         let Self { request, changes, auth, options, failed } = self;
         WriteFuture::new(async move {

@@ -7,7 +7,7 @@ use crate::{
     field::{Field, FieldSpec, Readable},
 };
 
-/// A typed key, or a tuple of up to eight field sets. The argument of
+/// A typed key, or a tuple of up to eight field sets: the argument of
 /// [`Session::read`](crate::Session::read), [`SessionMap::read`](crate::store::SessionMap::read)
 /// and [`PrincipalSessions::list`](super::PrincipalSessions::list).
 pub trait FieldSet: Send {

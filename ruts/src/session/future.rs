@@ -45,8 +45,8 @@ impl<T> Future for WriteFuture<'_, T> {
 ///
 /// # Cancel safety
 ///
-/// Dropping the future is harmless. A future that was polled once, and is then neither polled nor
-/// dropped, blocks the other operations of its request.
+/// Dropping the future is harmless. The future blocks the other operations of its request if it was
+/// polled once, and is then neither polled nor dropped.
 #[must_use = "nothing is read until this is awaited"]
 pub struct ReadFuture<'a, T, M> {
     stored: Boxed<'a, Option<Plaintext>>,
@@ -78,7 +78,7 @@ impl<T, M: Readable<T>> Future for ReadFuture<'_, T, M> {
 ///
 /// # Cancel safety
 ///
-/// As [`ReadFuture`].
+/// The same as for [`ReadFuture`].
 #[must_use = "nothing is read until this is awaited"]
 pub struct LoadFuture<'a, V> {
     fields: Boxed<'a, SessionMap>,

@@ -1,7 +1,7 @@
-//! The key of an indexed value, in a reserved field next to the value: [`stored_key`].
+//! [`stored_key`]: the key of an indexed value, which a reserved field next to the value stores.
 //!
-//! Written and read by `request`, read by `indexed_sessions`. A release cannot decode a value of a later
-//! version, so it cannot compute the key. It reads the key from the reserved field instead.
+//! `request` writes and reads the field, and `indexed_sessions` reads it. A release cannot decode a value of
+//! a later version, so it cannot compute the key. It reads the key from the reserved field instead.
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -32,20 +32,21 @@ pub(super) fn key_beside(
     Ok(Some((key_name(field.name()), wrap_key(&key, value))))
 }
 
-/// Returns the value of the reserved field, for the key of a stored value.
+/// Returns the value of the reserved field for a stored value and its key.
 pub(super) fn wrap_key(key: &PrincipalKey, value: &[u8]) -> Bytes {
     codec::wrap_own(&[key.as_bytes(), digest(value).as_slice()].concat())
 }
 
-/// Returns a digest that binds a key to its value: a release that does not index the field changes the value
-/// alone.
+/// Returns a digest that binds a key to its value. A release that does not index the field changes only the
+/// value, so the digest no longer fits.
 fn digest(value: &[u8]) -> [u8; 8] {
     let mut first = [0; 8];
     first.copy_from_slice(&Sha256::digest(value)[..8]);
     first
 }
 
-/// Returns the key of a field's value, `None` without a value. `get` returns the stored value of a field.
+/// Returns the key of a field's value, or `None` if the field has no value. `get` returns the stored value of
+/// a field.
 pub(super) fn stored_key<'a>(
     field: &FieldSpec,
     layer: &str,

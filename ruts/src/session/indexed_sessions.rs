@@ -21,19 +21,20 @@ use crate::{
     token::SessionId,
 };
 
-/// Number of attempts to end a session to which other principals sign in meanwhile.
+/// Maximum number of attempts to end a session to which other principals keep signing in.
 const TRIES: usize = 8;
 
 /// Number of entries that [`revoke_all`](IndexedSessions::revoke_all) reads at a time.
 const PAGE: usize = 100;
 
-/// Age from which an entry without its session is taken out. A younger one may belong to a write in progress.
+/// Age from which an entry is removed if its session does not exist. A younger entry may belong to a write in
+/// progress.
 const SETTLED: Duration = Duration::from_secs(10 * 60);
 
-/// The sessions of signed-in principals whose field has a certain value. The field is marked `index`.
+/// The sessions of signed-in principals that have a certain value in a field. The field is marked `index`.
 ///
-/// For example, an identity provider may end a session by the `sid` that it gave the session (OpenID
-/// Connect Back-Channel Logout 1.0, 2.4), without naming the user:
+/// For example, an identity provider gives each session a `sid`. Later it may end the session by this `sid`,
+/// without naming the user (OpenID Connect Back-Channel Logout 1.0, 2.4):
 ///
 /// ```
 /// use std::sync::Arc;
@@ -55,8 +56,8 @@ const SETTLED: Duration = Duration::from_secs(10 * 60);
 ///
 /// A write of the field by a signed-in user adds an entry to the store. The entry leads from the value to the
 /// session. A sign-in adds entries for the values that the session already has. If such a call fails, the
-/// session may have the value without its entry, so repeat the call. An entry lasts as long as a session may,
-/// and counts as a session in the statistics of the store.
+/// session may have the value without its entry, so repeat the call. An entry lasts as long as a session can
+/// last, and counts as a session in the statistics of the store.
 ///
 /// A write of the field, a sign-in and a sign-out make these additional calls of the store:
 ///
@@ -98,12 +99,13 @@ impl IndexedSessions {
     }
 
     /// Lists the sessions in no particular order, and reads the given fields of each. `()` reads no fields.
-    /// `after` is the `next` of the previous page. `limit` is the maximum number of entries to examine: a
-    /// page can have fewer sessions, even before the last one.
+    /// `after` is the `next` of the previous page. `limit` is the maximum number of entries to examine, so a
+    /// page can have fewer sessions even if it is not the last page.
     ///
     /// # Round trips
     ///
-    /// As [`PrincipalSessions::list`](super::PrincipalSessions::list), and one for each session.
+    /// As many as [`PrincipalSessions::list`](super::PrincipalSessions::list), and one for each
+    /// session.
     ///
     /// # Errors
     ///
@@ -126,12 +128,12 @@ impl IndexedSessions {
     ///
     /// # Round trips
     ///
-    /// As [`list`](Self::list) for every hundred entries, and as
+    /// As many as [`list`](Self::list) for every hundred entries, and as many as
     /// [`PrincipalSessions::revoke`](super::PrincipalSessions::revoke) for each session that ends.
     ///
     /// # Errors
     ///
-    /// As [`list`](Self::list), and as
+    /// The same as for [`list`](Self::list) and for
     /// [`PrincipalSessions::revoke_all`](super::PrincipalSessions::revoke_all). After an error about one
     /// session, the others still end. The first such error is returned.
     pub async fn revoke_all(&self) -> Result<usize, Error> {
@@ -166,7 +168,7 @@ impl IndexedSessions {
             if !check_fresh(revoked)?.is_empty() {
                 return Ok(true);
             }
-            // The session has ended, or another principal has signed in meanwhile.
+            // The session has ended, or a different principal has signed in meanwhile.
             found = self.find(id, &[]).await?;
         }
         Err(Error::Conflict { field: self.field.name().to_owned() })

@@ -1,8 +1,8 @@
 //! [`LayerName`]: the name of a layer, for applications with several layers.
 //!
-//! Implemented by applications. Part of the secret hash. Plain data.
+//! Implemented by applications. The secret hash covers the name. Plain data.
 
-/// Name of a layer, for applications with several layers and a cookie for each. Set by
+/// Name of a layer, for applications with several layers, each with its own cookie. Set by
 /// [`SessionLayer::named`](crate::SessionLayer::named).
 ///
 /// ```

@@ -43,8 +43,8 @@ impl Undecrypted {
         Self { source, version: codec::version(stored).unwrap_or_default() }
     }
 
-    /// Returns the error for a field of version `known`. A newer version is reported instead of a
-    /// missing key, because the newer version is the likely cause.
+    /// Returns the error for a field of version `known`. If the value has a newer version and its
+    /// key is missing, the error reports the newer version, which is the likely cause.
     pub(super) fn error(&self, known: u16) -> CodecError {
         match self.version > known {
             true => CodecError::Newer { stored: self.version, known },

@@ -1,6 +1,6 @@
-//! [`Unknown`]: the fields of a stored value that the type of this release does not know.
+//! [`Unknown`]: keeps the fields of a stored value that the type of this release does not know.
 //!
-//! Used by `entry`, so that an `update` keeps them. `codec` merges the payloads.
+//! Used by `entry` for an `update`. `codec` merges the payloads.
 
 use bytes::Bytes;
 
@@ -28,8 +28,8 @@ impl Unknown {
         Some(Self { stored: stored.clone(), known: field.encode(read).ok()? })
     }
 
-    /// Returns `next` with the unknown fields of `this` added. If the addition would change the
-    /// value that this release decodes, returns `next` unchanged.
+    /// Returns `next` with the unknown fields of `this` added. If the unknown fields would change
+    /// the value that this release decodes, returns `next` unchanged.
     pub(super) fn keep<T, M: Copy>(this: Option<Self>, field: Field<T, M>, next: Bytes) -> Bytes {
         let Some(Self { stored, known }) = this else { return next };
         let values = [&stored, &known, &next].map(|value| &**value);

@@ -20,7 +20,7 @@ pub type Shape = fn() -> Fingerprint;
 #[derive(Default)]
 pub(crate) struct Schemas {
     known: RwLock<Vec<Declared>>,
-    /// Whether a field is marked `index`. Without such a field, a write does not lock `known`.
+    /// Whether a field is marked `index`. If there is no such field, a write does not lock `known`.
     has_index: AtomicBool,
 }
 
@@ -71,7 +71,7 @@ impl Schemas {
     }
 
     /// Returns the declaration of a field. Schemas that declare the same field agree on how it is stored, but
-    /// not on whether a write rotates, so a declaration with `rotate` comes first.
+    /// not on whether a write rotates the secret. So a declaration with `rotate` comes first.
     pub(in crate::session) fn declaration(&self, name: &str) -> Option<&'static FieldSpec> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         let declared = known.iter().flat_map(Declared::fields);

@@ -49,7 +49,7 @@ impl SessionIndex {
         }
     }
 
-    /// Makes the reads and writes of jobs count as activity: they move the idle deadline, as
+    /// Makes the reads and writes of jobs count as activity, so that they move the idle deadline as
     /// requests do. `timeout` is the idle timeout of the
     /// [layer](crate::SessionLayer::idle_timeout).
     ///
@@ -80,18 +80,23 @@ impl SessionIndex {
     /// session.
     ///
     /// Its accessors work as in a handler, and cache a field that was read. To read the field from
-    /// the store again, get the session again. Without a live session, reads and writes of fields
-    /// fail with [`Error::Ended`](crate::Error::Ended), and create no session. Reads and writes do
-    /// not count as activity, unless [`idle_timeout`](Self::idle_timeout) was called.
+    /// the store again, get the session again. If no live session has the id, reads and writes of
+    /// fields fail with [`Error::Ended`](crate::Error::Ended), and no session is created. Reads and
+    /// writes do not count as activity, unless [`idle_timeout`](Self::idle_timeout) was called.
     ///
     /// A job has no client that could receive a token. So these operations fail with
-    /// [`Error::NoRequest`](crate::Error::NoRequest): a sign-in or sign-out, a rotation, a write of a
-    /// field marked `rotate` or `index`, a move of the absolute deadline, and a deletion. To end a session,
-    /// [revoke](PrincipalSessions::revoke) it.
+    /// [`Error::NoRequest`](crate::Error::NoRequest):
     ///
-    /// The id stands for the session, not for its user. If another user signs in to the session meanwhile, a job
-    /// of the former user reads and writes the session of the other one. So a job that concerns a user compares
-    /// the principal field before each write, as `examples/jobs` in the repository does.
+    /// - a sign-in or sign-out,
+    /// - a rotation,
+    /// - a write of a field marked `rotate` or `index`,
+    /// - a move of the absolute deadline,
+    /// - a deletion: to end a session, [revoke](PrincipalSessions::revoke) it.
+    ///
+    /// The id stands for the session, not for its user. If a different user signs in to the session
+    /// meanwhile, a job of the former user reads and writes the session of the new user. So a job that
+    /// concerns a user compares the principal field before each write, as `examples/jobs` in the repository
+    /// does.
     ///
     /// # Security
     ///
@@ -150,7 +155,7 @@ impl SessionIndex {
         let (store, layer) = (Arc::clone(&self.store), Arc::new(LayerIdentity::new()));
         let context = SessionContext { store, config, layer, settings: String::new() };
         let session = Session::internal(Arc::new(context), *id);
-        // Never fails, because the layer of a job has no other schema.
+        // Never fails, because the layer of a job has only this schema.
         let _ = session.claim(T::SCHEMA, T::SHAPES);
         T::from(session)
     }
@@ -189,11 +194,11 @@ impl SessionIndex {
     /// # Errors
     ///
     /// [`Error::Store`](crate::Error::Store): repeat the call.
-    /// [`Error::StaleCache`](crate::Error::StaleCache): the sessions have ended, and a
-    /// cache may still show them.
+    /// [`Error::StaleCache`](crate::Error::StaleCache): the sessions have ended, but a cache may
+    /// still show them.
     pub fn revoke_everyone(&self) -> WriteFuture<'_> {
         WriteFuture::new(async move {
-            // A request of another layer may have its session in another store.
+            // A request of a different layer may have its session in a different store.
             let mut own = Vec::new();
             for id in current_sessions() {
                 if matches!(self.store.inspect(&id).await, Ok(Some(_))) {

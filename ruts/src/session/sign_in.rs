@@ -58,25 +58,27 @@ impl<'a> SignIn<'a> {
         Self { request, field, value, options: Ok(SignInOptions::new(assurance)) }
     }
 
-    /// Remembers the user for this long without a visit, even after the browser was closed.
+    /// Remembers the user even after the browser was closed, until this much time passes without a
+    /// visit.
     ///
     /// The cookie gets this lifetime, and the idle timeout of the session is at least as long.
-    /// Visits extend both, until the absolute timeout of the layer or `life`, whichever is longer,
-    /// has passed since the sign-in.
+    /// Visits extend both. The limit is a time since the sign-in: the absolute timeout of the layer
+    /// or `life`, whichever is longer.
     ///
-    /// The authentication does not last longer. Once the layer would have ended the session without
-    /// this option, the sign-in counts as [`Assurance::Remembered`]: the user is recognised, and a
-    /// page that [requires](crate::Session::require) an assurance asks for the password again. The
-    /// new sign-in keeps the lifetime of the cookie, unless it sets another one.
+    /// The authentication itself does not last longer. Once the layer would have ended the session
+    /// without this option, the sign-in counts as [`Assurance::Remembered`]. The user is still
+    /// recognised, but a page that [requires](crate::Session::require) an assurance asks for the
+    /// password again. The new sign-in keeps the lifetime of the cookie, unless it sets a different
+    /// one.
     ///
     /// # Round trips
     ///
-    /// One more for each eighth of the idle timeout in which the session is used.
+    /// One more round trip for every eighth of the idle timeout in which the session is used.
     ///
     /// # Errors
     ///
-    /// [`Error::Ttl`] below one second. [`Error::LifetimeBound`] above 400 days, the maximum of
-    /// browsers (RFC 6265bis, 5.5), or above the `ttl` of the principal field.
+    /// [`Error::Ttl`] below one second. [`Error::LifetimeBound`] above 400 days, the maximum that
+    /// browsers allow (RFC 6265bis, 5.5), or above the `ttl` of the principal field.
     pub fn remember(mut self, life: Duration) -> Self {
         self.options = self.options.and_then(|options| options.remember(life));
         self

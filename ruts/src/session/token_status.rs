@@ -9,7 +9,7 @@ use crate::store::Expiry;
 /// State of the session that a request came with: live, or the reason why it is not, as far as that
 /// is known. Returned by [`Session::token_status`](crate::Session::token_status).
 ///
-/// For pages that explain why a user is signed out. The status does not affect a sign-in.
+/// For pages that explain why a user is signed out. A sign-in works with every status.
 ///
 /// ```
 /// use ruts::{Error, Session, session::TokenStatus, store::Expiry};
@@ -52,13 +52,13 @@ pub enum TokenStatus {
         /// Time since the former secret ceased to be valid.
         ago: Duration,
     },
-    /// The session was live, but the token had another secret: one that was replaced more than
-    /// once, or a guessed one.
+    /// The session was live, but the token had the wrong secret: a secret that was replaced more
+    /// than once, or a guessed one.
     Unknown,
     /// The session had expired, by idleness or by age.
     ///
-    /// The answer is the same for a session whose deletion the store no longer knows, that the
-    /// store has lost, or that never existed.
+    /// The status is the same for a session that the store has lost, that never existed, or whose
+    /// deletion the store no longer knows.
     Expired {
         /// The deadline that has passed, if the store still knows it.
         ///
@@ -67,7 +67,7 @@ pub enum TokenStatus {
         /// | `MemoryStore` | until newer sessions need the memory |
         /// | `SqliteStore`, `MySqlStore`, `PostgresStore` | until the next cleanup |
         /// | `RedisStore` | never: the server removes an expired session by itself |
-        /// | `LayeredStore` | as its origin |
+        /// | `LayeredStore` | as long as its origin knows it |
         by: Option<Expiry>,
     },
 }

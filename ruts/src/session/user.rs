@@ -83,8 +83,8 @@ pub trait LoadUser: Send + Sync + 'static {
         id: Self::Id,
     ) -> impl Future<Output = Result<Option<Self::User>, Self::Error>> + Send;
 
-    /// Returns the part of a user whose change ends all earlier sessions, such as the hash of
-    /// the password. By default `None`: no change ends a session.
+    /// Returns the part of a user record whose change ends all earlier sessions, such as the hash
+    /// of the password. By default `None`: no change ends a session.
     ///
     /// If this method returns bytes, every sign-in of the user has to pass the same bytes to
     /// [`SignIn::stamp`](super::SignIn::stamp). A session without the stamp ends at the next load.
@@ -96,7 +96,7 @@ pub trait LoadUser: Send + Sync + 'static {
     }
 }
 
-/// Returns the signed-in user, `None` for a guest.
+/// Returns the signed-in user, or `None` for a guest.
 ///
 /// If the user no longer exists, or has a stamp that the session does not accept, the session
 /// ends, and the request continues as a guest.
@@ -127,7 +127,7 @@ pub async fn load_user<L: LoadUser>(
     };
     event::user_changed(session.id().as_ref(), reason);
     match session.delete().await {
-        // Another request has replaced the secret meanwhile, so this request must not end the
+        // Another request has replaced the secret meanwhile. So this request must not end the
         // session, and continues as a guest.
         Ok(()) | Err(Error::Ended) => Ok(None),
         Err(error) => Err(error),

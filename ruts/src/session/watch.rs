@@ -12,7 +12,7 @@ use crate::{
     token::SessionId,
 };
 
-/// Time between two checks, for changes that the store does not report.
+/// Time between two checks. A check finds changes that the store does not report.
 const INTERVAL: Duration = Duration::from_secs(5);
 
 /// The change of a watched session.
