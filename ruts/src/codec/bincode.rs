@@ -1,13 +1,14 @@
-//! The bincode codec. Called by `value` and `stored`, which handle the header. Knows nothing of
-//! versions.
+//! Encodes and decodes payloads with bincode. Called by `value` and `stored`, which handle the
+//! header. Knows nothing of versions.
 
 use bincode::error::{DecodeError, EncodeError};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{buffer::Buffer, error::CodecError, format::Codec, header::MAX_VALUE};
 
-/// Limits the memory that a hostile length prefix can reserve. The limit is 16 times that of a value,
-/// because bincode counts the size of a number in memory: a `u128` has 16 bytes, and may be written as one.
+/// Limits the memory that a hostile length prefix can reserve. The limit is 16 times the maximum length of a
+/// value, because bincode counts the size of a number in memory: a `u128` takes 16 bytes in memory, and
+/// possibly only one in the payload.
 fn config() -> impl bincode::config::Config {
     bincode::config::standard().with_limit::<{ 16 * MAX_VALUE }>()
 }

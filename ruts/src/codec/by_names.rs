@@ -3,8 +3,8 @@
 //!
 //! Called by a field spec that has a lock (`with_lock`). bincode identifies fields by position, so
 //! only the type that wrote a payload can read it. The lock records the shapes of former types.
-//! MessagePack identifies fields by name, so the current type can read the result. Not generic, so
-//! it is compiled once. Knows shapes and headers, and nothing of stores.
+//! MessagePack identifies fields by name, so the current type can read the result. The code is not
+//! generic, so it is compiled only once. Knows shapes and headers, and nothing of stores.
 
 use bytes::Bytes;
 
@@ -21,8 +21,8 @@ const MAX_DEPTH: usize = 128;
 /// Converts a stored bincode value to MessagePack. `lock` is the text of a lock, and `name` the stored
 /// name of the field.
 ///
-/// `None` if the lock does not have the type that wrote the value, or the value does not have the
-/// shape of that type.
+/// `None` if the lock does not have the type that wrote the value, or if the value does not have
+/// the shape of that type.
 pub(crate) fn transcode(lock: &str, name: &str, stored: &[u8]) -> Option<Bytes> {
     let (header, payload) = Header::split(stored).ok()?;
     if header.codec != Codec::Bincode || !header.fingerprint.has_type() {
@@ -112,7 +112,7 @@ impl<'s> Transcoder<'_, 's> {
                 [1] => {
                     let at = self.out.len();
                     self.value(inner, depth + 1)?;
-                    // MessagePack would read such a value as `None`.
+                    // A reader of MessagePack would take such a value for `None`.
                     if self.out.get(at) == Some(&0xc0) {
                         return None;
                     }

@@ -1,13 +1,13 @@
-//! [`CodecError`]: why a value could not be encoded or decoded.
+//! [`CodecError`]: the reason why a value could not be encoded or decoded.
 //!
 //! Returned by the codecs and by `crypto`. Knows no field names: `Error` adds them.
 
 use super::format::Codec;
 
-/// Why a value could not be encoded or decoded.
+/// The reason why a value could not be encoded or decoded.
 ///
-/// It never holds a part of the value. A serde message may quote the value, so the error keeps only
-/// the kind of failure.
+/// The error never contains a part of the value. A serde message may quote the value, so the error
+/// keeps only the kind of failure.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CodecError {
@@ -17,7 +17,7 @@ pub enum CodecError {
          type"
     )]
     Write(Codec),
-    /// The payload does not match the type: it is truncated, has another shape, or is hostile.
+    /// The payload does not match the type: it is truncated, has a different shape, or is hostile.
     #[error(
         "the stored {codec:?} value does not fit the field's type: {reason}; a changed type needs a \
          new `version` and `migrate`{or}",
@@ -74,24 +74,24 @@ pub enum CodecError {
          `TryFrom` of the application has to accept every value of that version"
     )]
     Migrate(u16),
-    /// Another type of the same version wrote the value, and the bytes could be misread: bincode
-    /// identifies fields by position, and in MessagePack a large `u128` has the same bytes as a
-    /// negative `i128`. Give a changed type a new `version`. With bincode, `codec = "messagepack"`
-    /// also helps: it reads by names.
+    /// A different type of the same version wrote the value, and the bytes could be misread.
+    /// bincode identifies fields by position. In MessagePack, a large `u128` has the same bytes as
+    /// a negative `i128`. Give a changed type a new `version`. Instead of bincode, `codec =
+    /// "messagepack"` also helps, because it reads by name.
     #[error(
         "the stored value was written by another type of the same version: \
          a changed type needs a new `version` and `migrate`, or `codec = \"messagepack\"`"
     )]
     Shape,
-    /// ruts does not find all parts of the type, so bincode could misread a value after a change of the
-    /// type. Such a value is written as MessagePack, whose feature is not enabled.
+    /// ruts cannot find all parts of the type, so bincode could misread a value after a change of the type.
+    /// Such a value is written as MessagePack instead, but the feature `messagepack` is not enabled.
     #[error(
         "ruts cannot determine the whole structure of the type, so bincode could misread the value \
          after a change of the type: enable the feature `messagepack`"
     )]
     PartlyKnown,
-    /// The format writes the value, but cannot read it back. Checked only in builds with debug
-    /// assertions, and by the lock of `testing`.
+    /// The format writes the value, but cannot read it back. Only builds with debug assertions and
+    /// the lock of `testing` check this.
     #[error(
         "{0:?} cannot read back what it writes for this value: change the type{or}",
         or = match .0 {

@@ -1,4 +1,4 @@
-//! [`Fingerprint`]: what a header records of the type that wrote a value.
+//! [`Fingerprint`]: the part of a header that identifies the type that wrote a value.
 //!
 //! Made by `shape`, stored in a `header`, and compared by the files that read a stored value. Knows no
 //! types.
@@ -19,15 +19,15 @@ impl Fingerprint {
     /// Some parts of the type are not known.
     pub(super) const PARTIAL: u32 = 1;
     /// The type has a `u128`, or a part that is not known may have one. A part that needs a self-describing
-    /// format has none: serde cannot buffer a number of 128 bits.
+    /// format contains no `u128`, because serde cannot buffer a number of 128 bits.
     pub(super) const U128: u32 = 2;
-    /// As `U128`, for an `i128`.
+    /// The same as `U128`, for an `i128`.
     pub(super) const I128: u32 = 4;
     /// A part of the type needs a self-describing format, so the shape does not show the parts of that part.
     pub(super) const ANY: u32 = 8;
     const FLAGS: u32 = Self::PARTIAL | Self::U128 | Self::I128 | Self::ANY;
 
-    /// Joins a hash, of which four bits are dropped, with flags.
+    /// Joins a hash with flags. The flags take the place of four bits of the hash.
     pub(super) const fn new(hash: u32, flags: u32) -> Self {
         let hash = hash & !Self::FLAGS;
         // A hash of zero would mean that no single type wrote the value.
@@ -61,15 +61,15 @@ impl Fingerprint {
         self.is_partial() || self.has_any()
     }
 
-    /// Returns whether another type than that of `reader` may have written the value.
+    /// Returns whether a different type from that of `reader` may have written the value.
     pub(super) fn may_be_other_than(self, reader: Self) -> bool {
         self != reader || self.may_differ()
     }
 
     /// Returns the codec that writes the values of the type, in a field with the codec `chosen`.
     ///
-    /// MessagePack takes the place of bincode if a part of the type is not known: bincode could misread a
-    /// value after that part has changed, and MessagePack reads by names.
+    /// If a part of the type is not known, MessagePack takes the place of bincode. bincode could misread a
+    /// value after that part has changed, but MessagePack reads by name.
     pub(crate) fn codec(self, chosen: Codec) -> Result<Codec, CodecError> {
         match (chosen, self.is_partial()) {
             (Codec::Bincode, true) if Codec::MessagePack.is_enabled() => Ok(Codec::MessagePack),

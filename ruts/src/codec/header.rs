@@ -70,7 +70,7 @@ pub(crate) fn origin(stored: &[u8]) -> Option<(Codec, u16, Fingerprint)> {
 pub(crate) fn is_merged_to_the_same(stored: &[u8], next: &[u8]) -> bool {
     match (Header::split(stored), Header::split(next)) {
         (Ok((of_stored, stored)), Ok((of_next, next))) => {
-            // A bincode value without a hash was set by name, not merged, and could be misread.
+            // A bincode value without a hash was not merged but set by name, and could be misread.
             of_next.codec == Codec::MessagePack
                 && !of_next.fingerprint.has_type()
                 && (of_stored.codec, of_stored.version) == (of_next.codec, of_next.version)
@@ -80,7 +80,8 @@ pub(crate) fn is_merged_to_the_same(stored: &[u8], next: &[u8]) -> bool {
     }
 }
 
-/// Splits a plain value into the header for its encrypted form and the unchanged payload.
+/// Splits a plain value into two parts: the header for its encrypted form, and the unchanged
+/// payload.
 #[cfg(feature = "encrypt")]
 pub(crate) fn split_encrypted(value: &[u8]) -> Option<([u8; HEADER_LEN], &[u8])> {
     let (&header, payload) = value.split_first_chunk()?;

@@ -4,7 +4,8 @@
 //! nothing of stores, cookies or HTTP.
 //!
 //! A writer chooses a [`Codec`], and a reader follows the header. So sessions stay readable after a
-//! schema switches to another codec. A value of another version or type is recognised, not misread.
+//! schema switches to a different codec. A value of a different version or type is recognised, not
+//! misread.
 
 #[cfg(feature = "bincode")]
 mod bincode;

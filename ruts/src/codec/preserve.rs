@@ -1,6 +1,7 @@
-//! [`keep_unknown`]: an update keeps the stored fields that its type does not know.
+//! [`keep_unknown`]: adds the stored fields that the type of an update does not know to the updated
+//! value.
 //!
-//! Called by the session for an `update` of a value that another type wrote. MessagePack payloads contain
+//! Called by the session for an `update` of a value that a different type wrote. MessagePack payloads contain
 //! field names, so they can be merged. bincode payloads do not.
 
 #[cfg(feature = "messagepack")]
@@ -28,13 +29,19 @@ pub(crate) fn may_know_more(stored: &[u8], fingerprint: impl FnOnce() -> Fingerp
     }
 }
 
-/// Returns the last of three stored values, `next`, with the fields of the first one, `stored`, that neither
-/// `next` nor the second one has. The second one, `known`, is the value as this release writes it after
-/// reading `stored`. `structure` returns the structure of its type. `encode_again` decodes a value as this
-/// type, and encodes it again.
+/// Takes the stored values `stored`, `known` and `next`, and returns `next` with the fields of `stored` that
+/// neither `next` nor `known` has.
 ///
-/// `None` if there is nothing to keep, if one of the values is not MessagePack or has another
-/// version, if the result would be too long, or if this release would read it as another value.
+/// - `known` is the value as this release writes it after reading `stored`.
+/// - `structure` returns the structure of the type.
+/// - `encode_again` decodes a value as this type, and encodes it again.
+///
+/// `None` in each of these cases:
+///
+/// - There is nothing to keep.
+/// - One of the values is not MessagePack, or has a different version.
+/// - The result would be too long.
+/// - This release would read the result as a different value.
 #[cfg(feature = "messagepack")]
 pub(crate) fn keep_unknown(
     values: [&[u8]; 3],

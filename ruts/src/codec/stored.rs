@@ -58,8 +58,8 @@ impl<'a> Stored<'a> {
     ///
     /// # Errors
     ///
-    /// [`CodecError::Shape`] if another type wrote the value, and its bytes could be misread as a
-    /// `T`. [`CodecError::Read`] or [`CodecError::TrailingBytes`] if the bytes are not a `T`.
+    /// [`CodecError::Shape`] if a different type wrote the value, and its bytes could be misread as
+    /// a `T`. [`CodecError::Read`] or [`CodecError::TrailingBytes`] if the bytes are not a `T`.
     pub fn read<T: DeserializeOwned + 'static>(&self) -> Result<T, CodecError> {
         self.read_as(fingerprint_of::<T>)
     }
@@ -82,8 +82,8 @@ impl<'a> Stored<'a> {
         CodecError::Former { stored: self.version(), known }
     }
 
-    /// Decodes the value. `fingerprint` returns the fingerprint of `T`. bincode reads by position,
-    /// so a bincode value is read only if `T` wrote it, or if its writer is not known.
+    /// Decodes the value. `fingerprint` returns the fingerprint of `T`. bincode reads by position.
+    /// So a bincode value is read only if `T` wrote it, or if the type that wrote it is not known.
     #[cfg_attr(not(any(feature = "bincode", feature = "messagepack")), allow(unused_variables))]
     pub(super) fn read_as<T: DeserializeOwned>(
         &self,

@@ -18,8 +18,8 @@ use super::{
     stored::Stored,
 };
 
-/// Encodes a header, then `value`. `fingerprint` is that of the field's type. It also decides whether
-/// MessagePack takes the place of bincode.
+/// Encodes a header, then `value`. `fingerprint` is the fingerprint of the field's type. It also decides
+/// whether MessagePack takes the place of bincode.
 #[cfg_attr(not(any(feature = "bincode", feature = "messagepack")), allow(unused_variables))]
 pub(crate) fn encode<T: Serialize + ?Sized>(
     codec: Codec,
@@ -237,7 +237,7 @@ mod tests {
         }
     }
 
-    /// bincode would misread the value. MessagePack reads by names.
+    /// bincode would misread the value. MessagePack reads by name.
     #[test]
     fn another_type_of_the_same_version_is_not_misread() {
         #[derive(Serialize)]

@@ -15,7 +15,7 @@ use crate::{
 /// others. It bounds the wait if the store does not answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Waits for the turn of an update of the session. `None` if no turn of the queue begins for
+/// Waits for the turn of an update of the session. `None` if no turn of the queue begins within
 /// [`PATIENCE`].
 pub(super) async fn turn(id: SessionId) -> Option<Turn<'static, SessionId>> {
     static UPDATES: LazyLock<Turns<SessionId>> = LazyLock::new(Turns::default);

@@ -40,7 +40,7 @@ macro_rules! integers {
     };
 }
 
-/// Methods that delegate to another one.
+/// Methods that delegate to a different method.
 macro_rules! same {
     ($($method:ident($($argument:ty),*) as $other:ident)+) => {
         $(fn $method<V: Visitor<'de>>(self, $(_: $argument,)* visitor: V) -> Result<V::Value> {
@@ -130,7 +130,8 @@ impl<'de> de::Deserializer<'de> for Value<'_, '_> {
         if self.0.nil() { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
-    /// `rmp-serde` writes `()` as nil, and a unit struct as an empty list. Both read both.
+    /// `rmp-serde` writes `()` as nil, and a unit struct as an empty list. Both types can read both
+    /// forms.
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
         match self.0.token()? {
             Token::List(0) | Token::Nil => visitor.visit_unit(),
@@ -189,14 +190,14 @@ struct Parts<'a, 'b> {
 }
 
 impl Parts<'_, '_> {
-    /// Counts a part that is read. `None` after the last one.
+    /// Counts a part as read. `None` after the last part.
     fn next(&mut self) -> Option<()> {
         self.left = self.left.checked_sub(1)?;
         Some(())
     }
 
-    /// Returns the number of parts left, but no more than the bytes left, because each part takes
-    /// at least one.
+    /// Returns the number of parts left, but no more than the number of bytes left, because each
+    /// part takes at least one byte.
     fn expected(&self) -> Option<usize> {
         Some(self.left.min(self.reader.rest()))
     }
@@ -236,7 +237,8 @@ impl<'de> MapAccess<'de> for &mut Parts<'_, '_> {
     }
 }
 
-/// The value of a variant that was written without one, as a variant with a value reads it.
+/// The missing value of a variant that was written without a value, for a type whose variant has
+/// one.
 const NO_VALUE: &[u8] = &[0xc0];
 
 /// A variant of an enum: its name, and perhaps its value.

@@ -1,10 +1,10 @@
-//! The MessagePack codec. Called by `value` and `stored`, which handle the header, and by
-//! `preserve` and `by_names`, which edit payloads. Knows nothing of versions.
+//! Encodes, decodes and edits MessagePack payloads. Called by `value` and `stored`, which handle
+//! the header, and by `preserve` and `by_names`, which edit payloads. Knows nothing of versions.
 //!
-//! Values are written by `rmp-serde`, and read by a reader of this crate. It decodes only the kind
-//! of value that the type requests, which takes a third of the code that `rmp-serde` needs for each
-//! type. It also refuses values that another type may have written: `rmp-serde` would read a number
-//! as the position of a variant, and round an `f64` to an `f32`.
+//! Values are written by `rmp-serde`, and read by a reader of this crate. The reader decodes only
+//! the kind of value that the type requests. For each type, this takes a third of the code that
+//! `rmp-serde` needs. The reader also refuses values that a different type may have written:
+//! `rmp-serde` would read a number as the position of a variant, and round an `f64` to an `f32`.
 
 mod deserializer;
 mod node;

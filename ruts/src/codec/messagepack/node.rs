@@ -4,7 +4,7 @@
 
 use super::reader::{ReadError, Reader, Token};
 
-/// Maximum depth of a tree, as of a value that is read.
+/// Maximum depth of a tree, the same as for a value that is read.
 const MAX_DEPTH: usize = 1024;
 
 /// A MessagePack value. Keys and leaves are kept as encoded bytes.
@@ -75,7 +75,7 @@ impl<'b> Node<'b> {
     }
 }
 
-/// Returns the text of an encoded string. `None` for another value.
+/// Returns the text of an encoded string. `None` if the value is not a string.
 pub(crate) fn text_of(encoded: &[u8]) -> Option<&str> {
     // The text comes after a marker of one to five bytes.
     let text = match encoded {

@@ -19,8 +19,8 @@ pub(in crate::codec) fn write<T: Serialize + ?Sized>(
 
 /// Reads one value, and returns it with its length in bytes.
 ///
-/// `other` returns the fingerprint of the type that wrote the value, if this is not `T`. It is called
-/// only if the bytes could also stand for another value, such as those of a large `u128`.
+/// If a type other than `T` wrote the value, `other` returns the fingerprint of that type. It is called only
+/// if the bytes could also stand for a different value, such as the bytes of a large `u128`.
 pub(in crate::codec) fn read<T: DeserializeOwned>(
     payload: &[u8],
     other: impl FnOnce() -> Option<Fingerprint>,
@@ -43,7 +43,7 @@ mod tests {
 
     use super::*;
 
-    /// A type with numbers of 128 bits of both signs.
+    /// A type with both signed and unsigned numbers of 128 bits.
     const BOTH: Fingerprint = Fingerprint::new(0x10, Fingerprint::U128 | Fingerprint::I128);
 
     fn written<T: Serialize>(value: T) -> Vec<u8> {
@@ -52,7 +52,7 @@ mod tests {
         payload.to_vec()
     }
 
-    /// Writes a value and reads it back as another type.
+    /// Writes a value and reads it back as a different type.
     fn reread<T: DeserializeOwned>(value: impl Serialize) -> Option<T> {
         let payload = written(value);
         let (value, len) = read(&payload, || Some(BOTH)).ok()?;
@@ -116,7 +116,7 @@ mod tests {
         assert_eq!(reread::<u128>(-1_i128), None);
         assert_eq!(reread::<u128>(i128::MAX), Some(i128::MAX as u128));
         assert_eq!(reread(u64::MAX), Some(u128::from(u64::MAX)));
-        // No type with this fingerprint can have written the number with another sign.
+        // A type with this fingerprint cannot have written a number with the opposite sign.
         let unsigned = Fingerprint::new(0x10, Fingerprint::U128);
         assert_eq!(read(&written(u128::MAX), || Some(unsigned)), Ok((u128::MAX, 18)));
         assert!(read::<i128>(&written(u128::MAX), || Some(unsigned)).is_err());

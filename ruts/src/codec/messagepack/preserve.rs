@@ -1,8 +1,8 @@
 //! [`merge`]: three-way merge of payloads, so that an `update` keeps unknown fields of a struct.
 //!
 //! Called by `codec::preserve`. During a deploy, an instance of the previous release may update a
-//! value that the new release wrote, and know only some of its fields. The merge keeps the other
-//! fields. Not generic, so it is compiled once.
+//! value that the new release wrote, although it knows only some of the fields. The merge keeps the
+//! other fields. The code is not generic, so it is compiled only once.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -12,7 +12,7 @@ use std::{
 use super::node::{Node, text_of, write_head};
 use crate::codec::shape::{PartKind, TypePart};
 
-/// A string that is no tag of any enum, as MessagePack.
+/// A string that is not a tag of any enum, as MessagePack.
 const ANY_TEXT: &[u8] = b"\xacruts-no-tag-";
 
 /// Maximum number of payloads that are tried. If more are needed, changed strings count as tags.
@@ -23,8 +23,8 @@ type Entries<'b> = [(&'b [u8], Node<'b>)];
 
 /// Returns `next` with the fields of `stored` that neither `known` nor `next` has, and with the values that
 /// the caller has not changed. `known` is the payload that this release writes for the value that it read
-/// from `stored`. `part` is the type of this release, and `writes_back` returns whether a payload is in the
-/// form in which this release writes it.
+/// from `stored`. `part` is the type of this release. `writes_back` returns whether a payload is in the form
+/// that this release writes.
 ///
 /// The other release may have renamed a field, and read the former name as an alias. It cannot read a value
 /// with both names. So if a stored struct has a field that this release does not know, the fields that it
@@ -43,8 +43,8 @@ pub(in crate::codec) fn merge(
         writes_back,
         trials: MAX_TRIALS,
         written,
-        // A `settle` changes nothing, and is to write the form of this release. A stored part may lack the
-        // fields to write.
+        // A `settle` does not change the value, but has to write it in the form of this release. A stored
+        // part may lack the fields that have to be written.
         keeps_unchanged: known != next && written.is_empty(),
         out: Vec::with_capacity(next.len() + 64),
     };
@@ -67,8 +67,8 @@ struct Merge<'a> {
 impl Merge<'_> {
     /// Merges a part. `part` is `None` if its type is not known.
     fn nodes(&mut self, [stored, known, next]: [&Node<'_>; 3], part: Option<TypePart<'_>>) {
-        // This release may know the stored value only as another one. For example, a variant may be
-        // `#[serde(other)]` to it.
+        // This release may read the stored value as a different one. For example, it may read an
+        // unknown variant as the variant marked `#[serde(other)]`.
         if known == next
             && (self.keeps_unchanged || matches!((stored, next), (Node::Leaf(_), Node::Leaf(_))))
         {
@@ -130,7 +130,7 @@ impl Merge<'_> {
     }
 
     /// Returns whether the entries of two maps belong together. They do not if the caller has changed the
-    /// variant of an enum with a tag: the unknown fields of a variant do not belong to another one.
+    /// variant of an enum with a tag: the unknown fields of one variant do not belong to a different variant.
     fn may_be_merged(
         &mut self,
         part: Option<TypePart<'_>>,
@@ -145,8 +145,8 @@ impl Merge<'_> {
         }
     }
 
-    /// Returns whether none of the strings that differ is a tag. Any other string could be in the place of a
-    /// string that is no tag.
+    /// Returns whether none of the strings that differ is a tag. A string that is not a tag could be replaced
+    /// by any other string.
     fn has_same_tags(&mut self, known: &Entries<'_>, next: &Entries<'_>) -> bool {
         let of_known = by_key(known);
         let changed = next.iter().filter_map(|(key, value)| match value {
@@ -245,9 +245,9 @@ fn first_text<'a>(entries: &'a Entries<'_>) -> Option<&'a str> {
 
 /// Returns for each element of `next` the index of the element of `known` that it was before.
 ///
-/// Equal elements come first: at the same index if both lists have the same length, else in the order of the
-/// list, else anywhere. An element that equals no other has been changed at its index, if both lists have the
-/// same length.
+/// Equal elements are matched first: at the same index if both lists have the same length, then in the order
+/// of the list, then anywhere. If both lists have the same length, an element without an equal is matched
+/// with the element at its own index, because it has been changed there.
 fn origins(known: &[Node<'_>], next: &[Node<'_>]) -> Vec<Option<usize>> {
     let has_same_len = known.len() == next.len();
     let mut origins = vec![None; next.len()];
@@ -256,7 +256,7 @@ fn origins(known: &[Node<'_>], next: &[Node<'_>]) -> Vec<Option<usize>> {
             origins[at] = Some(at);
         }
     }
-    // The places of the elements that are not used yet.
+    // The indexes of the elements that are not matched yet.
     let mut places: HashMap<&Node<'_>, BTreeSet<usize>> = HashMap::new();
     for (at, value) in known.iter().enumerate() {
         if !has_same_len || origins[at].is_none() {
@@ -281,8 +281,8 @@ fn origins(known: &[Node<'_>], next: &[Node<'_>]) -> Vec<Option<usize>> {
     origins
 }
 
-/// Values without parts that differ between `stored` and `known`. This release may know some values only as
-/// other ones.
+/// Values without parts that differ between `stored` and `known`. This release may read some values as
+/// different ones.
 #[derive(Default)]
 struct Renamed<'b> {
     stored: HashSet<&'b [u8]>,
@@ -301,7 +301,8 @@ impl<'b> Renamed<'b> {
                     .all(|(key, value)| known.get(key).is_none_or(|known| self.add(value, known)))
             }
             (Node::List(stored), Node::List(known)) => {
-                // A list in another order must add nothing: all its elements seem to be renamed.
+                // A list in a different order must not add anything: all its elements seem to be
+                // renamed.
                 let mut inner = Self::default();
                 match inner.add_all(stored, known) && inner.is_consistent() {
                     true => {
@@ -317,7 +318,8 @@ impl<'b> Renamed<'b> {
                 self.known.insert(known);
                 true
             }
-            // One release writes bytes as a byte string, the other one as a list of numbers.
+            // One release writes bytes as a byte string, and the other release writes them as a
+            // list of numbers.
             (Node::Leaf(_), Node::List(_)) | (Node::List(_), Node::Leaf(_)) => true,
             (stored, known) => stored == known,
         }
@@ -348,9 +350,9 @@ fn by_key<'a, 'b>(entries: &'a Entries<'b>) -> HashMap<&'b [u8], &'a Node<'b>> {
     entries.iter().map(|(key, value)| (*key, value)).collect()
 }
 
-/// Returns whether each element of `known` can have been read from the element of `stored` at the
-/// same index. `false` for a `HashSet` whose elements were written in another order, because a value of
-/// `known` is then in `stored` at another index.
+/// Returns whether each element of `known` can have been read from the element of `stored` at the same index.
+/// `false` for a `HashSet` whose elements were written in a different order, because a value of `known` is
+/// then in `stored` at a different index.
 fn is_part<'b>(stored: &[Node<'b>], known: &[Node<'b>]) -> bool {
     let mut renamed = Renamed::default();
     renamed.add_all(stored, known) && renamed.is_consistent()

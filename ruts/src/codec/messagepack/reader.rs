@@ -1,7 +1,7 @@
 //! [`Reader`]: the tokens of a MessagePack payload.
 //!
-//! Used by `deserializer` and `node`. Not generic, so it is compiled once. It allocates nothing, so
-//! a length in a hostile payload costs no memory.
+//! Used by `deserializer` and `node`. Not generic, so it is compiled only once. It does not
+//! allocate, so a large length in a hostile payload cannot use up memory.
 
 use std::fmt;
 
@@ -53,13 +53,13 @@ impl<'b> Reader<'b> {
         self.rest.len()
     }
 
-    /// Returns whether bytes were read that could also stand for another value.
+    /// Returns whether bytes were read that could also stand for a different value.
     pub(super) const fn is_ambiguous(&self) -> bool {
         self.has_large || self.has_negative
     }
 
-    /// Returns whether a number of 128 bits may have been read with another sign than a writer with this
-    /// fingerprint gave it.
+    /// Returns whether a number of 128 bits may have been read with a different sign from the one that a
+    /// writer with this fingerprint gave it.
     pub(super) const fn may_have_changed_sign(&self, writer: Fingerprint) -> bool {
         self.has_large && writer.may_have_i128() || self.has_negative && writer.may_have_u128()
     }
@@ -309,7 +309,8 @@ pub(super) fn to_text(bytes: &[u8]) -> Result<&str, ReadError> {
     std::str::from_utf8(bytes).map_err(|_| ReadError::SHAPE)
 }
 
-/// Why a payload cannot be read. Holds no part of the value, and no serde message, which may quote the value.
+/// The reason why a payload cannot be read. Does not contain a part of the value, or a serde message, which
+/// may quote the value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ReadError(&'static str);
 
@@ -336,7 +337,7 @@ impl de::Error for ReadError {
         Self::SHAPE
     }
 
-    // The default methods format a message, which would cost code in each type.
+    // The default methods format a message, which would add code for each type.
 
     fn invalid_type(_: Unexpected<'_>, _: &dyn Expected) -> Self {
         Self::SHAPE

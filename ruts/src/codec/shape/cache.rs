@@ -1,6 +1,6 @@
 //! [`fingerprint_of`]: the fingerprint of a type, computed once per process and type.
 //!
-//! Called by typed keys, and by `stored` and `target`. Knows `tracer`, and nothing of headers.
+//! Called by typed keys, and by `stored` and `target`. Calls `tracer`. Knows nothing of headers.
 
 use std::{
     any::TypeId,
@@ -156,8 +156,8 @@ mod tests {
         assert_distinct(&fingerprints);
     }
 
-    /// The tracer cannot guess a valid value of some types. The parts next to it are in the fingerprint
-    /// anyway.
+    /// The tracer cannot guess a valid value of some types. The fingerprint still covers the parts next to
+    /// such a type.
     #[test]
     fn a_part_that_accepts_no_value_hides_no_other_part() {
         /// Begins with `ord_`.

@@ -3,8 +3,8 @@
 //! Used for the header of a stored value, for the lock of `testing`, and by `by_names`. Knows only
 //! serde.
 //!
-//! A tracing `Deserializer` (`tracer`) records in a `tree` what the `Deserialize` of a type
-//! requests. No derive is needed, so this works for types of other crates.
+//! A tracing `Deserializer` (`tracer`) records in a `tree` the requests that the `Deserialize` of a
+//! type makes. No additional derive is needed, so this also works for types of other crates.
 //!
 //! The fingerprint covers kinds and widths, the names of fields and variants in their order, and
 //! nesting. Names of types, newtypes and attributes such as `default` are not part of it.

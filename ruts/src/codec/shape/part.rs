@@ -8,9 +8,9 @@ use super::tree::{Kind, NodeId, Tree};
 #[derive(Clone, Copy)]
 pub(crate) struct TypePart<'t> {
     tree: &'t Tree,
-    /// `None` for one of several parts, because aliases hide which.
+    /// `None` for one of several parts: the aliases do not show which one it is.
     node: Option<NodeId>,
-    /// No value in the type decides which other values belong together.
+    /// The type has no value that decides which other values belong together.
     is_plain: bool,
 }
 
@@ -52,7 +52,7 @@ impl<'t> TypePart<'t> {
             Some(Kind::Struct) if tree.has_tag(node) => PartKind::Tagged,
             Some(Kind::Struct) => PartKind::Struct,
             Some(Kind::Enum) => PartKind::Enum,
-            // A struct that writes the fields of another one in addition to its own.
+            // A struct that writes the fields of a second struct in addition to its own.
             Some(Kind::Map) if is_described(0) == Some(None) => PartKind::Unknown,
             Some(_) => PartKind::Other,
         }

@@ -5,8 +5,8 @@
 /// The structure of a type, as serde sees it. Names of types and newtypes are not part of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Shape {
-    /// A value without parts: `u32`, `str`, `bytes`, `unit`. The word is `any` if the value needs a
-    /// self-describing format, and `unknown` if the tracer has not reached it.
+    /// A value without parts: `u32`, `str`, `bytes`, `unit`. The word is `any` for a value that
+    /// needs a self-describing format, and `unknown` for a value that the tracer has not reached.
     Leaf(&'static str),
     Option(Box<Shape>),
     Seq(Box<Shape>),
@@ -50,7 +50,7 @@ impl Shape {
 
 #[cfg(feature = "testing")]
 impl Shape {
-    /// Clears the names that may be aliases, because no value has shown which of them are.
+    /// Clears the names that may be aliases, because no value has shown which of them are aliases.
     pub(crate) fn forget_loose(&mut self) {
         self.for_each_part(&mut |shape| {
             if let Self::Struct { loose, .. } | Self::Enum { loose, .. } = shape {
@@ -59,7 +59,8 @@ impl Shape {
         });
     }
 
-    /// Assumes that fields may be missing, because no value has shown which of them may.
+    /// Assumes that all fields may be missing, because no value has shown which of them may be
+    /// missing.
     pub(crate) fn assume_optional(&mut self) {
         self.for_each_part(&mut |shape| {
             if let Self::Struct { fields, .. } = shape {

@@ -1,4 +1,5 @@
-//! The tracing deserializer: [`trace`].
+//! [`trace`]: finds the structure of a type with a deserializer that records the requests of the
+//! type.
 //!
 //! Called by `cache` and by the lock of `testing`. It has no input: `tree` chooses the values that
 //! it returns. It visits a struct by position, as bincode does, or by name once a part of the struct is
@@ -21,8 +22,8 @@ use super::structure::Shape;
 use super::tree::{Kind, Leaf, NodeId, Tree, Variation};
 use crate::codec::fingerprint::Fingerprint;
 
-/// Maximum number of passes, more than a type needs. Ends the trace of a type whose requests differ in
-/// every pass.
+/// Maximum number of passes, which is more than a type needs. It ends the trace of a type whose requests
+/// differ in every pass.
 const MAX_PASSES: usize = 10_000;
 
 /// Number of further passes with other numbers and strings.
@@ -54,7 +55,8 @@ fn request_all(tree: &mut Tree, accepts: &mut dyn FnMut(&mut Tree) -> bool) {
     }
 }
 
-/// Makes passes with other values: the kind of a part may depend on the value of another part.
+/// Makes passes with other values, because the kind of a part may depend on the value of another
+/// part.
 #[inline(never)]
 fn request_others(tree: &mut Tree, accepts: &mut dyn FnMut(&mut Tree) -> bool) {
     for later in 1..=OTHERS {
@@ -93,7 +95,8 @@ pub(crate) fn trace_values<T: DeserializeOwned>() -> (Shape, Vec<T>) {
     (shape, values)
 }
 
-/// The error of a rejected value. Holds no message, because that would cost code in every type.
+/// The error of a rejected value. Does not contain a message, because a message would add code for
+/// every type.
 #[derive(Debug)]
 struct Rejected;
 

@@ -1,6 +1,6 @@
 //! [`Tree`]: the requests that a type has made to its deserializer so far.
 //!
-//! Filled by `tracer`, one pass at a time. Not generic, so it is compiled once.
+//! Filled by `tracer`, one pass at a time. Not generic, so it is compiled only once.
 
 use std::{cell::Cell, collections::BTreeSet};
 
@@ -37,8 +37,8 @@ const TEXTS: [&str; 20] = [
 const NUMBERS: [u8; 4] = [1, 0, 2, 100];
 const LENGTHS: [usize; 6] = [0, 16, 1, 32, 12, 4];
 
-/// Nesting depth from which options, lists and maps stay empty, and nesting depth that no type may
-/// exceed.
+/// The first is the nesting depth from which options, lists and maps stay empty. The second is the
+/// nesting depth that no type may exceed.
 const FULL_DEPTH: usize = 48;
 const MAX_DEPTH: usize = 128;
 
@@ -79,10 +79,10 @@ pub(super) enum Kind {
     Tag,
 }
 
-/// Why an option, a list or a map has stayed empty.
+/// The reason why an option, a list or a map has stayed empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Empty {
-    /// It has a part, or accepts none, or is nested too deeply.
+    /// It has a part, does not accept one, or is nested too deeply.
     Never,
     /// It is inside a recursion. Outside, a later pass gives it a part.
     InRecursion,
@@ -101,7 +101,7 @@ struct Node {
     names: &'static [&'static str],
     /// Index of the value to try.
     choice: u8,
-    /// The node, or one inside it, accepted none of the values to try.
+    /// The node, or a node inside it, accepted none of the values to try.
     is_rejected: bool,
     /// A value was accepted.
     is_accepted: bool,
@@ -117,7 +117,7 @@ struct Node {
     empty: Empty,
     /// The variant was accepted outside of recursions, so that a sample shows it.
     has_sample: bool,
-    /// Every part was requested. Kept, because each pass asks for it at every enum.
+    /// Every part was requested. The result is kept, because each pass needs it at every enum.
     is_complete: Cell<bool>,
     /// Number of parts of a tuple.
     len: usize,
@@ -130,7 +130,7 @@ pub(super) enum Variation {
     /// Without optional values.
     #[cfg(feature = "testing")]
     Absent,
-    /// With other numbers and strings: those that come so many places later. At one place, zero and a string
+    /// With the numbers and strings that come this many places later in the lists. With 1: zero, and a string
     /// that is not empty.
     Other(u8),
     /// Without optional values, and with empty lists and maps.
@@ -420,8 +420,8 @@ impl Tree {
     #[inline(never)]
     pub(super) fn leave(&mut self, node: NodeId, entered: NodeId, is_accepted: bool) {
         if !is_accepted && node != entered && self.nodes[entered].is_by_name {
-            // A struct with a rejected part fails inside itself, too. So a list of such structs in the
-            // struct stays empty.
+            // If a struct has a rejected part, a value of the same type inside the struct fails, too. So a
+            // list of such values stays empty.
             self.last = node;
         }
         let node = entered;
@@ -463,7 +463,7 @@ impl Tree {
         node.has_sample |= is_outside;
     }
 
-    /// Returns whether the smallest value of a node contains no value of a type around it.
+    /// Returns whether the smallest value of a node does not contain a value of a type around it.
     fn ends_recursion(&self, node: NodeId) -> bool {
         let Node { kind, children, is_rejected, .. } = &self.nodes[node];
         let all_end = || children.iter().all(|&child| self.ends_recursion(child));
@@ -477,7 +477,7 @@ impl Tree {
             }
     }
 
-    /// Returns whether every part of a variant was requested, and the variant has a sample.
+    /// Returns whether every part of a variant was requested, and a sample shows the variant.
     fn is_sampled(&self, variant: NodeId, depth: usize) -> bool {
         let Node { has_sample, is_rejected, .. } = self.nodes[variant];
         is_rejected || has_sample && self.is_complete(variant, depth)
@@ -714,8 +714,8 @@ impl Tree {
         children.iter().filter(|&&child| self.stands_for_a_part(node, child)).count() != names.len()
     }
 
-    /// Returns whether a child is a field or a variant. The names of an enum include aliases, so there are
-    /// more names than variants, and the last children stand for none.
+    /// Returns whether a child is a field or a variant. The names of an enum include aliases. So there are
+    /// more names than variants, and the last children do not stand for variants.
     #[cfg(any(feature = "messagepack", feature = "testing"))]
     fn stands_for_a_part(&self, node: NodeId, child: NodeId) -> bool {
         let Node { kind, is_rejected, is_alias, .. } = self.nodes[child];
@@ -753,7 +753,7 @@ impl Tree {
     /// Returns whether a part of a node was never requested, so that it may be of any type.
     pub(super) fn is_unreached(&self, node: NodeId) -> bool {
         let Node { kind, children, .. } = &self.nodes[node];
-        // The last children of an enum with aliases stand for no variant.
+        // The last children of an enum with aliases do not stand for variants.
         let is_reached =
             |child: &&NodeId| *kind != Kind::Enum || self.nodes[**child].kind != Kind::Unknown;
         !self.has_its_parts(node)
@@ -770,7 +770,8 @@ impl Tree {
                 Kind::Unknown => false,
                 Kind::Newtype => !children.is_empty(),
                 Kind::Option => is_recursive || !children.is_empty(),
-                // If it accepts neither one element nor none, other elements may be of other types.
+                // If a list accepts neither one element nor no elements, further elements may be of
+                // different types.
                 Kind::Seq => is_recursive || (!children.is_empty() && !is_rejected),
                 Kind::Map => is_recursive || (children.len() == 2 && !is_rejected),
                 Kind::Tuple => children.len() >= *len,
@@ -853,8 +854,8 @@ impl Tree {
         distance
     }
 
-    /// Returns the parts of a node. A node without parts of its own has those of its target, unless it is
-    /// inside such a node: one level shows which of the enclosing values the target is.
+    /// Returns the parts of a node. A node without parts of its own has the parts of its target, unless it is
+    /// inside such a node. One level is enough to show which of the enclosing values the target is.
     fn parts_in(&self, node: NodeId, outer: &mut Outer) -> &[NodeId] {
         match self.target(node) {
             Some(target) if outer.expanded.is_none() => {
@@ -876,7 +877,8 @@ struct Outer {
 }
 
 impl Outer {
-    /// Returns the number of structs and enums inside this one. `None` if it is not around the part.
+    /// Returns the number of structs and enums between `node` and the part. `None` if `node` is not around
+    /// the part.
     fn levels_to(&self, node: NodeId) -> Option<usize> {
         self.named.iter().rev().position(|&outer| outer == node)
     }

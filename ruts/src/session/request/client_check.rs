@@ -11,7 +11,7 @@ use crate::{
     store::Credentials,
 };
 
-/// Checks the client once, after the session was read, and acts on a change.
+/// Checks the client once, after the session was read, and reacts to a change.
 pub(super) async fn check(exchange: &mut Exchange<'_>) -> Result<(), Error> {
     let (Some(client), Some(watch)) = (&exchange.shared.client, &exchange.shared.config().clients)
     else {
@@ -25,8 +25,8 @@ pub(super) async fn check(exchange: &mut Exchange<'_>) -> Result<(), Error> {
     state.client = ClientTrust::Trusted;
     let is_signed_in = state.meta.is_some_and(|(meta, _)| meta.signed_in.is_some());
     let record = state.fields.get(RECORD).filter(|_| is_signed_in);
-    // A later release may write the value in another form. If this release cannot read the value,
-    // the client counts as unchanged.
+    // A later release may write the value in a different form. If this release cannot read the
+    // value, the client counts as unchanged.
     let record = record.and_then(|record| codec::unwrap_own(record).ok());
     let changed = record.map_or_else(Vec::new, |record| client.differences(&id, record));
     if changed.is_empty() {

@@ -2,7 +2,7 @@
 //! the request from the answer.
 //!
 //! Used by `transfer`, `renewal`, `client_check` and `operations`. Knows secrets and rotations, and
-//! no values.
+//! nothing of values.
 
 use std::time::Duration;
 
@@ -29,8 +29,8 @@ use crate::{
 /// Maximum time that a request is expected to be in transit.
 ///
 /// A request is late if its secret was replaced, or its session deleted, after the request arrived
-/// or less than this time before. A client that sends the former secret even later has not received
-/// the new one, or has a copy of the cookie.
+/// or less than this time before. A client that sends the former secret still later has not
+/// received the new one, or has a copy of the cookie.
 pub(super) const IN_TRANSIT: Duration = Duration::from_secs(5);
 
 /// Exclusive access to the state of a request, for store calls with its credentials.
@@ -78,7 +78,7 @@ impl Exchange<'_> {
                 if second.is_ok() {
                     event::rotated(&id, "write");
                     let token = Token { id, secret: fallback.clone() };
-                    // Boxed, because this case is rare, and would enlarge the future of every
+                    // Boxed: this case is rare, and would otherwise enlarge the future of every
                     // operation.
                     Box::pin(self.adopt(token, hash, None)).await?;
                     answer = second;
@@ -96,7 +96,8 @@ impl Exchange<'_> {
             Ok(output) => {
                 let Written { answer, stale_for, .. } = O::written(output);
                 self.state.stale_for = stale_for;
-                // After a sign-in of unknown outcome, the request went on with its session.
+                // After a sign-in of unknown outcome, the request has continued with its former
+                // session.
                 self.shared.response().set_verified(true);
                 return Ok(Some(answer));
             }
@@ -114,8 +115,8 @@ impl Exchange<'_> {
         Ok(None)
     }
 
-    /// Like [`attempt`](Self::attempt). If the operation may change the principal, nothing is known of the principal
-    /// and the fields until its outcome is known.
+    /// The same as [`attempt`](Self::attempt), but if the operation may change the principal, the request
+    /// forgets the principal and the fields until the outcome is known.
     pub(super) async fn attempt_signing<O: Operation>(
         &mut self,
         may_sign: bool,
@@ -134,8 +135,8 @@ impl Exchange<'_> {
         answer
     }
 
-    /// Finds out which of several tokens stands for the session. The lifetimes of an operation, and the id to
-    /// which its values are bound, are those of this token. So this comes before all else.
+    /// Finds out which of several tokens belongs to the session. This token determines the lifetimes of an
+    /// operation, and the id to which its values are bound. So this is the first step of an operation.
     ///
     /// A cookie that an attacker has set must not hide the valid one.
     pub(super) async fn resolve(&mut self) -> Result<(), Error> {
@@ -148,8 +149,8 @@ impl Exchange<'_> {
         Ok(())
     }
 
-    /// Returns the index of the token that the store accepts. Otherwise, of one whose session the store knows,
-    /// and the other ones of this kind.
+    /// Returns the index of the token that the store accepts. If the store accepts none, returns the index of
+    /// a token whose session the store knows, and the other tokens of this kind.
     async fn choose(&self) -> Result<(usize, Vec<RefusedToken>), Error> {
         let tokens = self.state.identity.candidates();
         let (store, layer) = (self.shared.call_store(), self.shared.config().layer);
@@ -169,7 +170,8 @@ impl Exchange<'_> {
         if let Some(known) = known {
             return Ok((known, others));
         }
-        // A secret that was replaced more than once, and the token of an expired session.
+        // Applies to a secret that was replaced more than once, and to the token of an expired
+        // session.
         for (at, Token { id, .. }) in tokens.iter().enumerate() {
             if store.inspect(id).await?.is_some() || store.expiry(id).await?.is_some() {
                 return Ok((at, Vec::new()));
@@ -199,8 +201,8 @@ impl Exchange<'_> {
         Ok(answer)
     }
 
-    /// Repeats the change of principal of a pending rotation. Returns whether the store accepted
-    /// the change, or `true` if the rotation has none.
+    /// Repeats the change of principal that belongs to a pending rotation. Returns whether the
+    /// store accepted the change, or `true` if the rotation has no such change.
     async fn repeat_signing(&self, credentials: Credentials<'_>) -> Result<bool, Error> {
         let rotation = self.state.pending.rotation();
         let signing = rotation.and_then(|rotation| rotation.signing.as_ref());
@@ -216,8 +218,8 @@ impl Exchange<'_> {
     ///
     /// An attempt of unknown outcome is repeated with the same secret, so that it does not matter
     /// which attempt took place. A secret that the client has not seen yet is not replaced again:
-    /// the store recognises only one former secret, which has to be the one that the client has.
-    /// But a sign-in that chooses another cookie lifetime always needs a new secret.
+    /// the store recognises only one former secret, which has to be the secret that the client has.
+    /// But a sign-in that chooses a different cookie lifetime always needs a new secret.
     pub(super) fn begin_rotation(
         &mut self,
         rotate: bool,
@@ -282,9 +284,10 @@ impl Exchange<'_> {
         self.issue_cookie(token, &hash, absolute.map(Ttl::as_duration).or(known)).await
     }
 
-    /// Puts a token into the response. If the response was sent, no client will ever know the secret, so a
+    /// Puts a token into the response. If the response was sent, no client will ever know the secret. So a
     /// session that this request has created is deleted. If the deletion fails, the session ends at its
-    /// deadline. Any other session stays: a sign-in with the former secret may take over its fields.
+    /// deadline. A session that this request has not created stays, because a sign-in with the former secret
+    /// may take over its fields.
     pub(super) async fn issue_cookie(
         &self,
         token: Token,
@@ -351,7 +354,7 @@ impl Exchange<'_> {
         response.cookie = CookieAction::Keep;
     }
 
-    /// Returns whether this request may continue without its session: start another, or clear the
+    /// Returns whether this request may continue without its session: start a new one, or clear the
     /// cookie.
     ///
     /// A store recognises only one former secret. If the secret was replaced twice while the

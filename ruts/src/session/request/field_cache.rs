@@ -12,7 +12,7 @@ use crate::field::FieldName;
 /// The known fields of a session.
 #[derive(Default)]
 pub(super) struct FieldCache {
-    /// Ordered by name, each name once.
+    /// Ordered by name, without duplicates.
     fields: Vec<(FieldName, Known)>,
     /// Whether fields that are not listed are known to be absent.
     complete: bool,
@@ -30,7 +30,7 @@ pub(super) enum Life {
 enum Known {
     Present(Bytes, Life),
     Absent,
-    /// The outcome of a change is unknown, so the field has to be read again.
+    /// Unknown, because the outcome of a change is unknown. The field has to be read again.
     Unsure,
 }
 

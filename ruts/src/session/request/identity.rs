@@ -1,4 +1,5 @@
-//! [`Identity`]: which session a request belongs to: a presented token, a session, or none.
+//! [`Identity`]: the session that a request belongs to, as far as it is known: a presented token, a
+//! session, or none.
 //!
 //! Owned by `state`, changed by `exchange`. Knows only tokens, and makes no store call.
 
@@ -14,7 +15,7 @@ use crate::token::{CookieLife, SecretHash, SessionId, Token};
 ///     └──refused──▶ Anonymous ──writes──▶ Open (a new session)
 /// ```
 pub(super) enum Identity {
-    /// No token, or one that was not accepted. A write starts a session.
+    /// There was no token, or the token was not accepted. A write starts a session.
     Anonymous,
     /// A token that the store has not checked yet, and others to try if it is refused.
     Presented(Token, Vec<Token>),
@@ -31,7 +32,7 @@ pub(super) enum Identity {
     Internal(SessionId),
 }
 
-/// Why the session of a request is closed.
+/// The reason why the session of a request is closed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Closed {
     /// Another request deleted the session.
@@ -65,7 +66,7 @@ impl Identity {
         }
     }
 
-    /// Returns the id of the session, or of the one that the first token names.
+    /// Returns the id of the session. If it is not known yet, returns the id in the first token.
     pub(super) fn id(&self) -> Option<SessionId> {
         match self {
             Self::Presented(token, _) => Some(token.id),
@@ -85,7 +86,7 @@ impl Identity {
         }
     }
 
-    /// Keeps one of the tokens only.
+    /// Keeps only one of the tokens.
     pub(super) fn choose(&mut self, at: usize) {
         if let Self::Presented(first, others) = self {
             let others = std::mem::take(others);

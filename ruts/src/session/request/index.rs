@@ -1,7 +1,7 @@
-//! [`IndexChange`]: keeps the index entries of a session in step with a write.
+//! [`IndexChange`]: updates the index entries of a session to match a write.
 //!
 //! Used by `operations`, before and after each write. Knows index entries and the principal keys of indexed
-//! values, and no value types.
+//! values, and nothing of value types.
 
 use std::borrow::Cow;
 
@@ -44,7 +44,7 @@ struct IndexedField {
 }
 
 impl IndexedField {
-    /// A field that no write changes.
+    /// A field that the write does not change.
     const fn kept(spec: &'static FieldSpec) -> Self {
         Self { spec, former: None, next: None }
     }
@@ -62,7 +62,8 @@ impl IndexChange {
         if specs.is_empty() {
             return Ok(None);
         }
-        // Boxed, because few writes are indexed, and this read would enlarge the future of each.
+        // Boxed: few writes are indexed, and this read would otherwise enlarge the future of every
+        // write.
         Box::pin(Self::read(transfer, specs, changes, plan)).await.map(Some)
     }
 
@@ -92,7 +93,7 @@ impl IndexChange {
             fields.push(IndexedField { next, ..IndexedField::kept(spec) });
         }
         if transfer.exchange.state.identity.may_be_open() {
-            // A sign-in carries its own proof, so its client is not compared.
+            // A sign-in proves who the user is, so the fingerprint of the client is not compared.
             transfer.checks_client = !plan.is_sign_in();
             let names = names_of(fields.iter().map(|field| field.spec));
             transfer.fetch(names.iter().map(|name| &**name).collect()).await?;
@@ -141,7 +142,8 @@ impl IndexChange {
             false => None,
         };
         for (at, IndexedField { spec, former, next }) in self.fields.into_iter().enumerate() {
-            // A sign-in prolongs the session, and so the entries of the values that it keeps.
+            // A sign-in prolongs the session. So it also prolongs the entries of the values that it
+            // keeps.
             let kept = || match &stored {
                 Some(stored) => stored.as_ref()?.get(at).copied().flatten(),
                 None => known(layer, state, spec).or(former.filter(|_| is_same)),

@@ -1,12 +1,14 @@
-//! [`Inherited`]: what a sign-in takes over if the store refuses the token of the client.
+//! [`Inherited`]: the fields that a sign-in takes over if the store refuses the token of the
+//! client.
 //!
-//! Used by `transfer`. Knows refused tokens, stored fields and their encryption. It reads from the store, and
-//! writes nothing.
+//! Used by `transfer`. Knows refused tokens, stored fields and their encryption. It reads from the store, but
+//! does not write to it.
 //!
 //! A client that clicked twice, or lost the response to a sign-in, presents a secret that the store has
-//! replaced. The fields of that session, such as a cart, have to be found again: in the session itself, or, if
-//! the client lost several responses, in the session that the latest attempt has created. The id of such a
-//! session follows from the former id, the principal and a number, so that the next attempt finds the session.
+//! replaced. The fields of that session, such as a cart, have to be found again. They are in the session
+//! itself or, if the client lost several responses, in the session that the latest attempt has created. The
+//! id of such a session is computed from the former id, the principal and a number. So the next attempt finds
+//! the session.
 
 use std::time::Duration;
 
@@ -41,13 +43,13 @@ pub(super) struct Inherited {
     pub(super) owner: Option<PrincipalKey>,
     /// The lifetime of the cookie of the former session.
     pub(super) cookie: CookieLife,
-    /// Sessions of the principal that the new session replaces. These sessions have to end only if
-    /// they count towards a session limit.
+    /// Sessions of the principal that the new session replaces. They have to end only if they count
+    /// towards a session limit.
     pub(super) replaced: Vec<SessionId>,
 }
 
 impl Inherited {
-    /// Returns nothing to take over, and an id for the new session.
+    /// Returns an `Inherited` without fields to take over, with an id for the new session.
     fn nothing(id: SessionId) -> Self {
         Self {
             id,
@@ -60,11 +62,11 @@ impl Inherited {
 
     /// Finds the parts to take over:
     ///
-    /// - all fields except [`REMEMBERED`] and those that can be taken only once, and the lifetime of the
-    ///   cookie, if the same principal is signed in to the former session.
-    /// - the fields that a schema declares without `rotate`, if the former session belongs to a guest, and the
-    ///   presented secret still opens the session, or the store has noted no use of the secret that replaced
-    ///   it. A field with `rotate` may be the reason for the replacement.
+    /// - if the same principal is signed in to the former session: the lifetime of the cookie, and all fields
+    ///   except [`REMEMBERED`] and the fields marked `once`,
+    /// - if the former session belongs to a guest, and either the presented secret is still valid, or the
+    ///   store has noted no use of the secret that replaced it: the fields that a schema declares without
+    ///   `rotate`. A field with `rotate` may be the reason for the replacement.
     /// - otherwise the fields of the latest attempt that no client has used.
     ///
     /// The former session stays unchanged, because the client may still receive its cookie.
@@ -102,7 +104,7 @@ impl Inherited {
 pub(super) enum NewId {
     /// The id that belongs to the next attempt.
     OfAttempt,
-    /// A random one, because parallel requests have taken those of several attempts.
+    /// A random id, because parallel requests have taken the ids of several attempts.
     Random,
 }
 
@@ -163,7 +165,7 @@ impl Search<'_> {
         Ok(self.shared.call_store().load(credentials, fields, None).await?)
     }
 
-    /// Looks at the session that the token names. Returns the fields to take over.
+    /// Inspects the session that the token names. Returns the fields to take over.
     async fn look_at_former(
         &self,
         found: &mut Inherited,
@@ -227,7 +229,7 @@ impl Search<'_> {
         });
     }
 
-    /// Returns the fields as another session stores them. Leaves out fields that cannot be decrypted.
+    /// Returns the fields as a different session stores them. Leaves out fields that cannot be decrypted.
     fn move_fields(
         &self,
         mut fields: Vec<StoredField>,
@@ -248,9 +250,9 @@ impl Search<'_> {
     }
 }
 
-/// Returns whether the secret was replaced by a rotation, and the store has noted no use of the new
-/// secret since. `longest_since` is the maximum time since the former secret was last valid. After a renewal,
-/// the former secret stays valid until the new one is used, so the new one is older than `longest_since`.
+/// Returns whether the secret was replaced by a rotation, and the store has noted no use of the new secret
+/// since. `longest_since` is the maximum time since the former secret was last valid. After a renewal, the
+/// former secret stays valid until the new secret is used. So the new secret is older than `longest_since`.
 fn is_unheard(meta: &SessionMeta, longest_since: Duration) -> bool {
     let is_rotation = meta.secret_age <= longest_since.saturating_add(CLOCK_ERROR);
     is_rotation && meta.idle_for >= meta.secret_age

@@ -27,7 +27,7 @@ pub(super) trait Operation: Sync {
     /// token.
     fn is_for_jobs(&self) -> bool;
 
-    /// Returns the answer, and for how long a cache may be stale.
+    /// Returns the answer, and how long a cache may be stale.
     fn written(output: Self::Output) -> Written<Self::Answer>;
 
     /// Returns whether a deletion that the store reports was made by this request. `is_pending`

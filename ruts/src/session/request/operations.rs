@@ -1,7 +1,7 @@
 //! [`Request`]: the interface of this folder, with one method for each operation of a session.
 //!
-//! Called by `handle`, `entry`, `edit`, `sign_in` and `csrf`. Passes stored bytes, and knows no
-//! value types.
+//! Called by `handle`, `entry`, `edit`, `sign_in` and `csrf`. Passes stored bytes, and knows
+//! nothing of value types.
 
 use std::{iter, sync::Arc, time::Duration};
 
@@ -113,7 +113,7 @@ impl Request {
         self.0.set_passive();
     }
 
-    /// Returns ages and deadlines as they are now, `None` without a session. Does not count as activity.
+    /// Returns ages and deadlines as they are now, or `None` without a session. Does not count as activity.
     pub(in crate::session) async fn meta(&self) -> Result<Option<SessionMeta>, Error> {
         let mut state = self.0.lock().await?;
         Transfer::passive(&self.0, &mut state).load(Projection::Named(&[])).await?;
@@ -219,7 +219,7 @@ impl Request {
         Ok(false)
     }
 
-    /// Makes the session accept another stamp besides that of its sign-in.
+    /// Makes the session accept a second stamp, besides the stamp of its sign-in.
     pub(in crate::session) async fn accept_stamp(&self, stamp: &[u8]) -> Result<(), Error> {
         let mut state = self.0.lock().await?;
         Transfer::new(&self.0, &mut state).learn(STAMP, None).await?;
@@ -233,8 +233,8 @@ impl Request {
         let update = Update { changes: &[change], ..Update::default() };
         let mut transfer = Transfer::new(&self.0, &mut state);
         match transfer.update(update, &WritePlan::default()).await {
-            // A client has used the new secret. The sign-in that follows starts another session, and this one
-            // has to end with the stamp.
+            // A client has used the new secret. The sign-in that follows starts a new session, and this
+            // session has to end when the stamp changes.
             Err(Error::Ended) if is_former => return Ok(()),
             updated => updated?,
         };
@@ -255,7 +255,7 @@ impl Request {
     }
 
     /// Returns whether the principal of a schema is signed in. For a schema without a principal
-    /// field: whether any principal is signed in.
+    /// field, returns whether any principal is signed in.
     #[cfg(feature = "axum")]
     pub(in crate::session) async fn is_signed_in(
         &self,
@@ -274,8 +274,8 @@ impl Request {
         Ok(false)
     }
 
-    /// Returns whether removing a principal field signs out: its value names the signed-in principal or
-    /// cannot be read. The principal of another schema stays signed in.
+    /// Returns whether removing a principal field signs out. It does if the value names the signed-in
+    /// principal or cannot be read. The principal of a different schema stays signed in.
     async fn signs_out(&self, state: &mut State, field: &FieldSpec) -> Result<bool, Error> {
         Transfer::new(&self.0, state).learn(field.name(), None).await?;
         let stored = state.fields.get(field.name());
@@ -321,7 +321,7 @@ impl Request {
         fields.iter().map(decrypt).collect()
     }
 
-    /// Returns all fields, `None` without a session.
+    /// Returns all fields, or `None` without a session.
     pub(in crate::session) async fn get_all(&self) -> Result<Option<SessionMap>, Error> {
         let mut state = self.0.lock().await?;
         if !state.identity.may_be_open() {
@@ -367,7 +367,7 @@ impl Request {
         transfer.exchange.check_fresh()?;
         match updated {
             Updated::Applied { found } => Ok(found),
-            // Not possible: the update has no precondition, and renews nothing.
+            // Not possible: the update has no precondition, and does not renew the secret.
             Updated::Conflict { .. } | Updated::NotDue => Ok(0),
         }
     }
@@ -559,7 +559,7 @@ impl Request {
         if !indexes.is_empty() && state.identity.may_be_open() {
             let names = names_of(indexes.iter().copied());
             let names = names.iter().map(|name| &**name).collect();
-            // The session ends in any case. An entry that stays leads to no session.
+            // The session ends in any case. If the entry stays, it leads to no live session.
             let _ = Transfer::new(&self.0, &mut state).fetch(names).await;
         }
         let layer = self.config().layer;
@@ -628,8 +628,8 @@ impl Request {
         self.0.was_used()
     }
 
-    /// Returns a future that renews the secret or the deadlines before the response is sent. `None`
-    /// if no renewal is due.
+    /// Returns a future that renews the secret or extends the deadlines before the response is
+    /// sent. `None` if no renewal is due.
     pub(in crate::session) fn renewal(
         this: &Arc<Self>,
     ) -> Option<impl Future<Output = ()> + Send + use<>> {
@@ -655,7 +655,7 @@ impl Request {
         }
     }
 
-    /// Gives up the token of a response that no client receives. If this request has created the session,
+    /// Discards the token of a response that no client receives. If this request has created the session,
     /// deletes it. After a renewal, the former secret stays valid. After a rotation, a sign-in with the
     /// former secret may take over the fields, as after a lost response.
     pub(in crate::session) fn abandon(this: &Arc<Self>, cookie: CookieAction) {

@@ -13,10 +13,10 @@ use crate::{
     token::{SecretHash, SessionId},
 };
 
-/// Time after which a store has carried out a call whose caller has given up.
+/// Time after which a store has carried out a call whose caller no longer waits.
 const CARRIED_OUT: Duration = Duration::from_secs(1);
 
-/// A session that the store may create without the request ever knowing it.
+/// A session that the store may create although the request never gets the answer.
 ///
 /// No client gets its token, but it would count towards the session limit and appear in the list of devices. So
 /// it is deleted if this value is dropped before [`adopt`](Self::adopt).

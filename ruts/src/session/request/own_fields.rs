@@ -20,8 +20,8 @@ use crate::{
 /// field: a request reads the time from its token.
 pub(in crate::session) const REMEMBERED: &str = "ruts.remembered";
 
-/// Name of the field that holds the digest of the user's stamp at the sign-in, and that of another
-/// stamp that the session [accepts](accept_stamp).
+/// Name of the field that holds the digest of the user's stamp at the sign-in, and the digest of a
+/// second stamp that the session [accepts](accept_stamp).
 pub(super) const STAMP: &str = "ruts.stamp";
 
 /// Name of the field of a session whose principal could not sign in yet, because other sessions have to end
@@ -36,7 +36,7 @@ const STAMP_LEN: usize = 16;
 pub(super) struct OwnFields {
     client: Option<Bytes>,
     remembered: Option<Bytes>,
-    /// Whether the former sign-in was remembered, and the change ends that.
+    /// Whether the former sign-in was remembered, and is no longer remembered after the change.
     forgets: bool,
     stamp: Option<Bytes>,
 }
@@ -93,11 +93,13 @@ pub(super) fn accepts_stamp(
     id: &SessionId,
 ) -> Result<bool, CodecError> {
     let stamp = bind_stamp(digest, id);
-    // An error, not `false`: a stamp in the form of a later release must not end the session.
+    // Returns an error instead of `false`: a stamp in the form of a later release must not end the
+    // session.
     Ok(codec::unwrap_own(stored)?.chunks(STAMP_LEN).any(|accepted| accepted == stamp))
 }
 
-/// Returns the field [`STAMP`] of a session that accepts a stamp besides that of its sign-in.
+/// Returns the field [`STAMP`] of a session that accepts a second stamp, besides the stamp of its
+/// sign-in.
 pub(super) fn accept_stamp(
     stored: Option<&Bytes>,
     digest: &[u8; 32],

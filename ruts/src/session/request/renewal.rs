@@ -1,7 +1,7 @@
-//! Renews the secret of a session as the last step of a request, and extends a remembered session.
+//! Renews the secret of a session, and extends a remembered session, as the last step of a request.
 //!
 //! `transfer` calls [`note_due`] after a read, and `operations` calls [`renew`] before the
-//! response. Knows deadlines and secrets, and no fields.
+//! response. Knows deadlines and secrets, and nothing of fields.
 
 use std::time::Duration;
 
@@ -26,11 +26,11 @@ use crate::{
     ttl::Ttl,
 };
 
-/// Maximum duration of a renewal whose token is handed out. After a longer one, another request may have
-/// signed in, and the token would overwrite its cookie. The former secret stays valid.
+/// Maximum duration of a renewal whose token is sent to the client. During a longer renewal, another request
+/// may have signed in, and the token would overwrite its cookie. The former secret stays valid.
 const MAX_RENEWAL: Duration = Duration::from_secs(1);
 
-/// After a read, notes whether the secret or the deadlines have to be renewed.
+/// After a read, notes whether the secret has to be renewed or the deadlines extended.
 pub(super) fn note_due(exchange: &Exchange<'_>, meta: &SessionMeta) {
     let (config, cookie) = (exchange.shared.config(), exchange.state.identity.cookie());
     let is_due = secret_due(config, cookie, meta).is_some() || is_use_due(config, cookie, meta);
@@ -76,8 +76,8 @@ fn has_to_lapse(config: &SessionConfig, cookie: CookieLife, meta: &SessionMeta) 
     config.is_lapsed(cookie, meta) && !meta.signed_in.is_some_and(is_noted)
 }
 
-/// Renews the secret and the deadlines if that is due. This is the last step of a request. If it
-/// came earlier, the token of a slow response could overwrite the cookie of a newer sign-in.
+/// Renews the secret and extends the deadlines if that is due. This is the last step of a request.
+/// If it came earlier, the token of a slow response could overwrite the cookie of a newer sign-in.
 ///
 /// A failure does not affect the request. If the store has replaced the secret despite the failure,
 /// the former secret stays valid, because no client uses the new secret. If the store has not

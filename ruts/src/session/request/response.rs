@@ -23,15 +23,15 @@ pub(crate) enum CookieAction {
     Set { token: Token, origin: TokenOrigin, longest: Option<Duration> },
 }
 
-/// Why a response sets a token.
+/// The reason why a response sets a token.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TokenOrigin {
     /// A new session, or a rotation: no other token of the session is valid.
     Fresh,
     /// A renewal: the former token is valid, too.
     Renewal,
-    /// Fresh, but of a sign-in whose outcome is not known. A revocation may have ended the session,
-    /// so the token must not be sent.
+    /// The same as `Fresh`, but from a sign-in of unknown outcome. A revocation may have ended the
+    /// session, so the token must not be sent.
     Unverified,
 }
 
@@ -49,17 +49,18 @@ pub(super) struct ResponseState {
     pub(super) ended_itself: bool,
     /// Whether the next write has to replace the secret.
     pub(super) owes_rotation: bool,
-    /// Whether the secret or the deadlines may have to be renewed when the response is sent.
+    /// Whether the secret may have to be renewed, or the deadlines extended, when the response is
+    /// sent.
     pub(super) owes_renewal: bool,
     pub(super) closed: Option<ResponseClosed>,
 }
 
-/// Why a cookie can no longer be set.
+/// The reason why a cookie can no longer be set.
 #[derive(Clone, Copy)]
 pub(crate) enum ResponseClosed {
     /// The response was sent, or the request was dropped.
     Sent,
-    /// Development mode gives no cookie to this client.
+    /// Development mode does not set a cookie for this client.
     NotLoopback,
     /// A job works on the session: there is no request.
     NoRequest,

@@ -1,4 +1,4 @@
-//! [`Shared`]: the data of one request, and the lock by which its operations run one at a time.
+//! [`Shared`]: the data of one request, and the lock that makes its operations run one at a time.
 //!
 //! Used by `exchange`, `transfer`, `operations` and `own_fields`. Makes no store call.
 
@@ -55,7 +55,7 @@ pub(super) struct Shared {
     response: Mutex<ResponseState>,
 }
 
-/// The parts of a request that concern its session, as the layer found them.
+/// The parts of a request that concern its session, as the layer has read them.
 pub(crate) struct Incoming {
     /// Whether the client sent the cookie of this layer or a bearer token, valid or not.
     pub(crate) has_cookie: bool,
@@ -67,8 +67,8 @@ pub(crate) struct Incoming {
     pub(crate) closed: Option<ResponseClosed>,
     /// The path and query of the request, if the layer has a sign-in page.
     pub(crate) target: Option<PathAndQuery>,
-    /// Whether the request only looks at the session. If so, its reads do not count as activity,
-    /// and nothing is logged or counted.
+    /// Whether the request only reads the session. If so, its reads do not count as activity, and
+    /// nothing is logged or counted.
     pub(crate) is_look: bool,
 }
 
@@ -118,7 +118,7 @@ impl Shared {
         timeout(LONGEST_HOLD, self.state.lock()).await.map_err(|_| Error::Busy)
     }
 
-    /// Returns the state if no operation holds it.
+    /// Returns the state, or `None` if an operation holds it.
     pub(super) fn try_lock(&self) -> Option<tokio::sync::MutexGuard<'_, State>> {
         self.state.try_lock().ok()
     }
@@ -210,8 +210,8 @@ impl Shared {
         std::mem::take(&mut response.cookie)
     }
 
-    /// Puts the token of a renewal into the response, unless the response was sent or sets another
-    /// cookie. Returns whether the response now sets this cookie.
+    /// Puts the token of a renewal into the response, unless the response was sent or sets a
+    /// different token. Returns whether the response now sets this token.
     pub(super) fn offer(&self, cookie: CookieAction) -> bool {
         let mut response = self.response();
         let may_set = response.check_open().is_ok() && response.is_undecided();

@@ -1,4 +1,4 @@
-//! [`State`]: everything that a request has learned about its session.
+//! [`State`]: everything that a request knows about its session.
 //!
 //! Guarded by the lock of `shared`, changed by `exchange`, `transfer`, `client_check` and
 //! `operations`. Plain data.
@@ -20,11 +20,10 @@ use crate::{
 
 /// The knowledge of a request about its session.
 ///
-/// One operation at a time holds the state, during its call to the store. The state stays correct
-/// even if the future of the operation is dropped during the call, whether or not the store made the
-/// change. For this purpose, the fields that a change affects are forgotten before the call, and all of them
-/// before a change of the principal. A rotation or deletion of unknown outcome is
-/// [`pending`](Self::pending).
+/// One operation at a time holds the state, during its call to the store. The state stays correct even if the
+/// future of the operation is dropped during the call, whether or not the store made the change. For this
+/// purpose, the operation forgets the fields that a change affects before the call. Before a change of the
+/// principal, it forgets all fields. A rotation or deletion of unknown outcome is [`pending`](Self::pending).
 pub(super) struct State {
     pub(super) identity: Identity,
     pub(super) fields: FieldCache,
@@ -70,7 +69,7 @@ pub(super) enum Pending {
     #[default]
     Nothing,
     Rotation(PendingRotation),
-    /// A deletion, perhaps after a rotation.
+    /// A deletion, possibly after a rotation of unknown outcome.
     Deletion(Option<PendingRotation>),
 }
 
@@ -119,11 +118,11 @@ pub(super) enum ClientTrust {
 
 /// The secrets for an operation that may replace the secret.
 pub(super) struct Rotation {
-    /// A pending secret, to try if the current one is refused.
+    /// A pending secret, which is tried if the current secret is refused.
     pub(super) fallback_secret: Option<Secret>,
     /// The secret to install, and its hash.
     pub(super) fresh: Option<(Secret, SecretHash)>,
-    /// Whether the rotation was owed before this operation.
+    /// Whether the rotation was already required before this operation.
     pub(super) was_owed: bool,
 }
 
@@ -157,7 +156,7 @@ impl State {
         self.meta.map(|(meta, at)| meta.after(at.elapsed()))
     }
 
-    /// Forgets what depends on the principal, and returns it.
+    /// Removes the data that depends on the principal from the state, and returns it.
     pub(super) fn take_known(&mut self) -> Known {
         let fields = std::mem::take(&mut self.fields);
         Known { fields, meta: self.meta.take(), owner: self.owner.take() }

@@ -1,6 +1,6 @@
 //! [`Transfer`]: reads and writes fields through the store, and keeps the field cache up to date.
 //!
-//! Used by `operations`. Knows stored bytes and encryption, and no value types.
+//! Used by `operations`. Knows stored bytes and encryption, and nothing of value types.
 
 use std::time::Duration;
 
@@ -38,16 +38,16 @@ use crate::{
     ttl::Ttl,
 };
 
-/// Maximum number of tries to create the session of the next attempt.
+/// Maximum number of ids that are tried to create the session of the next sign-in attempt.
 const MAX_TRIES: usize = 16;
 
-/// Time for which a session waits for its principal to sign in, after which it ends.
+/// Time after which a session ends if its principal has not signed in.
 const INCOMPLETE_LIFE: Ttl = Ttl::from_secs(600);
 
 /// Moves fields between the store and the state of a request.
 pub(super) struct Transfer<'a> {
     pub(super) exchange: Exchange<'a>,
-    /// Whether a read compares the client with that of the sign-in.
+    /// Whether a read compares the client with the client of the sign-in.
     pub(super) checks_client: bool,
     /// Whether a read counts as activity.
     is_passive: bool,
@@ -145,7 +145,7 @@ impl<'a> Transfer<'a> {
         let state = self.state();
         let is_due = state.client == ClientTrust::Unchecked && state.identity.may_be_open();
         if is_due && self.shared().client.is_some() {
-            // Boxed, because this read is rare, and would enlarge the future of every write.
+            // Boxed: this read is rare, and would otherwise enlarge the future of every write.
             Box::pin(self.load(Projection::Named(&[]))).await?;
         }
         Ok(())
@@ -205,7 +205,7 @@ impl<'a> Transfer<'a> {
                 return Ok(updated);
             }
         }
-        // A sign-in carries its own proof, so it starts a session in any case.
+        // A sign-in proves who the user is, so it starts a session in any case.
         if !is_sign_in && !self.exchange.is_without_session().await? {
             return Err(Error::Ended);
         }
@@ -354,8 +354,8 @@ impl<'a> Transfer<'a> {
     }
 }
 
-/// Creates a session, perhaps with a sign-in. Returns whether other sessions have ended for it, so that their
-/// fields are in no other session.
+/// Creates a session, possibly with a sign-in. Returns whether other sessions have ended for it, so that
+/// their fields exist only in this session.
 async fn create_for(
     shared: &Shared,
     create: Create<'_>,
@@ -375,9 +375,9 @@ async fn create_for(
         Err(error) if error.kind() == StoreErrorKind::SessionLimit => {}
         created => return Ok(created?.map(|()| false)),
     }
-    // The replaced sessions still count towards the session limit. The fields have to be in the new
-    // session before these sessions end. So it is created without the principal, who could not have
-    // another session.
+    // The replaced sessions still count towards the session limit, so the principal cannot have a
+    // further session yet. But the fields have to be in the new session before the replaced
+    // sessions end. So the new session is created without the principal.
     let mark = codec::wrap_own(&[]);
     let mark = FieldWrite::new(INCOMPLETE, &mark);
     let fields: Vec<FieldWrite<'_>> = create.fields.iter().copied().chain([mark]).collect();
@@ -403,7 +403,7 @@ fn deadline_of(change: Option<AuthChange<'_>>) -> Option<Ttl> {
     }
 }
 
-/// Creates a session. If the creation is cancelled, or its outcome stays unknown, the session is deleted.
+/// Creates a session. If the creation is cancelled, or if its outcome stays unknown, the session is deleted.
 async fn create_or_delete(shared: &Shared, create: Create<'_>) -> Result<Written<()>, StoreError> {
     let orphan = Orphan::new(shared.store(), *create.id, *create.secret);
     let created = shared.call_store().create(create).await;
@@ -414,7 +414,7 @@ async fn create_or_delete(shared: &Shared, create: Create<'_>) -> Result<Written
     created
 }
 
-/// Returns the rest of a lifetime. `None` if it has passed.
+/// Returns the remaining time of a lifetime. `None` if it has passed.
 fn lifetime(left: Duration) -> Option<Ttl> {
     Ttl::new(left).ok()
 }

@@ -1,6 +1,6 @@
 //! [`WritePlan`]: the side effects of a write: rotation, sign-in or sign-out, encryption.
 //!
-//! Made by `entry`, `edit` and `sign_in` from field specs, carried out by `transfer`.
+//! Made by `entry`, `edit` and `sign_in` from field specs, and carried out by `transfer`.
 
 use std::borrow::Cow;
 
@@ -108,7 +108,7 @@ pub(crate) fn field_write<'a>(field: &FieldSpec, value: &'a Bytes) -> FieldWrite
     FieldWrite::new(field.name(), value).ttl(ttl).cache_policy(field.cache_policy())
 }
 
-/// Remembers changes that the store has confirmed.
+/// Enters changes that the store has confirmed into the field cache.
 pub(super) fn remember(fields: &mut FieldCache, changes: &[Change<'_>]) {
     for change in changes {
         match change {
