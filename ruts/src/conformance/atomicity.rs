@@ -58,7 +58,7 @@ pub async fn a_conflict_changes_nothing(subject: &impl Subject) {
             .absolute(absolute_in(unit))
             .auth_change(AuthChange::Out);
         let Ok(Updated::Conflict { current }) = client.update(update).await else {
-            panic!("the update was applied");
+            panic!("the update should not be applied");
         };
         assert_eq!(current, (name == "a").then(|| bytes("1")));
         client.holds(&[("a", "1"), ("b", "2")]).await;

@@ -1,4 +1,4 @@
-//! A client of a store, with one method for each call that checks make: [`Client`].
+//! [`Client`]: a client of a store, with one method for each call that checks make.
 //!
 //! Used by every check. Most methods panic on a store error, because every check fails on such an error.
 //! Knows no backend.
@@ -96,12 +96,13 @@ impl<S: Store> Client<S> {
         Credentials::new(&self.id, &self.secret)
     }
 
-    /// Returns a client of the same session with another secret.
+    /// Returns a client of the same session with a different secret.
     pub(super) fn with(&self, secret: SecretHash) -> Self {
         Self { secret, ..self.clone() }
     }
 
-    /// Returns a client of the same session with another view of the store, see [`Subject::store`].
+    /// Returns a client of the same session with a different view of the store: see
+    /// [`Subject::store`].
     pub(super) fn through<T: Subject<Store = S>>(&self, subject: &T) -> Self {
         Self { store: subject.store(), ..self.clone() }
     }
@@ -166,7 +167,7 @@ impl<S: Store> Client<S> {
 
     pub(super) async fn load_live(&self, fields: Projection<'_>, touch: Option<Touch>) -> Loaded {
         let loaded = self.load(fields, touch).await;
-        loaded.unwrap_or_else(|refused| panic!("the session is gone: {refused:?}"))
+        loaded.unwrap_or_else(|refused| panic!("the session should be live: {refused:?}"))
     }
 
     pub(super) async fn update(&self, update: Update<'_>) -> Result<Updated, Refused> {
@@ -251,7 +252,11 @@ impl<S: Store> Client<S> {
     pub(super) async fn holds(&self, fields: &[(&str, &str)]) {
         let fields: Vec<_> =
             fields.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
-        assert_eq!(self.fields().await, Some(fields), "the session has other fields");
+        assert_eq!(
+            self.fields().await,
+            Some(fields),
+            "the session should have exactly these fields"
+        );
     }
 
     /// Makes every kind of call and checks that each is refused. No call may have an effect.
@@ -278,7 +283,7 @@ impl<S: Store> Client<S> {
         refusal.check("take", self.take("a").await);
         refusal.check("deletion", self.delete().await);
         let with_other = self.with(other).load(Projection::All, None).await;
-        assert!(with_other.is_err(), "a refused call has set the secret");
+        assert!(with_other.is_err(), "a refused call should not set the secret");
     }
 }
 
@@ -306,10 +311,11 @@ impl Refusal {
     }
 }
 
-/// Returns the answer to a write. Panics if a cache may hide the write, because no check stops a cache.
+/// Returns the answer to a write. Panics if a cache may hide the write: no check stops a cache, so this must
+/// not happen.
 pub(super) fn fresh<T>(written: Result<Written<T>, Refused>) -> Result<T, Refused> {
     written.map(|written| {
-        assert_eq!(written.stale_for, None, "a cache may hide a write");
+        assert_eq!(written.stale_for, None, "no cache should hide a write");
         written.answer
     })
 }

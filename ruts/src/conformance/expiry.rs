@@ -76,7 +76,8 @@ pub async fn an_expired_field_is_absent_to_every_operation(subject: &impl Subjec
     client.holds(&[("expected", "3")]).await;
 }
 
-/// A session ends when it is not used for its idle time. A call with a wrong secret is not a use.
+/// A session ends when it has not been used for its idle time. A call with a wrong secret is not a
+/// use.
 // proves: ASVS-7.3.1 NIST-5.2-a
 pub async fn a_session_ends_when_idle(subject: &impl Subject) {
     let unit = subject.unit();
@@ -103,11 +104,11 @@ pub async fn a_touch_counts_once_it_is_due(subject: &impl Subject) {
     for touch in [late, never] {
         let meta = client.load_live(Projection::All, touch).await.meta;
         let idle = meta.idle_remaining.expect("there should be an idle deadline");
-        assert!(idle <= unit * 3, "{idle:?} was granted too early");
+        assert!(idle <= unit * 3, "the touch should not be due yet: {idle:?}");
     }
     let meta = client.load_live(Projection::All, early).await.meta;
     let idle = meta.idle_remaining.expect("there should be an idle deadline");
-    assert!(idle > unit * 3, "{idle:?} was granted too late");
+    assert!(idle > unit * 3, "the touch should have moved the deadline: {idle:?}");
 
     for touched in 0..3 {
         subject.pass(unit * 3).await;
@@ -189,8 +190,8 @@ pub async fn a_read_returns_ages_and_lifetimes(subject: &impl Subject) {
     assert_eq!((meta.idle_remaining, meta.absolute_remaining), (None, None));
 }
 
-/// A store names the deadline that ended an expired session, or none if the store no longer has the record.
-/// For a session that is live, was deleted or revoked, or never existed, the store names none.
+/// A store names the deadline that ended an expired session, or no deadline if it no longer has the record.
+/// The store does not name a deadline for a session that is live, was deleted or revoked, or never existed.
 pub async fn an_expired_session_names_its_deadline(subject: &impl Subject) {
     let (unit, store) = (subject.unit(), subject.store());
     let short =

@@ -91,7 +91,7 @@ pub async fn internal_credentials_use_nothing(subject: &impl Subject) {
     assert!(meta.idle_for >= unit * 3, "{:?} is not the time since the creation", meta.idle_for);
     subject.pass(unit * 2).await;
     let loaded = store.load(Credentials::internal(&former.id), Projection::All, None).await;
-    assert_eq!(refusal(loaded), Some(Refused::NotFound), "a job has kept the session alive");
+    assert_eq!(refusal(loaded), Some(Refused::NotFound), "a job should not keep the session alive");
 }
 
 /// A touch with internal credentials moves the idle deadline, in a read, an update and a take. The call
@@ -158,7 +158,7 @@ pub async fn internal_credentials_open_no_ended_session(subject: &impl Subject) 
     let deleted = session(subject, &[("a", "1")]).await;
     let credentials = Credentials::internal(&deleted.id);
     let answer = store.delete(credentials).await.expect("the store should answer");
-    assert_eq!(fresh(answer), Ok(()), "a job can delete a session");
+    assert_eq!(fresh(answer), Ok(()), "a job should not be able to delete a session");
     assert!(matches!(deleted.load(Projection::All, None).await, Err(Refused::Ended { .. })));
     let revoked = new_client(subject);
     let create = Create::new(&revoked.id, &revoked.secret).sign_in(sign_in_of(&ada));
@@ -178,6 +178,6 @@ pub async fn internal_credentials_open_no_ended_session(subject: &impl Subject) 
         assert!(is_expected(refusal(store.take(credentials, TakeField::new("a")).await)));
         assert!(is_expected(refusal(store.delete(credentials).await)));
         let found = client.through(subject).load(Projection::All, None).await;
-        assert!(is_expected(found.err()), "a job has revived the session");
+        assert!(is_expected(found.err()), "a job should not revive the session");
     }
 }

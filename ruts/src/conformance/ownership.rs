@@ -86,7 +86,7 @@ pub async fn a_read_returns_the_principal(subject: &impl Subject) {
     }
     client.set("a", "2").await.expect("the session should be live");
     let found = client.signed_in().await.map(|found| found.principal);
-    assert_eq!(found, Some(ada), "a write signs the principal out");
+    assert_eq!(found, Some(ada), "a write should not sign the principal out");
     sign(&client, AuthChange::Out).await;
     assert_eq!(client.through(subject).signed_in().await, None);
     client.holds(&[("a", "2")]).await;
@@ -124,7 +124,7 @@ pub async fn a_lapse_keeps_the_time_of_the_sign_in(subject: &impl Subject) {
     let client = session(subject, &[("a", "1")]).await;
     let lapse = AuthChange::Lapse(Assurance::Remembered);
     sign(&client, lapse).await;
-    assert_eq!(client.signed_in().await, None, "no principal was signed in");
+    assert_eq!(client.signed_in().await, None, "no principal should be signed in");
 
     let principal = principal();
     let who = NewSignIn::new(&principal, Assurance::Aal2);
@@ -142,8 +142,8 @@ pub async fn a_lapse_keeps_the_time_of_the_sign_in(subject: &impl Subject) {
     client.is_refused(Refusal::NotFound).await;
 }
 
-/// A sign-in of another principal removes the fields of the former one, unless the sign-in keeps them.
-/// The fields of a guest stay.
+/// A sign-in of a different principal removes the fields of the former principal, unless the sign-in keeps
+/// them. The fields of a guest stay.
 pub async fn another_principal_starts_without_fields(subject: &impl Subject) {
     let [ada, bob, eve] = [principal(), principal(), principal()];
     let client = session(subject, &[("cart", "1")]).await;
@@ -156,7 +156,7 @@ pub async fn another_principal_starts_without_fields(subject: &impl Subject) {
     let changes = [Change::Remove("cart"), Change::Set(FieldWrite::new("name", &value))];
     let sign = AuthChange::In { who: sign_in_of(&bob), idle: None, absolute: None };
     let update = Update { changes: &changes, auth_change: Some(sign), ..Update::default() };
-    assert_eq!(client.update(update).await, applied(0), "the cart was gone before");
+    assert_eq!(client.update(update).await, applied(0), "the sign-in should have removed the cart");
     client.through(subject).holds(&[("name", "2")]).await;
 
     let who = sign_in_of(&eve).keep_fields(true);
@@ -166,7 +166,8 @@ pub async fn another_principal_starts_without_fields(subject: &impl Subject) {
     client.through(subject).holds(&[("name", "2")]).await;
 }
 
-/// No update moves the absolute deadline beyond that of the sign-in. Only another sign-in does.
+/// No update moves the absolute deadline beyond the absolute deadline of the sign-in. Only a new
+/// sign-in does.
 // proves: ASVS-7.3.2
 pub async fn no_update_exceeds_the_deadline_of_the_sign_in(subject: &impl Subject) {
     let unit = subject.unit();
@@ -380,7 +381,11 @@ pub async fn a_revocation_ends_sign_ins_that_race_it(subject: &impl Subject) {
         let listed = list(&store, &ada).await;
         for client in &signed_in {
             let is_live = client.through(subject).signed_in().await.is_some();
-            assert_eq!(is_live, listed.contains(&client.id), "a live session is not listed");
+            assert_eq!(
+                is_live,
+                listed.contains(&client.id),
+                "exactly the live sessions should be listed"
+            );
         }
         let again = revoke(&store, &ada, ALL).await;
         assert_eq!(again, listed);
@@ -439,7 +444,7 @@ pub async fn a_limit_ends_the_oldest_session(subject: &impl Subject) {
     let one = at_most(1, OnLimit::EndOldest);
     let (_, answer) = wrong.sign_in(&ada, one).await.expect("the store should answer");
     assert_eq!(answer, Err(Refused::NotFound));
-    assert_eq!(list(&store, &ada).await.len(), 3, "a refused sign-in ended a session");
+    assert_eq!(list(&store, &ada).await.len(), 3, "a refused sign-in should not end a session");
 }
 
 /// A limit, a list and a revocation work for several hundred sessions of one principal.
@@ -463,7 +468,7 @@ pub async fn a_principal_may_have_many_sessions(subject: &impl Subject) {
     assert_eq!(list(&store, &ada).await, all);
     let refused = new_client(subject).create_for(&ada, at_most(3, OnLimit::Reject)).await;
     assert_eq!(refused.map_err(|error| error.kind()), Err(StoreErrorKind::SessionLimit));
-    assert_eq!(list(&store, &ada).await, all, "a refused sign-in ended sessions");
+    assert_eq!(list(&store, &ada).await, all, "a refused sign-in should not end sessions");
 
     subject.pass(Duration::from_millis(20)).await;
     let latest = signed_in(subject, &ada).await;
@@ -523,7 +528,9 @@ pub async fn one_of_parallel_sign_ins_of_a_session_wins(subject: &impl Subject) 
             })
         });
         let won: Vec<_> = race(runners.collect()).await.into_iter().flatten().collect();
-        let [winner] = &won[..] else { panic!("{} sign-ins of one secret won", won.len()) };
+        let [winner] = &won[..] else {
+            panic!("one sign-in with the secret should win, not {}", won.len())
+        };
         winner.through(subject).holds(&[]).await;
         assert_eq!(list(&subject.store(), &ada).await, ids(&[winner]));
     }
@@ -590,17 +597,17 @@ pub async fn inspect_sees_the_principal_and_the_end(subject: &impl Subject) {
     sign(&renewed, AuthChange::Out).await;
     assert_eq!(owner(&client.id).await, None);
     renewed.delete().await.expect("the session should be live");
-    assert_eq!(inspect(&client.id).await, None, "a deleted session is still found");
+    assert_eq!(inspect(&client.id).await, None, "a deleted session should not be found");
     let short = session_with_deadlines(subject, ttl(unit), None, &[]).await;
     assert!(inspect(&short.id).await.is_some_and(|meta| meta.idle_remaining.is_some()));
     subject.pass(unit * 2).await;
-    assert_eq!(inspect(&short.id).await, None, "an expired session is still found");
+    assert_eq!(inspect(&short.id).await, None, "an expired session should not be found");
     assert_eq!(
         inspect(&new_client(subject).id).await,
         None,
-        "a session that never existed is found"
+        "a session that never existed should not be found"
     );
     let revoked = signed_in(subject, &ada).await;
     store.revoke_everyone().await.expect("the store should answer");
-    assert_eq!(inspect(&revoked.id).await, None, "a session is found after all were ended");
+    assert_eq!(inspect(&revoked.id).await, None, "no session should be found after all have ended");
 }

@@ -40,11 +40,11 @@ pub async fn the_former_secret_stays_valid_until_the_new_one_is_used(subject: &i
     for _ in 0..2 {
         subject.pass(subject.unit()).await;
         let loaded = former.load_live(Projection::All, touch(HOUR, Duration::ZERO)).await;
-        assert!(loaded.meta.by_former_secret, "the answer does not show the former secret");
         assert!(
-            loaded.meta.idle_for < subject.unit(),
-            "the use of the former secret did not count"
+            loaded.meta.by_former_secret,
+            "the answer should show that the secret is a former one"
         );
+        assert!(loaded.meta.idle_for < subject.unit(), "the use of the former secret should count");
     }
     assert_eq!(former.set("a", "2").await, applied(0));
     new.through(subject).holds(&[("a", "2")]).await;
@@ -53,7 +53,7 @@ pub async fn the_former_secret_stays_valid_until_the_new_one_is_used(subject: &i
     assert_eq!(
         former.rotate(&rotated).await,
         applied(0),
-        "the former secret did not replace the secret"
+        "the former secret should be able to replace the secret"
     );
     new.is_refused(Refusal::NotFound).await;
     former.is_refused(Refusal::Replaced).await;
@@ -74,7 +74,7 @@ pub async fn using_the_new_secret_starts_the_grace_period(subject: &impl Subject
     subject.pass(unit * 4).await;
     former.is_refused(Refusal::Replaced).await;
     let Err(Refused::Replaced { ago }) = former.load(Projection::All, None).await else {
-        panic!("the former secret is not known");
+        panic!("the former secret should be recognised");
     };
     assert!(ago < unit * 3, "the time since the grace period is {ago:?}");
     new.through(subject).holds(&[("a", "late")]).await;
@@ -100,7 +100,7 @@ pub async fn a_secret_in_its_grace_period_has_few_rights(subject: &impl Subject)
 
     subject.pass(subject.unit()).await;
     let loaded = late.load_live(Projection::All, touch(HOUR, Duration::ZERO)).await;
-    assert!(loaded.meta.idle_for >= subject.unit(), "a use in the grace period counted");
+    assert!(loaded.meta.idle_for >= subject.unit(), "a use in the grace period should not count");
     assert_eq!(late.set("b", "2").await, applied(0));
     assert_eq!(late.take("a").await.map(|value| value.is_some()), Ok(true));
     new.through(subject).holds(&[("b", "2")]).await;

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::store::{Projection, Refused};
 
-/// An id gives no access without the session's own secret. Calls with another secret have no effect.
+/// An id gives no access without the session's own secret. Calls with a different secret have no effect.
 // proves: ASVS-7.2.1
 pub async fn a_wrong_secret_opens_nothing(subject: &impl Subject) {
     let client = session(subject, &[("a", "1")]).await;
@@ -42,9 +42,12 @@ pub async fn a_deletion_is_seen_at_once(subject: &impl Subject) {
     assert_eq!(client.delete().await, Ok(()));
     subject.pass(subject.unit()).await;
     let Err(Refused::Ended { ago }) = other.load(Projection::All, None).await else {
-        panic!("the ended session is not recognised");
+        panic!("the ended session should be recognised");
     };
-    assert!(ago >= subject.unit() && ago < subject.unit() * 2, "{ago:?} is not the time since");
+    assert!(
+        ago >= subject.unit() && ago < subject.unit() * 2,
+        "{ago:?} is not the time since the deletion"
+    );
     assert!(matches!(other.delete().await, Err(Refused::Ended { .. })));
 }
 
@@ -70,7 +73,7 @@ pub async fn a_repeated_rotation_changes_nothing(subject: &impl Subject) {
     assert_eq!(new.rotate(&new.secret).await, applied(0));
     new.holds(&[("a", "1")]).await;
     let Err(Refused::Replaced { ago }) = old.load(Projection::All, None).await else {
-        panic!("the replaced secret is forgotten");
+        panic!("the replaced secret should still be recognised");
     };
     assert!(ago >= subject.unit(), "{ago:?} is not the time since the first rotation");
 }
@@ -96,13 +99,13 @@ pub async fn a_replaced_secret_gets_the_time_since(subject: &impl Subject) {
     old.rotate(&new.secret).await.expect("the session should be live");
     subject.pass(unit).await;
     let Err(Refused::Replaced { ago }) = old.load(Projection::All, None).await else {
-        panic!("the replaced secret is not recognised");
+        panic!("the replaced secret should be recognised");
     };
     assert!(ago >= unit && ago < unit * 2, "{ago:?} is not the time since the rotation");
 
     new.delete().await.expect("the session should be live");
     let Err(Refused::Replaced { ago }) = old.load(Projection::All, None).await else {
-        panic!("the replaced secret of a deleted session is not recognised");
+        panic!("the replaced secret of a deleted session should be recognised");
     };
     assert!(ago >= unit, "{ago:?} is shorter than the time since the rotation");
 }

@@ -1,4 +1,4 @@
-//! The store that is checked: the [`Subject`] trait.
+//! [`Subject`]: the trait that gives the checks their store and its clock.
 //!
 //! Implemented by the tests of a store, and used by every check.
 
@@ -11,8 +11,8 @@ pub trait Subject: Send + Sync + Sized + 'static {
     /// Type of the store.
     type Store: Store;
 
-    /// Creates an empty store, separate from all others, because a check may end all sessions of its
-    /// store. Called once for each run of a check.
+    /// Creates an empty store. It must be separate from all others, because a check may end all sessions of
+    /// its store. Called once for each run of a check.
     fn set_up() -> impl Future<Output = Self> + Send;
 
     /// Returns the store. Each call returns a view of the same sessions. If the store has connections, each
@@ -27,9 +27,9 @@ pub trait Subject: Send + Sync + Sized + 'static {
 
     /// Returns the unit of the checked lifetimes. Defaults to 250 milliseconds.
     ///
-    /// All operations of a check together have to take less time than one unit. If they take longer than
-    /// half a unit and the check fails, the check runs again with twice the unit. The clock of the store
-    /// has to be precise enough to distinguish lifetimes of one unit and of two.
+    /// All operations of a check together have to take less than one unit. If they take longer than half a
+    /// unit and the check fails, the check runs again with twice the unit. The clock of the store has to be
+    /// precise enough to distinguish lifetimes of one unit and of two.
     fn unit(&self) -> Duration {
         Duration::from_millis(250)
     }

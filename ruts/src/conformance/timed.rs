@@ -1,6 +1,6 @@
 //! [`run`]: runs a check that depends on time, and repeats it with longer times on a slow machine.
 //!
-//! Called by the tests that `conformance_tests!` generates. Knows no check.
+//! Called by the tests that `conformance_tests!` generates. Knows nothing of the checks.
 
 use std::{
     future::{Future, poll_fn},
@@ -31,8 +31,8 @@ pub struct Timed<T> {
 /// Runs a check on a new subject.
 ///
 /// A check assumes that its operations together take less time than the unit. If the check fails and its
-/// operations took longer than half a unit, the failure says nothing about the store, and the check runs
-/// again with twice the unit.
+/// operations took longer than half a unit, the failure does not prove a fault of the store. Then the check
+/// runs again with twice the unit.
 ///
 /// # Panics
 ///
@@ -130,7 +130,7 @@ mod tests {
     async fn a_failure_on_a_fast_machine_is_final() {
         let runs = AtomicUsize::new(0);
         run(async |_: &Timed<InMemory<3_600_000>>| {
-            assert_eq!(runs.fetch_add(1, Ordering::Relaxed), 0, "it runs once");
+            assert_eq!(runs.fetch_add(1, Ordering::Relaxed), 0, "the check should run only once");
             panic!("the store is wrong");
         })
         .await;

@@ -24,7 +24,7 @@ pub async fn a_created_session_is_found(subject: &impl Subject) {
     session(subject, &[]).await.holds(&[]).await;
 }
 
-/// A value may be any bytes: empty, long, or in no text encoding.
+/// A value may be any bytes: empty, long, or not text.
 pub async fn any_bytes_survive(subject: &impl Subject) {
     let client = session(subject, &[]).await;
     let all: Vec<u8> = (0..=255).collect();
@@ -33,11 +33,15 @@ pub async fn any_bytes_survive(subject: &impl Subject) {
         let set = [Change::Set(FieldWrite::new("field", &value))];
         assert_eq!(client.change(&set).await, applied(0));
         let loaded = client.load_live(Projection::Named(&["field"]), None).await;
-        assert!(loaded.fields[0].value == value, "{} bytes came back changed", value.len());
+        assert!(
+            loaded.fields[0].value == value,
+            "{} bytes should come back unchanged",
+            value.len()
+        );
         let Ok(Some(taken)) = client.take("field").await else {
-            panic!("the field is gone");
+            panic!("the field should be present");
         };
-        assert!(taken == value, "{} bytes were taken changed", value.len());
+        assert!(taken == value, "{} bytes should be taken unchanged", value.len());
     }
 }
 

@@ -1,7 +1,7 @@
 //! [`FieldCipher`]: encrypts values at rest.
 //!
-//! Called by the session, configured by the layer. Knows the header of a value through `codec`, and
-//! nothing of payload formats or stores.
+//! Called by the session, and configured by the layer. Knows the header of a value through `codec`,
+//! and nothing of payload formats or stores.
 //!
 //! ```text
 //! plain      header                                 payload
@@ -49,7 +49,7 @@ pub(crate) struct FieldCipher {
     pub(crate) keys: Option<KeyRing>,
 }
 
-/// Why a value could not be encrypted.
+/// The reason why a value could not be encrypted.
 pub(crate) enum CipherError {
     NoKey,
     #[cfg(feature = "encrypt")]
@@ -142,8 +142,8 @@ impl FieldCipher {
 
 #[cfg(feature = "encrypt")]
 impl FieldAad<'_> {
-    /// Joins the data that the tag covers. Header and id have a fixed length, so no two inputs
-    /// yield the same bytes.
+    /// Joins the data that the tag covers. Header and id have a fixed length, so different inputs
+    /// never yield the same bytes.
     fn to_bytes(self, header: [u8; codec::HEADER_LEN]) -> Vec<u8> {
         [&header[..], self.id.as_bytes(), self.field.as_bytes()].concat()
     }

@@ -18,7 +18,7 @@ use chacha20poly1305::{
 #[cfg(feature = "encrypt")]
 use sha2::{Digest, Sha256};
 
-/// Why secrets do not make a [`KeyRing`].
+/// The reason why secrets do not make a [`KeyRing`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
@@ -65,7 +65,7 @@ pub(crate) struct RingKey {
     pub(crate) values: ValueKey,
 }
 
-/// Key for values, and the id by which an encrypted value names it.
+/// Key for values, and the id with which an encrypted value names the key.
 #[cfg(feature = "encrypt")]
 pub(crate) struct ValueKey {
     pub(crate) id: [u8; 4],
@@ -77,7 +77,7 @@ impl KeyRing {
     ///
     /// # Errors
     ///
-    /// There is no secret, or one has fewer than 32 bytes.
+    /// There is no secret, or a secret has fewer than 32 bytes.
     pub fn new<S: AsRef<[u8]>>(secrets: impl IntoIterator<Item = S>) -> Result<Self, KeyError> {
         Ok(Self(Arc::new(RwLock::new(derive(secrets)?))))
     }
@@ -86,7 +86,7 @@ impl KeyRing {
     ///
     /// # Errors
     ///
-    /// The same errors as [`new`](Self::new). After an error, the ring has its former keys.
+    /// The same errors as [`new`](Self::new). After an error, the ring still has its former keys.
     pub fn replace<S: AsRef<[u8]>>(
         &self,
         secrets: impl IntoIterator<Item = S>,

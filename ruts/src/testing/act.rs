@@ -19,7 +19,7 @@ use tower_service::Service;
 use super::client::Client;
 use crate::{layer::config::SessionLayer, session::TypedSession};
 
-/// Runs code with the session of a client, as a request of the client would. The code can sign the
+/// Runs code with the session of a client, as in a request of that client. The code can sign the
 /// client in without the application's form, prepare its cart, or check the fields that a page
 /// wrote.
 ///
@@ -56,7 +56,7 @@ use crate::{layer::config::SessionLayer, session::TypedSession};
 ///
 /// # Panics
 ///
-/// Panics if the code does.
+/// Panics if the code panics.
 pub async fn with_session<S, F, R>(
     client: &Client,
     layer: &SessionLayer<S::Layer>,

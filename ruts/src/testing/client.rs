@@ -1,6 +1,7 @@
 //! A [`Client`] that keeps cookies like a browser, for tests of applications.
 //!
-//! Called by `security`, `act` and tests of applications. Knows HTTP and cookies, not sessions.
+//! Called by `security`, `act` and tests of applications. Knows HTTP and cookies, and nothing of
+//! sessions.
 
 use std::{
     collections::BTreeMap,
@@ -31,7 +32,7 @@ type Check = Arc<dyn Fn(&Reply) + Send + Sync>;
 ///
 /// A request with the header `Sec-Fetch-Site: cross-site` comes from a page of another site. It
 /// carries no `SameSite=Strict` cookie. It carries a `SameSite=Lax` cookie only if its method is
-/// safe, as for a link (RFC 6265bis, 5.6.7.1).
+/// safe, such as the `GET` of a link (RFC 6265bis, 5.6.7.1).
 ///
 /// ```
 /// use axum::{Router, routing::get};
@@ -113,7 +114,7 @@ impl Client {
         }
     }
 
-    /// Adds a header, such as `Host` or `Origin`, to every request that does not have that header. Another
+    /// Adds a header, such as `Host` or `Origin`, to every request that does not have that header. A later
     /// call with the same name replaces the value.
     ///
     /// # Panics
@@ -127,15 +128,15 @@ impl Client {
         self
     }
 
-    /// Runs `check` on every reply before it is returned, for rules that all replies must obey.
+    /// Runs `check` on every reply before it is returned, for rules that all replies must follow.
     #[must_use]
     pub fn on_reply(mut self, check: impl Fn(&Reply) + Send + Sync + 'static) -> Self {
         self.check = Some(Arc::new(check));
         self
     }
 
-    /// Returns a client with its own copy of the cookies, such as a thief, or a tab whose responses
-    /// are late.
+    /// Returns a client with its own copy of the cookies: for example for a thief, or for a tab
+    /// whose responses are late.
     #[must_use]
     pub fn steal(&self) -> Self {
         let jar = Arc::new(Mutex::new(self.jar().clone()));

@@ -30,11 +30,11 @@ pub struct Finding {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// The application keeps the rule.
+    /// The application follows the rule.
     Kept,
     /// The application breaks the rule, in this way.
     Broken(String),
-    /// The scenario lacks this part, so the rule was not checked.
+    /// The scenario does not have this part, so the rule was not checked.
     NotChecked(&'static str),
 }
 

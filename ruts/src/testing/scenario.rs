@@ -152,7 +152,7 @@ impl SessionSecurity {
     }
 
     pub(super) async fn sign_in(&self, client: &Client) -> Reply {
-        // Otherwise all sign-ins have the same time, and none is the oldest.
+        // Otherwise all sign-ins would have the same time, and none would be the oldest.
         if let Some(lifetimes) = &self.lifetimes {
             lifetimes.clock.advance(Duration::from_millis(1));
         }
@@ -182,7 +182,7 @@ impl SessionSecurity {
         let client = self.client.stranger();
         let reply = self.sign_in(&client).await;
         let is_in = self.is_in(&client).await;
-        assert!(is_in, "signing in does not open `{}`: {}", self.private, reply.status);
+        assert!(is_in, "a sign-in should open `{}`: {}", self.private, reply.status);
         (client, reply)
     }
 }

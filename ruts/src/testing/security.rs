@@ -1,4 +1,5 @@
-//! The checks: use an application like a user and like an attacker, and note which rules hold.
+//! [`check_session_security`]: uses an application like a user and like an attacker, and notes
+//! which rules hold.
 //!
 //! Called by tests of applications. Knows only the HTTP interface of an application.
 
@@ -103,7 +104,7 @@ async fn session_cookie(scenario: &SessionSecurity, client: &Client) -> Option<S
     None
 }
 
-/// Other cookies than that of the session may be set.
+/// The application may also set cookies that do not belong to the session.
 async fn visit(scenario: &SessionSecurity, name: Option<&str>) -> Outcome {
     let client = scenario.client.stranger();
     for path in [&scenario.public, &scenario.private] {
@@ -248,7 +249,7 @@ async fn hostile(scenario: &SessionSecurity, client: &Client, name: &str) -> Out
 }
 
 async fn planted(scenario: &SessionSecurity, name: &str) -> Outcome {
-    // The planted token has the right form: it belonged to a session that has ended.
+    // The planted token has a valid form: it belonged to a session that has ended.
     let victim = scenario.member().await;
     let ended = victim.steal();
     scenario.sign_out(&victim).await;

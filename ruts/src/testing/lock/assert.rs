@@ -29,22 +29,22 @@ const VARIABLE: &str = "RUTS_LOCK";
 /// change of a type, the test fails before the deploy.
 ///
 /// `#[session(lock)]` generates a test that calls this function with `sessions.lock` next to
-/// `Cargo.toml`. The function checks that
+/// `Cargo.toml`. The function checks these rules:
 ///
-/// - each field reads what its codec writes,
-/// - each field reads what live sessions hold, and instances of the previous release read what the
-///   field writes,
-/// - each migration accepts the values of the former type,
-/// - no stored name is lost, and no version goes down,
-/// - the JSON of a principal or of an index, by which sessions are found, stays the same.
+/// - Each field reads the values that its codec writes.
+/// - Each field reads the values that live sessions hold, and instances of the previous release
+///   read the values that the field writes.
+/// - Each migration accepts the values of the former type.
+/// - No stored name is lost, and no version becomes lower.
+/// - The JSON of a principal or of an index, by which sessions are found, stays the same.
 ///
 /// With `RUTS_LOCK=accept`, the function writes the file, unless a finding
 /// [breaks](super::LockLevel::Breaks) live sessions. Resolve such a finding in the code, where the
 /// change is reviewed.
 ///
-/// ruts cannot guess a value of some types, and not every value of a type that contains `untagged`, `flatten`
-/// or `Value`. Without values from a [`LockTest`], only the structure of such a type is compared. A change of
-/// meaning, such as from euros to cents, is not detected.
+/// For some types, ruts cannot guess a valid value. For a type that contains `untagged`, `flatten` or
+/// `Value`, it cannot guess every value. Without values from a [`LockTest`], only the structure of such a
+/// type is compared. A change of meaning, such as from euros to cents, is not detected.
 ///
 /// ```
 /// use ruts::{session, testing::assert_lock};
@@ -72,10 +72,9 @@ pub fn assert_lock<S: LockedSession>(path: impl AsRef<Path>) {
 
 /// The comparison that [`assert_lock`] makes, with additional sample values from the application.
 ///
-/// ruts makes sample values of most types. It cannot make values of a type that checks its values, and
-/// misses some values of a type that contains `untagged`, `flatten` or `Value`. For these types, the
-/// application adds samples. A field has to read back its samples, in this release and in
-/// later ones.
+/// ruts makes sample values of most types. It cannot make values of a type whose `Deserialize` checks them.
+/// It also misses some values of a type that contains `untagged`, `flatten` or `Value`. For these types, the
+/// application adds samples. A field has to read back its samples, in this release and in later ones.
 ///
 /// ```
 /// use ruts::{session, testing::LockTest};
@@ -129,7 +128,8 @@ impl<S: LockedSession> LockTest<S> {
     ///
     /// # Panics
     ///
-    /// Panics as [`assert_lock`] does, and if the session does not have the field of a sample.
+    /// Panics in the same cases as [`assert_lock`], and if the session does not have the field of a
+    /// sample.
     #[track_caller]
     pub fn assert(self) {
         // Several sessions may share a file, and their tests run in parallel. A section has the name of its

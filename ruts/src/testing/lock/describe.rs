@@ -20,7 +20,7 @@ const MAX_SAMPLES: usize = 64;
 pub(super) struct Described {
     pub(super) spec: &'static FieldSpec,
     pub(super) shape: Shape,
-    /// Values of the type were found, which show which fields may be missing.
+    /// Whether values of the type were found. They show which fields may be missing.
     pub(super) has_values: bool,
     /// The codec that writes the values.
     pub(super) codec: Codec,
@@ -41,8 +41,8 @@ pub(super) struct Described {
     pub(super) writes_itself: bool,
     /// Reads a stored value, as the session does. Returns `false` if a migration discards the value.
     pub(super) read: ReadStored,
-    /// Returns whether the migration reads a former value as the type that wrote it, or as the type of the
-    /// field, and not as another type.
+    /// Returns whether the migration reads a former value only as the type that wrote it, or as the type of
+    /// the field.
     pub(super) migrates_exactly: Judge,
     /// Returns whether a former value and its migrated value have the same key as a principal or in an
     /// index.
@@ -61,7 +61,7 @@ impl Described {
 #[derive(Debug)]
 pub(super) struct Sample {
     name: &'static str,
-    /// The stored form. An error if the value cannot be encoded, or is not read back.
+    /// The stored form. An error if the value cannot be encoded, or cannot be read back.
     stored: Result<Bytes, CodecError>,
     json: Option<String>,
 }

@@ -18,7 +18,7 @@ const RETIRED: &str = " retired";
 pub(super) struct LockedSchema {
     /// Sorted by name and version. The current type is the last one of its version.
     pub(super) types: Vec<LockedType>,
-    /// Names that no field may have again.
+    /// Retired names, which no new field may have.
     pub(super) retired: BTreeSet<String>,
 }
 
@@ -28,7 +28,7 @@ impl LockedSchema {
         for field in fields {
             let formers = self.types.iter_mut().filter(|of| of.name == field.spec.name());
             for former in formers.filter(|of| of.version < field.spec.version()) {
-                // From now on, the field refuses unencrypted values of that version.
+                // From this release on, the field refuses unencrypted values of that version.
                 former.is_encrypted |= field.spec.encrypts(former.version);
             }
             let mut field = LockedType::of(field);

@@ -28,7 +28,8 @@ pub(super) struct LockedType {
     pub(super) is_encrypted: bool,
     /// The former version that is written during a bridge release.
     pub(super) writes: Option<u16>,
-    /// Each release that declared this version was a bridge release, so no release has written it.
+    /// Every release that declared this version was a bridge release, so no release has written
+    /// this version.
     pub(super) is_unwritten: bool,
     /// Values as they are stored.
     pub(super) samples: Vec<Bytes>,

@@ -1,9 +1,9 @@
-//! The lock of stored types: [`assert_lock`], [`LockTest`].
+//! [`assert_lock`] and [`LockTest`]: compare the types of stored values with the lock, a checked-in
+//! text.
 //!
-//! Used by the tests of an application, never by the application. `file` reads and writes the text
-//! that is checked in. `describe` learns the types of this build from the tracer, and from values that
-//! `probe` changes. `report` compares the text with the types, by `rules` and by what samples leave out
-//! (`omitted`).
+//! Used by the tests of an application, never by the application. `file` reads and writes the text.
+//! `describe` finds the types of this build with the tracer, and with values that `probe` changes. `report`
+//! compares the text with the types: by `rules`, and by the fields that samples leave out (`omitted`).
 
 mod assert;
 mod describe;

@@ -1,7 +1,7 @@
 //! [`omitted`] returns the required fields that a payload leaves out.
 //!
-//! Used by `report`. A shape does not show whether a type leaves out a field that it writes: that depends on
-//! `skip_serializing_if`, and so on the value. A sample shows it.
+//! Used by `report`. A type may leave out a field, depending on the value, for example with
+//! `skip_serializing_if`. A shape does not show this, but a sample does.
 
 use crate::codec::{Node, Part, Shape, text_of};
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::codec::{Node, Part, Shape};
 
-/// A name that no field and no variant has.
+/// A name that is not the name of a field or a variant.
 const NO_NAME: &str = "no such name";
 
 /// Reads a payload as a value of the type, and writes that value again. `None` if the type refuses the

@@ -22,11 +22,11 @@ use crate::{
     field::SessionSchema,
 };
 
-/// How much a finding matters.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum LockLevel {
-    /// The lock is out of date, and the change harms no session.
+    /// The lock is out of date, but the change does not affect live sessions.
     Stale,
     /// The change has an effect to be aware of before the deploy.
     Warning,
@@ -155,7 +155,7 @@ impl LockReport {
             );
         }
         let version = field.spec.version();
-        // A bridge release that was taken back has written no value of its version.
+        // A bridge release that was rolled back has not written values of its version.
         let (unwritten, locked): (Vec<&LockedType>, Vec<_>) =
             locked.iter().partition(|of| of.is_unwritten && of.version > version);
         if let Some(of) = unwritten.first() {
@@ -172,8 +172,8 @@ impl LockReport {
                  type."
             ));
         }
-        // Once the change is accepted, the lock has a type of the new version, written by the same releases,
-        // so the warnings stop.
+        // Once the change is accepted, the lock has a type of the new version that the same releases write.
+        // So the warnings stop.
         let is_new = last.version < version || field.writes() != last.writes;
         for (at, of) in locked.iter().enumerate().filter(|(_, of)| of.version < version) {
             let is_last = locked[at + 1..].iter().all(|later| later.version != of.version);
@@ -434,7 +434,7 @@ impl LockReport {
                 ),
             );
         }
-        // A bridge release writes no value in the version of the field.
+        // A bridge release does not write values in the version of the field.
         if locked.iter().all(|of| of.is_unwritten) && field.shape != current.shape {
             self.say(LockLevel::Stale, name, "has changed, and no release has written it yet.");
             return;
@@ -584,7 +584,7 @@ fn unread(field: &Described, locked: &LockedType) -> Option<Vec<String>> {
     let mut reasons = match locked.codec {
         Codec::MessagePack => unreadable(&locked.shape, &field.shape),
         Codec::Bincode if field.fingerprint == locked.fingerprint => Vec::new(),
-        // The program reads the value by the names in the lock.
+        // The program reads the value by name, with the names in the lock.
         Codec::Bincode if field.spec.has_lock() => unreadable(&locked.shape, &field.shape),
         Codec::Bincode => vec![POSITIONAL.to_owned()],
     };
@@ -608,7 +608,7 @@ fn left_out(field: &Described, reader: &Shape) -> Vec<String> {
         .collect()
 }
 
-/// Without the codec, no field writes MessagePack.
+/// Without this codec, fields do not write MessagePack.
 #[cfg(not(feature = "messagepack"))]
 fn left_out(_field: &Described, _reader: &Shape) -> Vec<String> {
     Vec::new()

@@ -1,6 +1,6 @@
-//! [`unreadable`] returns the reasons why one type cannot read MessagePack values of another, and
-//! [`always_unreadable`] those that hold for every value. [`renamed`] returns the fields whose values are lost
-//! because the fields were probably renamed.
+//! [`unreadable`] returns the reasons why one type cannot read MessagePack values of a different type.
+//! [`always_unreadable`] returns the reasons that hold for every value. [`renamed`] returns the fields whose
+//! values are lost because the fields were probably renamed.
 //!
 //! Used by `report`. Restates the rules of the MessagePack reader for shapes. `tests/types` compares these
 //! rules with the reader.
@@ -15,8 +15,8 @@ pub(super) fn unreadable(writer: &Shape, reader: &Shape) -> Vec<String> {
     reasons.map(|(reason, _)| reason).collect()
 }
 
-/// Returns the reasons why `reader` reads no value of `writer`. A variant that it does not know, or a number that
-/// it cannot hold, is no such reason.
+/// Returns the reasons why `reader` cannot read any value of `writer`. A variant that it does not know, or a
+/// number that it cannot hold, is not such a reason.
 pub(super) fn always_unreadable(writer: &Shape, reader: &Shape) -> Vec<String> {
     let reasons = Check::of(writer, reader).reasons.into_iter();
     reasons.filter(|(_, extent)| *extent == Extent::Always).map(|(reason, _)| reason).collect()
