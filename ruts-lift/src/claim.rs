@@ -1,10 +1,10 @@
-//! [`Claims`]: makes sure that each old session is lifted by one request at a time, over all
-//! processes, and gives other requests the session that it became.
+//! [`Claims`]: lets only one request at a time, in all processes, lift an old session. Gives other
+//! requests the session that the old session became.
 //!
-//! A claim is a separate record in the ruts store. Its id and its secret are derived from the id of
-//! the old session, so only requests with the old cookie find it. A claim has two fields. `busy`
-//! holds the lease of the request that is lifting the session. `done` holds the cookie of the
-//! lifted session, encrypted with a key that is also derived from the old id.
+//! Used by `lift`. A claim is a separate record in the ruts store. Its id and its secret are
+//! derived from the id of the old session, so only requests with the old cookie find it. A claim
+//! has two fields. `busy` holds the lease of the request that is lifting the session. `done` holds
+//! the cookie of the lifted session, encrypted with a key that is also derived from the old id.
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,10 +26,10 @@ use crate::error::Error;
 const BUSY: &str = "busy";
 const DONE: &str = "done";
 
-/// Time after which another request may lift the session, if the first one did not finish.
+/// Time after which another request may lift the session if the first request has not finished.
 const LEASE: Ttl = Ttl::from_secs(10);
-/// Time after which a claim expires if no request carries its old cookie. It has to exceed the lifetime
-/// of old sessions: after that, the old cookie is refused anyway.
+/// Time after which a claim expires if no request carries its old cookie. It has to be longer than the
+/// lifetime of old sessions. After that lifetime, the old session has expired, so it cannot be lifted again.
 const CLAIM: Ttl = Ttl::from_secs(60 * 24 * 60 * 60);
 /// Minimum time between two extensions of a claim.
 const TOUCH_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
@@ -58,7 +58,7 @@ pub(crate) enum Claimed {
     Revoked,
 }
 
-/// The session that an old one became.
+/// The session that an old session became.
 pub(crate) struct Done {
     /// The `Set-Cookie` header of the session. `None` if the client already had the session and its cookie
     /// did not change.
@@ -122,7 +122,7 @@ impl<S: Store> Claims<S> {
         Self { store, layer }
     }
 
-    /// Returns the session that an old one became, if it was lifted. One round trip.
+    /// Returns the session that an old session became, if it was lifted. One round trip.
     pub(crate) async fn find(&self, old: &str) -> Result<Option<Done>, Error> {
         let claim = Claim::of(self.layer, old);
         let touch = Some(Touch::new(CLAIM, TOUCH_AFTER));
@@ -165,7 +165,7 @@ impl<S: Store> Claims<S> {
         }
     }
 
-    /// Ends a lease, and stores the cookie of the session that the old one became. Returns whether this
+    /// Ends a lease, and stores the cookie of the session that the old session became. Returns whether this
     /// request still held the lease.
     pub(crate) async fn finish(
         &self,
@@ -178,8 +178,8 @@ impl<S: Store> Claims<S> {
         self.end(&lease, &[done, Change::Remove(BUSY)]).await
     }
 
-    /// Stores the cookie of the session that an old one became, because it has changed. If there is no claim, nothing
-    /// is done. One round trip.
+    /// Stores the cookie of the session that an old session became, because this cookie has changed. Does
+    /// nothing if there is no claim. One round trip.
     pub(crate) async fn renew(&self, old: &str, set_cookie: &HeaderValue) -> Result<(), Error> {
         let claim = Claim::of(self.layer, old);
         let done = claim.encrypt(set_cookie.as_bytes())?;
@@ -218,7 +218,7 @@ mod tests {
     async fn lease(claims: &Claims<MemoryStore>) -> (Lease, Option<Done>) {
         match claims.begin("old").await.unwrap() {
             Claimed::Mine(lease, done) => (lease, done),
-            Claimed::Busy | Claimed::Revoked => panic!("the claim is free"),
+            Claimed::Busy | Claimed::Revoked => panic!("the claim should be free"),
         }
     }
 

@@ -1,4 +1,7 @@
-//! Cookies in headers: [`OldCookie`], and the ruts session cookie by its name.
+//! [`OldCookie`]: reads the cookie of the old library. The functions of this file read and write
+//! any cookie by its name, such as the ruts session cookie.
+//!
+//! Used by `lift` and by applications. Knows headers, and nothing of sessions.
 
 use std::fmt;
 
@@ -48,7 +51,7 @@ impl OldCookie {
     }
 
     /// Expects a cookie that the crate `cookie` has signed with this key, as in tower-sessions and ruts 0.13.
-    /// A cookie with another signature is ignored.
+    /// A cookie with a different signature is ignored.
     #[cfg(feature = "signed")]
     #[must_use]
     pub fn signed(mut self, key: cookie::Key) -> Self {
@@ -132,7 +135,7 @@ pub(crate) fn value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     pairs(headers).filter(|(other, _)| *other == name).map(|(_, value)| value).last()
 }
 
-/// Returns the cookies of the request that have another name, each with its name.
+/// Returns the cookies of the request that have a different name, each with its name.
 fn others(headers: &HeaderMap, name: &str) -> Vec<String> {
     let others = pairs(headers).filter(|(other, _)| *other != name);
     others.map(|(name, value)| format!("{name}={value}")).collect()

@@ -1,4 +1,7 @@
 //! [`Error`]: the failures of a lift.
+//!
+//! Returned by the lift function of the application and by the other files of this crate. `layer`
+//! turns the error into a response.
 
 use ruts::store::StoreError;
 
@@ -6,7 +9,7 @@ use crate::old::BoxError;
 
 /// A failure of a lift. The response has status 503, and no session is lost.
 ///
-/// Neither a message nor a source contains a cookie or a value, unless an error of the application does.
+/// No message and no source contains a cookie or a value, except in an error of the application.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

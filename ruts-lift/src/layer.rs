@@ -1,4 +1,6 @@
 //! [`LiftLayer`]: the tower layer of a lift, and its service.
+//!
+//! Used by applications. Leaves the decisions about a request to `lift`.
 
 use std::{
     fmt,
@@ -60,10 +62,10 @@ use crate::{
 ///
 /// # Round trips
 ///
-/// - During the rollout: one to each store for a request with a session, and none for a request
-///   with neither an old cookie nor a session cookie.
+/// - During the rollout: one to each store for a request with a session. None for a request without
+///   an old cookie and without a session cookie.
 /// - After the rollout: none without an old cookie.
-/// - A lift takes about twelve.
+/// - During a lift: about twelve.
 ///
 /// # Errors
 ///
@@ -76,8 +78,8 @@ use crate::{
 ///
 /// # Security
 ///
-/// An old session that has not been lifted is not in any ruts session list, and no revocation
-/// reaches it. So before the lift function signs a user in, it has to compare a stamp of the old
+/// An old session that has not been lifted is not in any ruts session list, so a revocation does
+/// not reach it. Before the lift function signs a user in, it has to compare a stamp of the old
 /// session, such as the axum-login `auth_hash`, with the stamp of the user. Otherwise it lifts
 /// sessions from before a change of the password.
 #[derive(Clone)]
@@ -89,15 +91,16 @@ impl LiftLayer {
     /// Lifts sessions while programs with the old library still serve requests of the same clients.
     ///
     /// The client keeps its old cookie, so that a request to an old program works as before. Writes of an old
-    /// program reach ruts with the next request to a new one. A sign-out on either side ends both sessions.
+    /// program reach ruts with the next request to a new program. A sign-out on either side ends both
+    /// sessions.
     ///
     /// `store` has to be the store of the session layer. `lift` writes the values that the
-    /// application needs. It is called again when values have changed. To leave an old session
-    /// unlifted, `lift` writes nothing.
+    /// application needs. It is called again when values have changed. If `lift` writes nothing,
+    /// the old session is not lifted.
     ///
     /// # Panics
     ///
-    /// As [`SessionLayer::cookie_name`].
+    /// Panics in the same cases as [`SessionLayer::cookie_name`].
     #[track_caller]
     pub fn during_rollout<L, F, R>(
         sessions: &SessionLayer<L>,
@@ -119,7 +122,7 @@ impl LiftLayer {
     ///
     /// # Panics
     ///
-    /// As [`SessionLayer::cookie_name`].
+    /// Panics in the same cases as [`SessionLayer::cookie_name`].
     #[track_caller]
     pub fn after_rollout<L, F, R>(
         sessions: &SessionLayer<L>,
@@ -193,8 +196,8 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        // Only the service that `poll_ready` was called on is ready. So this call uses it, and
-        // leaves the clone in its place.
+        // Only the service that `poll_ready` was called on is ready. So this call uses that
+        // service, and puts the clone in its place.
         let next = self.inner.clone();
         let mut inner = mem::replace(&mut self.inner, next);
         let lift = Arc::clone(&self.lift);

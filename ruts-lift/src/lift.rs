@@ -1,13 +1,14 @@
-//! [`Lift`]: decides for each request what becomes of its old session.
+//! [`Lift`]: lifts, ends or keeps the old session of each request. Called by `layer`. Knows
+//! cookies, claims and links, and nothing of tower.
 //!
 //! | the request has | and | then |
 //! | --- | --- | --- |
 //! | an old session | no request has lifted it | it is lifted |
-//! | an old session and the session it became | the old one was written since the last lift | the changes are lifted |
-//! | an old session and the session it became | the old one was not written since | nothing; after the rollout the old one ends |
+//! | an old session and the session it became | the old session was written since the last lift | the changes are lifted |
+//! | an old session and the session it became | the old session was not written since the last lift | nothing changes; after the rollout the old session ends |
 //! | an old session | it was lifted for another request | the request gets the session it became |
-//! | an old session | the session it became has ended | the old one ends too |
-//! | the session of a user | its old one was signed out | the session ends |
+//! | an old session | the session it became has ended | the old session ends, too |
+//! | the session of a user | its old session was signed out | the session ends |
 
 use std::{
     future::Future,
@@ -56,17 +57,17 @@ pub(crate) struct Lift<O, F, S, L> {
     pub(crate) rollout: Rollout,
 }
 
-/// The work that is left for the response of a request.
+/// The work that remains for the response to a request.
 #[derive(Default)]
 pub(crate) struct Departure {
-    /// The id of the live old session of this request. It ends if the response ends the ruts session, or
-    /// signs its user out.
+    /// The id of the live old session of this request. The old session ends if the response ends the ruts
+    /// session, or signs its user out.
     old: Option<String>,
     /// The user who was signed in to the ruts session.
     user: Option<PrincipalKey>,
     /// The cookie of the lifted session, which the client does not have yet.
     set_cookie: Option<HeaderValue>,
-    /// The old cookie is to be cleared.
+    /// Whether the response has to remove the old cookie.
     clear: bool,
 }
 
@@ -112,7 +113,7 @@ impl Seen {
         self.status == TokenStatus::Live
     }
 
-    /// Returns whether the session was lifted from this state of the old one.
+    /// Returns whether the session was lifted from this state of the old session.
     fn is_lifted(&self, old: &OldSession, old_id: &str) -> bool {
         self.link.as_ref().is_some_and(|link| *link == old.link(old_id))
     }
@@ -161,7 +162,8 @@ where
 {
     async fn prepare(&self, parts: &mut Parts, departure: &mut Departure) -> Result<(), Error> {
         let Some(old_id) = self.cookie.read(&parts.headers) else {
-            // An old program removes its cookie at a sign-out, so the link is used to find the old session.
+            // An old program removes its cookie at a sign-out. So a request without this cookie finds the old
+            // session by its link.
             let has_session = cookies::value(&parts.headers, &self.name).is_some();
             if has_session && self.rollout == Rollout::Running {
                 let seen = self.look(parts).await?;
@@ -212,8 +214,8 @@ where
                     self.claims.release(lease).await?;
                     !again?
                 }
-                // Another host of the domain can set the old cookie. It must not replace the user who is
-                // signed in.
+                // A different host of the domain can set the old cookie. This cookie must not replace the
+                // user who is signed in.
                 None if self.is_of_another_user(parts, &seen, &old_id).await? => {
                     self.claims.release(lease).await?;
                     self.end_old(&old_id).await?;
@@ -231,12 +233,12 @@ where
         }
     }
 
-    /// Returns whether an old session that was never lifted belongs to another user than the one who is signed
-    /// in to the session of the request. Only the lift function knows the old user, so it runs in a session that
-    /// ends immediately.
+    /// Returns whether an old session that was never lifted belongs to a different user from the one who is
+    /// signed in to the session of the request. Only the lift function knows the user of the old session. So
+    /// this method runs the lift function in a session that ends immediately.
     ///
-    /// The user of an old session may change: the ruts session is then linked to the former old session,
-    /// which has ended.
+    /// The old library may sign a different user in. The ruts session is then linked to the former old
+    /// session, which has ended.
     async fn is_of_another_user(
         &self,
         parts: &Parts,
@@ -354,8 +356,8 @@ where
         Ok(true)
     }
 
-    /// Ends the session that a lift has started before it failed, because no client gets its cookie. If the client
-    /// already had a session, it gets the cookie.
+    /// Ends the session that a failed lift has started, because no client gets its cookie. If the client
+    /// already had this session, it stays, and the client gets the cookie.
     async fn undo(
         &self,
         parts: &Parts,
@@ -371,7 +373,7 @@ where
         let mut parts = parts.clone();
         cookies::replace(&mut parts.headers, &self.name, cookie);
         if let Err(error) = self.end_session(&parts).await {
-            tracing::warn!(%error, "the session of a lift that failed stays until it expires");
+            tracing::warn!(%error, "the session of a failed lift stays until it expires");
         }
     }
 
@@ -386,7 +388,8 @@ where
         departure: &mut Departure,
     ) -> Result<bool, Error> {
         if seen.is_live() {
-            // The client already has another session: for example, another user has signed in.
+            // The client already has a different session: for example, a different user has signed
+            // in.
             self.end_old(old_id).await?;
             departure.clear = true;
             return Ok(false);
@@ -398,10 +401,10 @@ where
                 departure.set_cookie = Some(cookie);
                 Ok(true)
             }
-            // The secret has been replaced since. Only the response to the request that replaced it
-            // carries the new one.
+            // The secret has been replaced since. Only the response to the request that replaced
+            // the secret carries the new secret.
             (Seen { status: TokenStatus::Replaced { .. }, .. }, _) => Ok(false),
-            // The session was signed out, revoked or has expired, and the old one must not revive it.
+            // The session was signed out or revoked, or it has expired. The old session must not revive it.
             _ => {
                 self.end_old(old_id).await?;
                 departure.clear = true;
@@ -416,7 +419,7 @@ where
         Ok((self.look(&parts).await?, parts))
     }
 
-    /// Handles a request whose session has every value of the old one.
+    /// Handles a request whose session has every value of the old session.
     async fn keep(
         &self,
         parts: &Parts,
@@ -427,8 +430,8 @@ where
         match self.rollout {
             Rollout::Running => (departure.old, departure.user) = (Some(old_id), seen.user),
             Rollout::Over => {
-                // The link is removed first: to another request, a link to a missing old session
-                // means a sign-out.
+                // The link is removed first, because other requests take a link to a missing old
+                // session for a sign-out.
                 self.unlink(parts).await?;
                 self.end_old(&old_id).await?;
                 departure.clear = true;
@@ -437,8 +440,8 @@ where
         Ok(())
     }
 
-    /// Handles an old session without anything to lift. During the rollout it stays, because an old program
-    /// may still write values to lift.
+    /// Handles an old session without values to lift. During the rollout it stays, because an old program may
+    /// still write such values.
     async fn forget(&self, old_id: &str, departure: &mut Departure) -> Result<(), Error> {
         if self.rollout == Rollout::Over {
             self.end_old(old_id).await?;
@@ -472,7 +475,8 @@ where
 
     /// Ends the session of a request if the old session that it is linked to was signed out.
     ///
-    /// The session of a guest stays: the old program may be signing the guest in, under another id.
+    /// The session of a guest stays: the old program may be signing the guest in, under a different
+    /// id.
     async fn follow(
         &self,
         parts: &Parts,
@@ -489,8 +493,8 @@ where
         }
         let end = |session: Session| -> BoxFuture<'_, Result<bool, ruts::Error>> {
             Box::pin(async move {
-                // The link is read again, after the old session. Another request that ends the old
-                // session removes the link first.
+                // The link is read again, after the old session. If another request ends the old
+                // session, it removes the link first.
                 let now = session.entry(LINK).await?;
                 let is_meant = now.is_some_and(|now| now.id == link.id)
                     && session.signed_in().await?.is_some();
@@ -537,7 +541,7 @@ where
                     self.end_old(&old_id).await?;
                     clear = true;
                 } else {
-                    // A client that loses this cookie gets it with its old cookie.
+                    // If a client loses this cookie, it gets the cookie again with its old cookie.
                     self.claims.renew(&old_id, &cookie).await?;
                 }
             }
@@ -569,7 +573,8 @@ where
         };
         let is_guest = look_at_session(&self.sessions, &parts, look).await??;
         if is_guest {
-            // The link is removed first: to another request, a link to a missing old session means a sign-out.
+            // The link is removed first, because other requests take a link to a missing old session for a
+            // sign-out.
             self.unlink(&parts).await?;
         }
         Ok(is_guest)

@@ -1,4 +1,6 @@
-//! [`Link`]: the field of a session that names the old session it was lifted from.
+//! [`Link`]: the field of a session that names the old session from which the session was lifted.
+//!
+//! Written and read by `lift`, and compared by `old`. Knows nothing of cookies or claims.
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +18,8 @@ pub(crate) const LINK: Field<Link> = Field::new(&const { FieldSpec::new("ruts-li
 /// Digest of an old value.
 pub(crate) type Digest = [u64; 2];
 
-/// The old session of a session, and its state at the last lift.
+/// The old session that a session was lifted from, and the state of the old session at the last
+/// lift.
 #[derive(PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Link {
     /// Id of the old session.

@@ -1,4 +1,8 @@
-//! The sessions of another library: the trait [`OldSessions`], and one [`OldSession`].
+//! [`OldSessions`]: the trait that reads and ends the sessions of another library. [`OldSession`]:
+//! one such session.
+//!
+//! Implemented by the files of the old libraries and by applications, and called by `lift`. Knows
+//! nothing of cookies.
 
 use std::{
     collections::BTreeMap,
@@ -79,7 +83,7 @@ impl OldSession {
     ///
     /// # Errors
     ///
-    /// [`Error::Value`] if the value has another type.
+    /// [`Error::Value`] if the value has a different type.
     pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Error> {
         let Some(value) = self.values.get(name) else { return Ok(None) };
         match T::deserialize(value) {
@@ -94,7 +98,7 @@ impl OldSession {
     ///
     /// # Errors
     ///
-    /// [`Error::Value`] if the value has another type.
+    /// [`Error::Value`] if the value has a different type.
     pub fn changed<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Error> {
         match self.has_changed(name) {
             true => self.get(name),
@@ -127,7 +131,7 @@ impl OldSession {
         self.values.get(name).map(digest).as_ref() != self.lifted.get(name)
     }
 
-    /// Sets the state at the last lift, with which [`changed`](Self::changed) compares the values.
+    /// Sets the state at the last lift. [`changed`](Self::changed) compares the values with it.
     pub(crate) fn since(&mut self, link: Option<&Link>) {
         self.lifted = link.map(|link| link.digests.clone()).unwrap_or_default();
     }

@@ -1,7 +1,7 @@
 //! [`in_session`]: sends internal requests through the session layer.
 //!
-//! Only the layer knows how its cookie is named, signed and encrypted. So code that needs the session
-//! of a request runs inside the layer, and the layer makes the cookie.
+//! Used by `lift`. Only the layer knows how its cookie is named, signed and encrypted. So code that needs the
+//! session of a request runs inside the layer, and the layer makes the cookie.
 
 use std::{
     convert::Infallible,
@@ -35,8 +35,8 @@ where
     run(layer, with(parts, Companion::Acts), job).await
 }
 
-/// Runs `job`, which only reads. The request of the client follows, so this one is neither logged nor counted as
-/// activity.
+/// Runs `job`, which only reads, before the request of the client. So this request is not logged, and does
+/// not count as activity.
 pub(crate) async fn look_at_session<'a, L, T, F>(
     layer: &SessionLayer<L>,
     parts: &Parts,
@@ -99,7 +99,7 @@ where
         Box::pin(async move {
             Ok(Response::new(match job {
                 Ok(Some(job)) => Ok(job.await),
-                Ok(None) => unreachable!("the service is made for one call"),
+                Ok(None) => unreachable!("the service should be called only once"),
                 Err(error) => Err(error),
             }))
         })

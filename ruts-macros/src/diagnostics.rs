@@ -1,6 +1,6 @@
 //! Collects mistakes, so that one run of the compiler shows all of them.
 //!
-//! Filled by the readers and the checks, emptied by `pipeline`.
+//! Filled by the readers and the checks, and emptied by `pipeline`.
 
 use proc_macro2::TokenStream;
 use quote::ToTokens;
@@ -36,6 +36,6 @@ impl Diagnostics {
 
 impl Drop for Diagnostics {
     fn drop(&mut self) {
-        assert!(self.finished || std::thread::panicking(), "diagnostics were dropped unreported");
+        assert!(self.finished || std::thread::panicking(), "all diagnostics should be reported");
     }
 }

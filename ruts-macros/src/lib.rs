@@ -9,17 +9,17 @@ mod pipeline;
 
 use proc_macro::TokenStream;
 
-// `ruts` re-exports the macro with a summary and an example before this text: the example compiles only
-// there.
+// `ruts` re-exports the macro, and puts a summary and an example before this text. The example compiles only
+// in `ruts`.
 /// # Generated items
 ///
-/// These items are generated for a struct `Shop`. A field that declares no visibility has the
+/// These items are generated for a struct `Shop`. A field without a declared visibility has the
 /// visibility of the struct.
 ///
 /// - `Shop`: the session handle. It implements `Clone` and `Debug`, and is an axum extractor with
 ///   the feature `axum`. It has `session()`, `load()`, `edit()`, and `Shop::SCHEMA`. As an
-///   extractor, `Option<Shop>` is `None` if the layer of `Shop` does not wrap the handler, and
-///   otherwise always `Some`.
+///   extractor, `Option<Shop>` is `None` if the layer of `Shop` does not wrap the handler.
+///   Otherwise it is always `Some`.
 /// - For each field `x`: `x()` with the documentation of the field, `set_x()`, and the key `Shop::X`.
 /// - `ShopValues`: a plain struct that `load()` returns. It has the values of all fields except `once`
 ///   fields: a `T` for a field with a default, and an `Option<T>` for any other field. Derives below
@@ -29,7 +29,7 @@ use proc_macro::TokenStream;
 ///   it also has `assurance`, `keep_fields`, `remember`, `until_browser_closes` and `stamp`.
 /// - `ShopSessions`, if a field is the principal: returned by `Shop::sessions(&store)`.
 ///
-/// A field declared as `Option<T>` is the same as one declared as `T`.
+/// A field declared as `Option<T>` is the same as a field declared as `T`.
 ///
 /// # Keys of `#[session(...)]`
 ///
@@ -37,7 +37,7 @@ use proc_macro::TokenStream;
 /// | --- | --- |
 /// | `prefix = "auth"` | stored names become `auth.x`: separates schemas that share a session |
 /// | `codec = "messagepack"` | the codec of new values: `"bincode"` or `"messagepack"` |
-/// | `retired("basket")` | stored names of former fields, which no field may have again |
+/// | `retired("basket")` | stored names of former fields, which no new field may have |
 /// | `layer = Staff` | uses the session of the layer with the name type `Staff`, see `SessionLayer::named` |
 /// | `lock`, `lock = "path"` | generates a test that compares the types with `sessions.lock` next to `Cargo.toml` |
 /// | `crate = path` | the path of `ruts`, if it was renamed |
@@ -80,10 +80,10 @@ use proc_macro::TokenStream;
 /// cart: Cart,
 /// ```
 ///
-/// A read converts `CartV1` to `CartV2` and that to `Cart`, by `From` or `TryFrom`, and writes
-/// nothing. All of these types need `Serialize` and `Deserialize`. `migrate(1 => Cart)` means that
-/// the field's own type reads version 1, and `migrate(1 => discard)` that values of version 1 read
-/// as absent.
+/// A read converts a `CartV1` to a `CartV2` and the `CartV2` to a `Cart`, by `From` or `TryFrom`.
+/// It does not write the result. All of these types need `Serialize` and `Deserialize`. With
+/// `migrate(1 => Cart)`, the field's own type reads version 1. With `migrate(1 => discard)`, values
+/// of version 1 read as absent.
 ///
 /// If an earlier release reads or updates a newer value, the call fails with `Error::Newer` and
 /// writes nothing. To prevent this error during a deploy, one release has `writes = 1`. It writes

@@ -1,6 +1,7 @@
 //! The model of a checked session, from which code is generated.
 //!
-//! Built by the checks, read by `expand`. It contains every decision, so `expand` makes none.
+//! Built by the checks, and read by `expand`. The model contains the result of every decision, so
+//! `expand` decides nothing.
 
 use proc_macro2::{Ident, TokenStream};
 use syn::{Attribute, Type, Visibility};
@@ -60,7 +61,7 @@ pub(crate) struct Field {
     pub(crate) version: u16,
     /// Former versions, with or without a type, in ascending order.
     pub(crate) formers: Vec<Former>,
-    /// Former version that new values are written as. Its type is among `formers`.
+    /// Former version as which new values are written. Its type is among `formers`.
     pub(crate) writes: Option<u16>,
     pub(crate) lazy: bool,
     pub(crate) rotate: bool,

@@ -1,4 +1,5 @@
-//! The steps of an expansion: syntax to raw model, to model, to code.
+//! Runs the steps of an expansion: parse the syntax into a raw model, check it into a model,
+//! generate code.
 //!
 //! Called by the macro function. Only this file knows all steps.
 

@@ -37,13 +37,13 @@ const BATCH: usize = 1000;
 /// ```
 ///
 /// Unlike other tower-sessions stores, it stores only hashes of the ids, so its content does not give access
-/// to a session. A [`save`](SessionStore::save) after the end of a session does not bring it back. A record
-/// is still one value, so of two requests that save it at the same time, the last one wins.
+/// to a session. A [`save`](SessionStore::save) after the end of a session does not revive the session. A
+/// record is one value: if two requests save it at the same time, the last save replaces the other one.
 ///
 /// # Round trips
 ///
-/// One for each method. `create` takes another one if the id exists, and
-/// [`delete_expired`](ExpiredDeletion::delete_expired) one for each 1,000 sessions.
+/// One for each method. `create` takes one more if the id exists.
+/// [`delete_expired`](ExpiredDeletion::delete_expired) takes one for every 1,000 sessions.
 pub struct RutsStore<S> {
     store: Arc<S>,
 }
@@ -102,7 +102,7 @@ impl<S: Store> SessionStore for RutsStore<S> {
         let update = Update::new(&change).absolute(AbsoluteDeadline::new(life, None));
         match self.store.update(names.credentials(), update).await.map_err(|e| backend(&e))? {
             Ok(written) => confirm(written),
-            // The session has ended meanwhile, and a save must not bring it back.
+            // The session has ended meanwhile, and a save must not revive it.
             Err(_refused) => Ok(()),
         }
     }

@@ -1,7 +1,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails panics")]
 #![allow(missing_docs, reason = "tests")]
 
-//! An app on the published axum-login, with its sessions in a ruts store, and its move to ruts.
+//! Tests of an app that uses the published axum-login with its sessions in a ruts store, and of its
+//! move to ruts.
 
 use std::{
     convert::Infallible,
@@ -220,7 +221,7 @@ struct Account {
     count: u32,
 }
 
-/// The entry that axum-login writes.
+/// The value that axum-login writes.
 #[derive(Deserialize)]
 struct LoginData {
     user_id: Option<u64>,

@@ -1,4 +1,5 @@
-//! Ordinary life during a rollout: cookie jars, renewals, failures halfway, planted cookies, sign-outs.
+//! Tests of common events during a rollout: cookie jars, renewals, lifts that fail, planted cookies,
+//! sign-outs.
 
 use std::{
     sync::{
@@ -30,7 +31,7 @@ use super::{
     scenarios::{Shop, expect, lift, post_to, shop},
 };
 
-/// An old store that may refuse to end sessions, as a replica does.
+/// An old store that can refuse to end sessions, as a read-only replica does.
 #[derive(Clone)]
 struct Old {
     inner: TowerSessions<OldStore>,
@@ -114,7 +115,7 @@ async fn a_cookie_jar_around_the_layers_changes_nothing() {
     expect(&thief, "/old/show", "guest: ").await;
 }
 
-/// The layer looks at the session before the request of the client. The look has no effects of its own.
+/// The layer reads the session before the request of the client. This read must not be logged or counted.
 #[tokio::test]
 async fn the_look_before_a_request_leaves_no_trace() {
     let hour = Duration::from_secs(3600);
@@ -150,7 +151,7 @@ async fn the_look_before_a_request_leaves_no_trace() {
     assert_eq!(log.text().matches("unknown session token").count(), 1, "{}", log.text());
 }
 
-/// The lift function signs in, and then fails because of a value of another type.
+/// The lift function signs in, and then fails because a value has the wrong type.
 #[tokio::test]
 async fn a_lift_that_fails_halfway_leaves_no_session_behind() {
     let configure = |layer: SessionLayer| layer.max_sessions(3, OnLimit::EndOldest);
@@ -177,7 +178,7 @@ async fn a_lift_that_fails_halfway_leaves_no_session_behind() {
     assert!(page.ends_with(": a"), "{page}");
 }
 
-/// Another host of the domain can set the old cookie, which has no prefix.
+/// A different host of the domain can set the old cookie, which has no prefix.
 #[tokio::test]
 async fn a_planted_old_cookie_replaces_no_user() {
     let Fixture { client, .. } = fixture();
@@ -196,7 +197,8 @@ async fn a_planted_old_cookie_replaces_no_user() {
     post_to(&desk, "/old/add", "item=tea").await;
     expect(&desk, "/both/show", "ada: tea").await;
 
-    // Another user who signs in after the first one has signed out replaces the first one.
+    // If a different user signs in after the first user has signed out, this user replaces the
+    // first one.
     post_to(&desk, "/old/sign-out", "").await;
     post_to(&desk, "/old/sign-in", "name=bob").await;
     expect(&desk, "/both/show", "bob: ").await;

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails panics")]
 #![allow(missing_docs, reason = "tests")]
 
-//! Lifts from the tower-sessions memory store, and forced interleavings.
+//! Tests of lifts from the tower-sessions memory store, and of requests that a gate stops halfway.
 
 mod everyday;
 mod old_program;
@@ -42,7 +42,7 @@ struct Gate(Arc<Mutex<Option<Stop>>>);
 /// Reports that a request has reached the gate, and waits until the request may continue.
 type Stop = (oneshot::Sender<()>, oneshot::Receiver<()>);
 
-/// A request that is to stop at a gate.
+/// A request that has to stop at a gate.
 struct Stopped {
     reached: oneshot::Receiver<()>,
     resume: oneshot::Sender<()>,
@@ -166,7 +166,7 @@ async fn first_requests_at_the_same_time_lift_once() {
         // The other request asks for the claim, and does not get it.
         setup.store.take_calls();
         let second = add(&other, other_path, "item=c");
-        wait_until("the other request waits", async || {
+        wait_until("the other request should wait", async || {
             setup.store.take_calls().contains(&"update")
         })
         .await;
@@ -187,7 +187,7 @@ async fn first_requests_at_the_same_time_lift_once() {
 async fn a_request_that_looked_before_another_lift_changes_nothing() {
     let setup = setup();
     let client = Client::new(setup.app.clone());
-    // The client gets a session of the new program, and later one of the old program.
+    // The client gets a session of the new program, and later a session of the old program.
     post_to(&client, "/both/add", "item=b").await;
     post_to(&client, "/old/add", "item=a").await;
     let other = client.steal();
@@ -228,7 +228,7 @@ async fn an_old_session_that_expires_takes_nothing_along() {
     record.expiry_date += Duration::from_secs(2);
     setup.old.save(&record).await.unwrap();
     expect(&client, "/both/show", "ada: a").await;
-    wait_until("the old session has expired", async || {
+    wait_until("the old session should expire", async || {
         std::time::SystemTime::from(record.expiry_date) < std::time::SystemTime::now()
     })
     .await;
@@ -293,7 +293,7 @@ async fn an_old_session_that_gets_another_id_is_not_signed_out() {
     post_to(&client, "/old/add", "item=a").await;
     post_to(&client, "/both/add", "item=b").await;
 
-    // The old program signs the guest in: it deletes the session, and creates another one later.
+    // The old program signs the guest in: it deletes the session, and creates a new one later.
     let id = client.cookie(COOKIE).unwrap().parse().unwrap();
     let mut record = setup.old.load(&id).await.unwrap().unwrap();
     setup.old.delete(&id).await.unwrap();

@@ -41,7 +41,7 @@ async fn add(session: Session, Form(Item { item }): Form<Item>) {
     session.insert("cart", cart).await.unwrap();
 }
 
-/// Gives the cart another type.
+/// Writes the cart with a different type.
 async fn set_count(session: Session) {
     session.insert("cart", 5).await.unwrap();
 }

@@ -172,7 +172,7 @@ impl<S: Store> Programs<S> {
         expect(&client, "/both/show", "ada: a").await;
         assert_eq!(self.lifts(), before + 1);
         expect(&client, "/both/show", "ada: a").await;
-        assert_eq!(self.lifts(), before + 1, "nothing has changed");
+        assert_eq!(self.lifts(), before + 1, "an unchanged session should not be lifted again");
 
         post_to(&client, "/both/add", "item=b").await;
         post_to(&client, "/old/add", "item=c").await;
@@ -193,10 +193,10 @@ impl<S: Store> Programs<S> {
             }
         }
 
-        // A last write of the old program, before it is stopped.
+        // The last write of the old program before it is stopped.
         post_to(&client, "/old/add", "item=z").await;
         expect(&client, "/last/show", &format!("{all},z")).await;
-        assert!(client.cookie(self.cookie).is_none(), "the old cookie is cleared");
+        assert!(client.cookie(self.cookie).is_none(), "the old cookie should be removed");
         expect(&client, "/last/show", &format!("{all},z")).await;
         expect(&client, "/both/show", &format!("{all},z")).await;
         assert_eq!(self.live_sessions().await, 1);
@@ -207,7 +207,7 @@ impl<S: Store> Programs<S> {
         post_to(&client, "/old/add", "item=a").await;
         expect(&client, "/both/show", "guest: a").await;
         post_to(&client, "/both/add", "item=b").await;
-        // The old library gives the session another id.
+        // The old library gives the session a different id.
         post_to(&client, "/old/sign-in", "name=ada").await;
         expect(&client, "/both/show", "ada: a,b").await;
         expect(&client, "/last/show", "ada: a,b").await;
@@ -264,7 +264,7 @@ impl<S: Store> Programs<S> {
             if self.old_reads_store {
                 expect(&thief, "/old/show", "guest: ").await;
             }
-            assert_eq!(self.lifts(), before, "it is not lifted again");
+            assert_eq!(self.lifts(), before, "the session should not be lifted again");
         }
     }
 

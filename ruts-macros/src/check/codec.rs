@@ -1,4 +1,4 @@
-//! Names of codecs.
+//! Checks the names of codecs.
 //!
 //! Called for sessions and for fields. Does not know which codecs are compiled in.
 

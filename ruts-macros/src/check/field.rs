@@ -1,4 +1,4 @@
-//! The rules of one field.
+//! Checks the rules of one field.
 //!
 //! Called by `session`. Does not know the other fields.
 
@@ -18,7 +18,7 @@ use crate::{
     parse::{CachePolicy, FieldArgs, Lifetime, RawField},
 };
 
-/// Checks a field. `vis`, `prefix` and `session_codec` are those of its session.
+/// Checks a field. `vis`, `prefix` and `session_codec` belong to its session.
 pub(super) fn field(
     raw: RawField,
     vis: &Visibility,

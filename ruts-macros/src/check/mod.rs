@@ -1,4 +1,5 @@
-//! Raw model to model: the rules of each field, then the rules across fields.
+//! Checks a raw model, and turns it into a model: first by the rules of each field, then by the
+//! rules across fields. Called by `pipeline`.
 
 mod codec;
 mod field;

@@ -1,6 +1,6 @@
-//! Names that two fields must not share: generated items and stored names.
+//! Checks the names that two fields must not share: generated items and stored names.
 //!
-//! Called by `session`, field after field. Does not know the content of the items.
+//! Called by `session`, once for each field. Does not know the content of the items.
 
 use std::collections::HashMap;
 

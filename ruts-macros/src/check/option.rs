@@ -1,6 +1,6 @@
-//! The type inside an `Option`.
+//! Finds the type inside an `Option`.
 //!
-//! Called by `field` and `versions`. Knows the syntax of types, and no field.
+//! Called by `field` and `versions`. Knows the syntax of types, and nothing of fields.
 
 use syn::{GenericArgument, PathArguments, Type};
 

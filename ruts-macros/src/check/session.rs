@@ -1,4 +1,4 @@
-//! The rules of a session as a whole.
+//! Checks the rules of a session as a whole.
 //!
 //! Called by `pipeline`. Leaves the rules of one field to `field`.
 

@@ -1,4 +1,4 @@
-//! The rules of a field's versions: `version`, `migrate`, `writes` and `encrypt(since)`.
+//! Checks the rules of a field's versions: `version`, `migrate`, `writes` and `encrypt(since)`.
 //!
 //! Called by `field`. Does not check whether types can be converted: the compiler does.
 
@@ -82,7 +82,7 @@ fn formers(raw: &RawField, version: u16, diagnostics: &mut Diagnostics) -> Vec<F
         let ty = former.ty.as_ref().map(|ty| inner_of_option(ty).unwrap_or(ty).clone());
         formers.push(Former { version: number, ty });
     }
-    // After another mistake in `migrate`, a version may only seem to be missing.
+    // If `migrate` has another mistake, a version may seem to be missing although it is not.
     let is_complete = args.migrate.get().is_none_or(|migrate| migrate.len() == formers.len());
     let is_invalid = args.migrate.get().is_none() && args.migrate.is_given();
     if let Some(literal) = args.version.get().filter(|_| is_complete && !is_invalid) {

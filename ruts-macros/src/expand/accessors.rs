@@ -1,4 +1,4 @@
-//! Accessors and setters of the handle.
+//! Generates the accessors and setters of the handle.
 //!
 //! ```text
 //! impl Shop {

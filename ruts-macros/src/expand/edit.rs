@@ -1,4 +1,4 @@
-//! The struct that collects changes.
+//! Generates the struct that collects changes.
 //!
 //! ```text
 //! pub struct ShopEdit<'a>(Edit<'a>);

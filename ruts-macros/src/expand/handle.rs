@@ -1,4 +1,4 @@
-//! The struct itself, as a typed session handle.
+//! Generates the struct itself, as a typed session handle.
 //!
 //! ```text
 //! pub struct Shop { session: Session }

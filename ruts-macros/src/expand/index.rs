@@ -1,4 +1,4 @@
-//! The struct that lists and ends sessions by principal, and returns a session by its id. Generated only
+//! Generates the struct that lists and ends sessions by principal, and returns a session by its id. Used only
 //! for a session with a principal.
 //!
 //! ```text

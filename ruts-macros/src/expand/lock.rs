@@ -37,7 +37,7 @@ fn lock(session: &Session, path: &str) -> TokenStream {
 }
 
 /// Returns the call that adds the text of the lock to a field spec. `None` if the file does not exist: the
-/// test, which creates the file, has to compile without it.
+/// test creates the file, so the test has to compile without it.
 pub(super) fn text(session: &Session) -> Option<TokenStream> {
     let path = session.lock.as_ref()?;
     let folder = std::env::var_os("CARGO_MANIFEST_DIR")?;

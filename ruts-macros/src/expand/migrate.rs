@@ -45,7 +45,8 @@ pub(super) fn calls(field: &Field, private: &TokenStream) -> TokenStream {
     }
 }
 
-/// Returns the types of a field in order: those of its former versions from `version` on, and its own.
+/// Returns the types of a field in order: the types of its former versions from `version` on, and its current
+/// type.
 fn types_from(field: &Field, version: u16) -> Vec<&Type> {
     let later = field.formers.iter().filter(|former| former.version >= version);
     later.filter_map(|former| former.ty.as_ref()).chain([&field.ty]).collect()
@@ -82,8 +83,8 @@ fn writes(field: &Field, version: u16, private: &TokenStream) -> TokenStream {
     }
 }
 
-/// Returns the call that derives the key of a principal or of an index from a stored value. The key is that
-/// of the value in the first version that can hold it. Empty for other fields.
+/// Returns the call that derives the key of a principal or of an index from a stored value. The value is
+/// first converted to the first version that can hold it. Returns no tokens for other fields.
 pub(super) fn key(field: &Field, private: &TokenStream) -> TokenStream {
     let (with_type, with_function) = match field.mode {
         Mode::Principal => (quote!(principal), quote!(principal_with)),
@@ -96,7 +97,7 @@ pub(super) fn key(field: &Field, private: &TokenStream) -> TokenStream {
     {
         return quote!(.#with_type::<#ty>());
     }
-    // A version that is discarded has no type, and its values have no key.
+    // A discarded version has no type, and its values have no key.
     let versions = field.formers.iter().filter(|former| former.ty.is_some());
     let versions = versions.map(|former| former.version).chain([field.version]);
     let arms = versions.enumerate().map(|(index, version)| {

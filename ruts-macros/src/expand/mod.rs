@@ -1,8 +1,9 @@
-//! Model to code: one file for each generated item.
+//! Generates code from the model, with one file for each generated item. Called by `pipeline`.
 //!
 //! Generated code shares its scope with the application. So every path in it begins with `::core`
-//! or the path of `ruts`, and every generic, lifetime and binding that it introduces begins with
-//! `__`. A lower-case constant of the application would otherwise turn a binding into a pattern.
+//! or the path of `ruts`. Every generic, lifetime and binding that it introduces begins with `__`.
+//! Otherwise a lower-case constant of the application could turn a binding into a pattern that
+//! matches this constant.
 
 mod accessors;
 mod edit;

@@ -1,4 +1,4 @@
-//! The schema and the typed keys.
+//! Generates the schema and the typed keys.
 //!
 //! ```text
 //! impl Shop {
@@ -84,7 +84,7 @@ fn spec(field: &Field, private: &TokenStream) -> TokenStream {
         calls.push(quote!(.encrypt_since(#since)));
     }
     let calls = calls.into_iter().map(|call| located_at(&field.name, call));
-    // The types of a key keep their spans: a missing conversion is reported there.
+    // The types of a key keep their spans, so that a missing conversion is reported there.
     calls.chain([migrate::key(field, private)]).collect()
 }
 

@@ -1,4 +1,4 @@
-//! All items of a session.
+//! Generates all items of a session.
 //!
 //! Called by `pipeline`. Calls the other files of this folder, and joins their output.
 

@@ -1,4 +1,4 @@
-//! Spans and documentation of generated items.
+//! Makes the spans and the documentation of generated items.
 //!
 //! Called by the other files of this folder. Decides where the compiler reports an error in
 //! generated code.
@@ -40,8 +40,8 @@ pub(super) fn docs(field: &Field) -> TokenStream {
     }
 }
 
-/// Returns a span at this place. Names with this span are those of the other generated code, even if the tokens
-/// at the place come from the caller of a `macro_rules!` macro.
+/// Returns a span at this place. Names with this span resolve like the other generated code, even if the
+/// tokens at the place come from the caller of a `macro_rules!` macro.
 pub(super) fn generated_at(span: Span) -> Span {
     Span::call_site().located_at(span)
 }

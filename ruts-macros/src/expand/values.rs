@@ -1,4 +1,4 @@
-//! The struct of all values.
+//! Generates the struct of all values.
 //!
 //! ```text
 //! pub struct ShopValues { pub user: Option<UserId>, pub cart: Cart }

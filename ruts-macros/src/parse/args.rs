@@ -1,4 +1,4 @@
-//! The keys in `#[session(...)]` and `#[field(...)]`.
+//! Reads the keys in `#[session(...)]` and `#[field(...)]`.
 //!
 //! Called by `structure`. Checks the syntax of each value, not its meaning.
 

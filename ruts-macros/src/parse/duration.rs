@@ -1,4 +1,4 @@
-//! Lifetimes as strings: `"30d"`, `"1h 30m"`.
+//! Parses lifetimes in strings, such as `"30d"` and `"1h 30m"`.
 //!
 //! Called by `lifetime`. Knows nothing of tokens.
 
@@ -14,7 +14,7 @@ const UNITS: [(&str, u64); 6] = [
     ("w", 604_800_000),
 ];
 
-/// Why a string is not a lifetime.
+/// The reason why a string is not a lifetime.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum DurationError {
     Empty,

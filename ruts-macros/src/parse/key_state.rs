@@ -1,6 +1,6 @@
 //! The state of one key of an attribute.
 //!
-//! Written by `args`, read by the checks.
+//! Written by `args`, and read by the checks.
 
 use syn::{Ident, parse::ParseStream};
 

@@ -1,4 +1,4 @@
-//! Lifetimes and cache policies: the values of `ttl` and `hot`.
+//! Reads lifetimes and cache policies: the values of `ttl` and `hot`.
 //!
 //! Called by `args`. Does not know which fields may have them.
 

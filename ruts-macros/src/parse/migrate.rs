@@ -1,4 +1,4 @@
-//! The keys of changed types: `migrate(..)`, `encrypt(since = ..)` and `retired(..)`.
+//! Reads the keys of changed types: `migrate(..)`, `encrypt(since = ..)` and `retired(..)`.
 //!
 //! Called by `args`. Checks the form of each value, not the order and the range of versions.
 

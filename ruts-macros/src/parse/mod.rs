@@ -1,4 +1,5 @@
-//! Syntax to raw model: every key is optional, and tokens are kept for error messages.
+//! Parses the syntax into a raw model. In this model, every key is optional, and tokens are kept
+//! for error messages. Called by `pipeline`.
 
 mod args;
 mod duration;

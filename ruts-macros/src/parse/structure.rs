@@ -1,4 +1,4 @@
-//! The struct under `#[session]`, with its fields and attributes.
+//! Reads the struct under `#[session]`, with its fields and attributes.
 //!
 //! Called by `pipeline`. Checks the form of the struct, not the rules of a session.
 
@@ -38,7 +38,7 @@ pub(crate) struct RawField {
     pub(crate) ty: Type,
 }
 
-/// Attributes that stay on the handle, with or without a derive.
+/// Attributes that stay on the handle, whether or not the struct has a derive.
 const BUILT_IN: [&str; 8] =
     ["allow", "deny", "deprecated", "doc", "expect", "forbid", "must_use", "warn"];
 
@@ -99,7 +99,7 @@ fn parse(
 }
 
 /// Returns the named fields of an item. For an item without named fields, reports a mistake and returns no
-/// field.
+/// fields.
 fn named_fields(input: &DeriveInput, diagnostics: &mut Diagnostics) -> Vec<syn::Field> {
     let name = &input.ident;
     match &input.data {

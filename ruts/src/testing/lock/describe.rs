@@ -16,7 +16,7 @@ use crate::{
 /// Maximum number of values of one field. More than 64 variants are rare.
 const MAX_SAMPLES: usize = 64;
 
-/// A declared field, and all that is known of its type.
+/// A declared field, with its shape and sample values.
 pub(super) struct Described {
     pub(super) spec: &'static FieldSpec,
     pub(super) shape: Shape,
@@ -35,9 +35,10 @@ pub(super) struct Described {
     pub(super) json: BTreeSet<String>,
     /// Whether the codec writes values that it cannot read back.
     pub(super) is_unreadable: bool,
-    /// A bridge release cannot write any sample as the former version.
+    /// Whether this is a bridge release that cannot write any sample as the former version.
     pub(super) is_unwritable: bool,
-    /// A bridge release writes the former version as the type of the field itself.
+    /// Whether this is a bridge release that writes the former version as the type of the field
+    /// itself.
     pub(super) writes_itself: bool,
     /// Reads a stored value, as the session does. Returns `false` if a migration discards the value.
     pub(super) read: ReadStored,
