@@ -79,9 +79,9 @@ use crate::{
 /// # Security
 ///
 /// An old session that has not been lifted is not in any ruts session list, so a revocation does
-/// not reach it. Before the lift function signs a user in, it has to compare a stamp of the old
-/// session, such as the axum-login `auth_hash`, with the stamp of the user. Otherwise it lifts
-/// sessions from before a change of the password.
+/// not reach it. So the lift function has to compare stamps before it signs a user in: the stamp of
+/// the old session, such as the axum-login `auth_hash`, and the stamp of the user. Otherwise it
+/// lifts sessions from before a change of the password.
 #[derive(Clone)]
 pub struct LiftLayer {
     lift: Arc<dyn DynLift>,

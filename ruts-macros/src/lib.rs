@@ -66,8 +66,8 @@ use proc_macro::TokenStream;
 ///
 /// ## Lifetimes
 ///
-/// A lifetime is a string with the units `ms`, `s`, `m`, `h`, `d` and `w`, combined as in
-/// `"1h 30m"`, or a constant expression of type `Duration`. Without `ttl`, a value lives as long as
+/// A lifetime is a string or a constant expression of type `Duration`. A string has the units `ms`,
+/// `s`, `m`, `h`, `d` and `w`, combined as in `"1h 30m"`. Without `ttl`, a value lives as long as
 /// the session.
 ///
 /// ## Changed types
@@ -85,10 +85,10 @@ use proc_macro::TokenStream;
 /// `migrate(1 => Cart)`, the field's own type reads version 1. With `migrate(1 => discard)`, values
 /// of version 1 read as absent.
 ///
-/// If an earlier release reads or updates a newer value, the call fails with `Error::Newer` and
-/// writes nothing. To prevent this error during a deploy, one release has `writes = 1`. It writes
-/// new values as version 1, converted by the `TryFrom` of each former type. If version 1 cannot hold
-/// a value, the write fails and changes nothing.
+/// If an earlier release reads or updates a newer value, the call fails with `Error::Newer`, and the value
+/// does not change. To prevent this error during a deploy, one release has `writes = 1`. It writes new values
+/// as version 1, converted by the `TryFrom` of each former type. If version 1 cannot hold a value, the write
+/// fails and changes nothing.
 ///
 /// ## Principal
 ///

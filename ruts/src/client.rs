@@ -29,7 +29,7 @@ const VALUE: usize = 8;
 #[derive(Debug, Clone, Default)]
 pub struct ClientFingerprint(Vec<(&'static str, Vec<u8>)>);
 
-/// Reaction to a request whose client differs from the one that signed in.
+/// Reaction to a request whose client differs from the client that signed in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClientChangeAction {

@@ -141,7 +141,7 @@ pub(crate) fn duplicate_cookies() {
     tracing::warn!("several session cookies in one request");
 }
 
-/// A client differs from the one that signed in.
+/// The client of a request differs from the client that signed in.
 pub(crate) fn client_changed(id: &SessionId, changed: &[&str], action: &'static str) {
     count!("ruts_clients_changed_total", "action" => action);
     tracing::warn!(%id, ?changed, action, "the client has changed since the sign-in");
@@ -161,8 +161,8 @@ pub(crate) fn decrypted(field: &str, by_first: bool) {
     let _ = (field, key);
 }
 
-/// A declared field was read. The label `shape` is `own` if the field's own type wrote the value, `other` if
-/// a different type wrote it, and `unknown` if the writer's type cannot be determined.
+/// A declared field was read. The label `shape` is `own` if the field's own type wrote the value, and `other`
+/// if a different type wrote it. It is `unknown` if the value does not have the fingerprint of a single type.
 #[cfg(feature = "metrics")]
 pub(crate) fn field_read(field: &'static str, version: u16, shape: &'static str) {
     count!(

@@ -214,7 +214,7 @@ impl Secret {
         self.life
     }
 
-    /// Returns the same secret for a cookie with another lifetime. Its hash differs.
+    /// Returns the same secret for a cookie with a different lifetime. Its hash differs.
     pub(crate) fn with_life(&self, life: CookieLife) -> Self {
         Self { bytes: self.bytes, life }
     }

@@ -457,7 +457,10 @@ fn a_migrated_principal_has_to_keep_its_sessions() {
     assert!(!report.breaks(), "{report}");
     let report = release!(LOST => UserId => migrate; principal, CART => Vec<Item>, PAY => Pay);
     let text = report.to_string();
-    assert!(text.contains("Breaks  `user` names other principals than version 1"), "{text}");
+    assert!(
+        text.contains("Breaks  `user` does not name the same principals as version 1"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -76,7 +76,8 @@ fn sign_in(session: &Session) -> TokenStream {
             Self(self.0.assurance(__assurance))
         }
 
-        /// Keeps the fields of the session at a sign-in, even if another principal is signed in.
+        /// Keeps the fields of the session at a sign-in, even if a different principal is signed
+        /// in.
         #vis fn keep_fields(self) -> Self {
             Self(self.0.keep_fields())
         }

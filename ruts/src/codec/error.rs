@@ -44,8 +44,8 @@ pub enum CodecError {
         /// Number of bytes after the value.
         left: usize,
     },
-    /// A later release of the application wrote the value: its version is greater than that of
-    /// the field.
+    /// A later release of the application wrote the value: its version is higher than the version
+    /// of the field.
     #[error(
         "a later release wrote the stored value: it has version {stored}, and this release knows only \
          versions up to {known}"
@@ -79,7 +79,7 @@ pub enum CodecError {
     /// a negative `i128`. Give a changed type a new `version`. Instead of bincode, `codec =
     /// "messagepack"` also helps, because it reads by name.
     #[error(
-        "the stored value was written by another type of the same version: \
+        "the stored value was written by a different type of the same version: \
          a changed type needs a new `version` and `migrate`, or `codec = \"messagepack\"`"
     )]
     Shape,

@@ -267,7 +267,7 @@ impl<S: Store> Client<S> {
         refusal.check("load", self.load(Projection::All, touch).await);
         refusal.check("load of metadata", self.load(Projection::Named(&[]), None).await);
         refusal.check("set", self.set("a", "revived").await);
-        refusal.check("set of another field", self.set_for("new", "revived", hour).await);
+        refusal.check("set of a different field", self.set_for("new", "revived", hour).await);
         refusal.check("set of an absent field", self.set_if("absent", None, "revived").await);
         refusal.check("removal", self.remove("a").await);
         refusal.check("expiry", self.expire("a", hour).await);

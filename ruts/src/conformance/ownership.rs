@@ -509,8 +509,7 @@ pub async fn a_refused_sign_in_does_not_count(subject: &impl Subject) {
     }
 }
 
-/// Only one of several parallel sign-ins to one session wins, such as those of a form that was sent
-/// twice.
+/// Only one of several parallel sign-ins to one session wins, for example if a form was sent twice.
 // proves: ASVS-7.2.4
 pub async fn one_of_parallel_sign_ins_of_a_session_wins(subject: &impl Subject) {
     for round in 0..subject.rounds().min(20) {

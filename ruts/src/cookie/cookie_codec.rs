@@ -32,8 +32,8 @@ impl CookieCodec {
     /// Maximum length of a value.
     pub(super) const MAX_LEN: usize = max(signed(LONG_TOKEN_LEN), encrypted(LONG_TOKEN_LEN));
 
-    /// Returns the token in a cookie value. `None` if the value has another form, or no key accepts
-    /// it.
+    /// Returns the token in a cookie value. `None` if the value has a different form, or no key
+    /// accepts it.
     #[cfg_attr(not(any(feature = "signed", feature = "private")), allow(unused_variables))]
     pub(super) fn decode(&self, name: &str, value: &[u8]) -> Option<Token> {
         match self {

@@ -100,7 +100,7 @@ impl CookieOptions {
     /// again. A request that only sets or takes fields does not know the age of the cookie. An unused session
     /// ends no later than its cookie, even if the idle timeout of the layer is longer.
     ///
-    /// A single sign-in can choose another lifetime: see
+    /// A single sign-in can choose a different lifetime: see
     /// [`SignIn::remember`](crate::session::SignIn::remember).
     #[must_use]
     pub fn max_age(mut self, seconds: u64) -> Self {

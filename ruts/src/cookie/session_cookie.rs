@@ -41,8 +41,8 @@ pub(crate) struct Presented {
 }
 
 impl SessionCookie {
-    /// Creates the cookie of the layer called `layer`. In development mode, the cookie has another name and no
-    /// `Secure`.
+    /// Creates the cookie of the layer called `layer`. In development mode, the cookie has a different name
+    /// and no `Secure`.
     pub(crate) fn new(
         options: &CookieOptions,
         layer: &str,

@@ -107,8 +107,8 @@ impl<T, M> Field<T, M> {
 
     /// Sets the function that reads stored values of former versions.
     ///
-    /// `migrate` gets a stored value whose version is below that of the field. It returns the migrated value,
-    /// or `None` if the field is to read as absent. A read does not write the migrated value, but an
+    /// `migrate` gets a stored value whose version is below the version of the field. It returns the migrated
+    /// value, or `None` if the field is to read as absent. A read does not write the migrated value, but an
     /// [`update`](crate::Entry::update) does.
     ///
     /// ```
@@ -175,7 +175,7 @@ impl<T> Field<T> {
     ///
     /// # Panics
     ///
-    /// Panics if the spec of the field is not that of a [principal](FieldSpec::principal).
+    /// Panics if the spec does not describe a [principal](FieldSpec::principal) field.
     #[track_caller]
     pub const fn principal(self) -> Field<T, Principal> {
         assert!(

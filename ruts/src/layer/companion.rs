@@ -8,7 +8,7 @@
 #[doc(hidden)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Companion {
-    /// The request of the client, or one that changes its session.
+    /// The request of the client, or a request that changes the session of the client.
     Acts,
     /// A request that only reads the session of the client, before the client's own request. So
     /// this request does not count as activity, and nothing is logged or counted for it.

@@ -77,7 +77,7 @@ pub struct SessionLayer<L = DefaultLayer> {
 pub enum ClearSiteData {
     /// Cached responses of this origin.
     Cache,
-    /// All cookies of the registrable domain, including those of its other hosts.
+    /// All cookies of the registrable domain, including the cookies of its other hosts.
     Cookies,
     /// Local storage, databases and service workers of this origin.
     Storage,
@@ -115,9 +115,9 @@ impl SessionLayer {
 }
 
 impl<L: LayerName> SessionLayer<L> {
-    /// Names the layer. A named layer gives a request a second session with a separate cookie,
-    /// in addition to that of the unnamed layer. Layers may share a store, because no layer accepts the
-    /// tokens of another layer.
+    /// Names the layer. A named layer gives a request a second session with a separate cookie, in addition to
+    /// the session of the unnamed layer. Layers may share a store, because no layer accepts the tokens of
+    /// another layer.
     pub fn named<M: LayerName>(self) -> SessionLayer<M> {
         const { assert!(!M::NAME.is_empty(), "`LayerName::NAME` must not be empty") };
         SessionLayer {
@@ -456,12 +456,13 @@ impl<L: LayerName> SessionLayer<L> {
 
     /// Switches to development mode, in which the cookie works over plain http.
     ///
-    /// The cookie has another name and no `Secure`. It has a `Domain` only if the host in the request belongs
-    /// to that domain. Only requests for a loopback name (`localhost`, `127.0.0.1`, `[::1]`) have sessions.
-    /// If a request asks for another host, or comes through a proxy or from another site, its cookies are
-    /// ignored, and its writes fail with [`Error::NotLoopback`](crate::Error::NotLoopback). An event at
-    /// `WARN` names the reason, so the mode cannot reach production unnoticed. A proxy is not recognised if
-    /// it asks for a loopback name and adds none of the usual headers.
+    /// The cookie has a different name and no `Secure`. It has a `Domain` only if the host in the request
+    /// belongs to that domain. Only requests for a loopback name (`localhost`, `127.0.0.1`, `[::1]`) have
+    /// sessions. A request that asks for a different host, or comes through a proxy or from another site, has
+    /// no session. Its cookies are ignored, and its writes fail with
+    /// [`Error::NotLoopback`](crate::Error::NotLoopback). An event at `WARN` names the reason, so the mode
+    /// cannot reach production unnoticed. A proxy is not recognised if it asks for a loopback name and adds
+    /// none of the usual headers.
     #[must_use]
     pub fn development(self) -> Self {
         self.development_on([] as [&str; 0])

@@ -75,8 +75,8 @@ pub(crate) struct SessionConfig {
     pub(crate) renew_every: Option<Ttl>,
     /// Grace period of a former secret after a renewal.
     pub(crate) renewal_grace: Duration,
-    /// How long a client keeps the cookie, unless a sign-in sets another lifetime. `None`: until
-    /// the browser is closed.
+    /// How long a client keeps the cookie, unless a sign-in sets a different lifetime. `None`:
+    /// until the browser is closed.
     pub(crate) cookie_life: Option<Ttl>,
     /// Limit on the number of sessions of a principal.
     pub(crate) limit: Option<SessionLimit>,
@@ -109,7 +109,7 @@ pub(crate) enum Signing {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SignInOptions {
     pub(crate) assurance: Assurance,
-    /// Keeps the fields of the session, even if another principal was signed in.
+    /// Keeps the fields of the session, even if a different principal was signed in.
     pub(crate) keep_fields: bool,
     /// How long the client keeps the cookie. `None`: for as long as before if the same principal
     /// authenticates again, and otherwise as the layer is configured.

@@ -115,8 +115,8 @@ impl<'a> Edit<'a> {
         self
     }
 
-    /// Keeps the fields of the session at a sign-in, even if another principal was signed in: see
-    /// [`SignIn::keep_fields`](super::SignIn::keep_fields).
+    /// Keeps the fields of the session at a sign-in, even if a different principal was signed in:
+    /// see [`SignIn::keep_fields`](super::SignIn::keep_fields).
     pub fn keep_fields(mut self) -> Self {
         self.options = self.options.keep_fields();
         self

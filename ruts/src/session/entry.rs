@@ -154,8 +154,9 @@ impl<'a, T> Entry<'a, T, Principal> {
     /// has options to keep the fields, and to remember the user after the browser is closed.
     ///
     /// The principal stays signed in until the session ends, the field is [removed](Self::remove),
-    /// or another principal signs in. A `ttl` of the field also bounds the lifetime of the session.
-    /// [`Session::set`](crate::Session::set), which writes a field by name, cannot sign in.
+    /// or a different principal signs in. A `ttl` of the field also bounds the lifetime of the
+    /// session. [`Session::set`](crate::Session::set), which writes a field by name, cannot sign
+    /// in.
     ///
     /// Call this method again when the principal authenticates again (NIST SP 800-63B-4, 5.2). Only
     /// a sign-in raises the assurance of a session.
@@ -198,10 +199,10 @@ impl<'a, T> Entry<'a, T, Principal> {
     /// besides the stamp of the sign-in, until the next sign-in.
     ///
     /// Call this method in a handler that changes a password, before the new hash is written.
-    /// Otherwise another request of the session could load the user with the new hash and end the
-    /// session. After the new hash is written, sign in with the new stamp. From then on the former
-    /// cookie and the former stamp are refused. All other sessions of the user end when they next
-    /// load the user.
+    /// Otherwise another request of the same session could load the user with the new hash and end
+    /// the session. After the new hash is written, sign in with the new stamp. From then on the
+    /// former cookie and the former stamp are refused. All other sessions of the user end when they
+    /// next load the user.
     ///
     /// ```
     /// use ruts::{Error, auth::Assurance, session};
@@ -222,8 +223,8 @@ impl<'a, T> Entry<'a, T, Principal> {
     /// }
     /// ```
     ///
-    /// If the request has presented a former secret, the call changes nothing: the sign-in starts another
-    /// session, and this one ends.
+    /// If the request has presented a former secret, the call changes nothing: the sign-in starts a new
+    /// session, and this session ends.
     ///
     /// # Round trips
     ///
@@ -366,9 +367,9 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
         expire(self.request, self.field.spec(), ttl)
     }
 
-    /// Rewrites the stored value if a write would now store it in another form, and returns whether
-    /// it was rewritten. The form consists of the version of the field, its type, its codec and its
-    /// encryption key.
+    /// Rewrites the stored value if a write would now store it in a different form, and returns
+    /// whether it was rewritten. The form consists of the version of the field, its type, its codec
+    /// and its encryption key.
     ///
     /// The value keeps its remaining lifetime and, as in an [`update`](Self::update), the struct
     /// fields that only another release knows. Reads migrate values even without this call. Call

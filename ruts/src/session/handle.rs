@@ -213,7 +213,7 @@ impl<S> Session<S> {
         keys.values(&self.map(&specs).await?)
     }
 
-    /// Returns the entry of a typed key, such as one that was made by hand.
+    /// Returns the entry of a typed key, such as a key that was made by hand.
     ///
     /// ```
     /// use ruts::{Error, Session, field::{Field, FieldSpec}};
@@ -590,7 +590,7 @@ impl<S> Session<S> {
         self.request.calls()
     }
 
-    /// Adds a schema to those of the layer. Returns an error if it contradicts one of them.
+    /// Adds a schema to the schemas of the layer. Returns an error if it contradicts one of them.
     pub(super) fn claim(
         &self,
         schema: &'static SessionSchema,

@@ -1,8 +1,8 @@
-//! [`IndexEntry`]: leads from the value of a field marked `index` to the session that has the value.
+//! [`IndexEntry`]: maps a value of a field marked `index` to the session that has the value.
 //!
-//! Added and freed by `request`, read by `indexed_sessions`. An entry is a session of its own in the store.
-//! The key of the value is its principal, and one of its fields holds the id of the session that has the
-//! value. So every store can list and expire entries. No client has the secret of an entry.
+//! Added and freed by `request`, and read by `indexed_sessions`. An entry is an additional session in the
+//! store. The key of the value is its principal, and one of its fields holds the id of the session that has
+//! the value. So every store can list and expire entries. No client has the secret of an entry.
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -25,17 +25,18 @@ pub(super) const TARGET: &str = "ruts.target";
 const ID_LEN: usize = 16;
 const NONCE_LEN: usize = 8;
 
-/// Maximum number of calls that add an entry, two in each try. An entry that is being freed may expire between
-/// the two calls of a try.
+/// Maximum number of calls that add an entry: two in each attempt. An entry that is being freed may expire
+/// between the two calls of an attempt.
 const TRIES: u8 = 3;
 
-/// Lifetime of an entry that was freed. The store does not keep its id for longer, and until then the entry can
-/// be added again.
+/// Lifetime of a freed entry. Until it expires, the entry can be added again. After that, the store no longer
+/// keeps the id.
 const FREED: Ttl = Ttl::from_secs(1);
 
 /// The entry of a session under a key.
 pub(super) struct IndexEntry {
-    /// Derived from key and session. So a second write of the value finds the entry of the first.
+    /// Derived from key and session. So a second write of the value finds the entry of the first
+    /// write.
     id: SessionId,
     /// Derived in the same way, so no client can know a secret that has this hash.
     secret: SecretHash,
@@ -89,7 +90,8 @@ impl IndexEntry {
     /// this target.
     pub(super) async fn free(self, store: &dyn DynStore, target: Option<&Bytes>) {
         let changes = [Change::Remove(TARGET)];
-        // An id that was deleted could not be added again for a while. An id that has expired can.
+        // The entry is not deleted, because a store may refuse a deleted id as long as it
+        // recognises the deletion. An expired id can be added again.
         let update = Update::new(&changes)
             .precondition(target.map(|target| Precondition::new(TARGET, Some(target))))
             .auth_change(AuthChange::Out)
@@ -101,10 +103,10 @@ impl IndexEntry {
     }
 }
 
-/// An entry as it was found in a list.
+/// An entry that was found in a list.
 pub(super) struct FoundEntry {
     pub(super) session: SessionId,
-    /// The stored target.
+    /// The target as it was stored.
     target: Bytes,
 }
 

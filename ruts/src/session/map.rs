@@ -111,7 +111,7 @@ impl SessionMap {
         self.fields.iter().map(|(name, _)| &**name)
     }
 
-    /// Returns whether the map holds no field.
+    /// Returns whether the map is empty.
     pub fn is_empty(&self) -> bool {
         self.fields.is_empty()
     }

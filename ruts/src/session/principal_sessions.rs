@@ -77,7 +77,7 @@ pub struct SummaryPage {
     pub next: Option<SessionId>,
 }
 
-/// A session of a [`SummaryPage`]. It holds neither a secret nor the hash of one.
+/// A session of a [`SummaryPage`]. It does not contain the secret or the secret hash.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct SessionSummary {

@@ -1,6 +1,6 @@
 //! [`SessionIndex`]: finds, lists and revokes sessions outside a request.
 //!
-//! Used by jobs and administration pages. Calls the store directly, and knows no cookie.
+//! Used by jobs and administration pages. Calls the store directly. Knows nothing of cookies.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -66,7 +66,7 @@ impl SessionIndex {
         self
     }
 
-    /// Sets the keys for fields marked `encrypt`: those of the
+    /// Sets the keys for fields marked `encrypt`: the same keys as for the
     /// [layer](crate::SessionLayer::encryption_keys). Without keys such a field cannot be read or
     /// written here.
     #[cfg(feature = "encrypt")]
@@ -105,7 +105,7 @@ impl SessionIndex {
     ///
     /// # Round trips
     ///
-    /// This call takes none. Reads and writes take as many as in a handler.
+    /// This call takes no round trip. Reads and writes take as many as in a handler.
     ///
     /// ```
     /// use std::sync::Arc;

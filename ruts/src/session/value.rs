@@ -74,7 +74,7 @@ fn is_clear(field: &FieldSpec, stored: &Plaintext) -> bool {
     !stored.was_encrypted && field.encrypts(version)
 }
 
-/// Decodes a value as one that was set by name, which has version 1.
+/// Decodes a value that was set by name, which has version 1.
 pub(super) fn decode_named<T: DeserializeOwned>(
     name: &str,
     stored: Option<&Plaintext>,

@@ -31,8 +31,8 @@ type Check = Arc<dyn Fn(&Reply) + Send + Sync>;
 /// and `Domain` are ignored: the client has one host, and sends its cookies to every path.
 ///
 /// A request with the header `Sec-Fetch-Site: cross-site` comes from a page of another site. It
-/// carries no `SameSite=Strict` cookie. It carries a `SameSite=Lax` cookie only if its method is
-/// safe, such as the `GET` of a link (RFC 6265bis, 5.6.7.1).
+/// does not carry `SameSite=Strict` cookies. It carries a `SameSite=Lax` cookie only if its method
+/// is safe, such as the `GET` of a link (RFC 6265bis, 5.6.7.1).
 ///
 /// ```
 /// use axum::{Router, routing::get};

@@ -5,7 +5,7 @@
 //! - [`ManualClock`] moves the time of a `MemoryStore`.
 //! - [`assert_session_security`] attacks the application, and reports which requirements of the
 //!   standards the application meets.
-//! - [`assert_lock`] compares the types of stored values with those of earlier releases.
+//! - [`assert_lock`] compares the types of stored values with the types of earlier releases.
 //!
 //! Called by tests of applications. [`Client`] and [`assert_session_security`] use only the HTTP
 //! interface of the application. [`with_session`] also needs its layer, and [`assert_lock`] its

@@ -1,7 +1,7 @@
 //! [`Value`]: the deserializer of one value.
 //!
 //! Called by `payload`. It decodes only the kind of value that the type requests, and fails if the
-//! payload has another kind. So each type compiles only the decoding paths that it uses.
+//! payload has a different kind. So each type compiles only the decoding paths that it uses.
 
 use serde::de::{
     self, Deserialize, DeserializeSeed, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor,

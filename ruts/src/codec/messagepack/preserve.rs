@@ -393,7 +393,7 @@ mod tests {
             prop_assert_eq!(merged([&stored, &stored, &next]), None);
         }
 
-        /// If the type knows no entry and writes none, every stored entry is kept.
+        /// If the type does not know any entry and does not write any, every stored entry is kept.
         #[test]
         fn an_unknown_value_stays_whole(stored: Lists) {
             prop_assume!(!stored.is_empty());

@@ -58,7 +58,7 @@ impl<'b> Reader<'b> {
         self.has_large || self.has_negative
     }
 
-    /// Returns whether a number of 128 bits may have been read with a different sign from the one that a
+    /// Returns whether a number of 128 bits may have been read with the wrong sign: not the sign that a
     /// writer with this fingerprint gave it.
     pub(super) const fn may_have_changed_sign(&self, writer: Fingerprint) -> bool {
         self.has_large && writer.may_have_i128() || self.has_negative && writer.may_have_u128()

@@ -159,7 +159,7 @@ pub(crate) struct Tree {
     nodes: Vec<Node>,
     /// Structs and enums around the current node.
     path: Vec<NodeId>,
-    /// The node whose value was chosen last. If the pass fails, this node gets another value.
+    /// The node whose value was chosen last. If the pass fails, this node gets a different value.
     last: NodeId,
     /// Number of structs and enums around the current node, from the first one inside its own type. If the
     /// number is above zero, values are as small as possible.
@@ -431,8 +431,8 @@ impl Tree {
     }
 
     /// Chooses a variant of an enum, and returns its number and its node. Prefers a variant with parts that
-    /// were not requested yet, or without a sample. Inside a recursion, prefers one that ends the recursion,
-    /// and then one that was not requested yet.
+    /// were not requested yet, or without a sample. Inside a recursion, prefers a variant that ends the
+    /// recursion, and then a variant that was not requested yet.
     #[inline(never)]
     pub(super) fn variant(&mut self, node: NodeId, count: usize) -> (u32, NodeId) {
         for at in 0..count {
@@ -522,7 +522,7 @@ impl Tree {
         self.path.clear();
         self.recursion = 0;
         if let Some(alias) = self.named.take().filter(|_| !is_accepted) {
-            // The struct refused the name, because it had the field under another name already.
+            // The struct refused the name, because it already had the field under a different name.
             (self.nodes[alias].is_alias, self.nodes[alias].is_rejected) = (true, true);
             return false;
         }
@@ -835,15 +835,15 @@ impl Tree {
         }
     }
 
-    /// Returns the enclosing value of the same type for an option, a list or a map that has no parts of its
-    /// own for this reason.
+    /// Returns the enclosing value of the same type, for an option, a list or a map that is empty because it
+    /// is inside a value of its own type.
     fn target(&self, node: NodeId) -> Option<NodeId> {
         let Node { kind, children, empty, type_name, .. } = &self.nodes[node];
         let is_in_itself = *empty == Empty::InItself && children.is_empty();
         is_in_itself.then(|| self.enclosing(node, *kind, type_name)).flatten()
     }
 
-    /// Returns the number of values between a value and one that encloses it. Newtypes do not count, because
+    /// Returns the number of values between a value and the enclosing value. Newtypes do not count, because
     /// they leave no trace in a payload.
     fn distance(&self, mut node: NodeId, outer: NodeId) -> usize {
         let mut distance = 0;

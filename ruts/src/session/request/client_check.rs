@@ -1,4 +1,4 @@
-//! [`check`]: compares the client fingerprint of a request with that of the sign-in.
+//! [`check`]: compares the client fingerprint of a request with the fingerprint of the sign-in.
 //!
 //! Called by `transfer` after a read. May end the session. Knows one reserved field.
 

@@ -1,5 +1,5 @@
-//! The requests whose handlers run on this thread right now: [`enter`], [`note_ended`] and
-//! [`current_sessions`].
+//! Keeps a list of the requests whose handlers run on this thread right now: [`enter`],
+//! [`note_ended`] and [`current_sessions`].
 //!
 //! A handler may end its own session through `PrincipalSessions`, which does not know the request.
 //! [`note_ended`] informs the request, so that it continues as a guest.

@@ -75,8 +75,8 @@ impl Identity {
         }
     }
 
-    /// Returns the tokens among which the store has to choose. Empty if there is one at most, or if the store
-    /// was asked already.
+    /// Returns the tokens among which the store has to choose. Empty if there is at most one token, or if the
+    /// store was already asked.
     pub(super) fn candidates(&self) -> Vec<&Token> {
         match self {
             Self::Presented(first, others) if !others.is_empty() => {

@@ -111,14 +111,14 @@ impl IndexChange {
         Ok(Self { fields, keys, former: state.identity.id() })
     }
 
-    /// Returns the changes of a write, and those of the reserved fields that hold the keys.
+    /// Returns the changes of a write, and the changes of the reserved fields that hold the keys.
     pub(super) fn with_keys<'a>(this: Option<&'a Self>, changes: &[Change<'a>]) -> Vec<Change<'a>> {
         let keys = this.into_iter().flat_map(|this| &this.keys);
         let keys = keys.map(|(name, key)| Change::Set(FieldWrite::new(name, key)));
         changes.iter().copied().chain(keys).collect()
     }
 
-    /// Adds the entries of the values that the session has after the write, and frees those of former
+    /// Adds the entries of the values that the session has after the write, and frees the entries of former
     /// values.
     pub(super) async fn finish(
         self,
@@ -133,7 +133,7 @@ impl IndexChange {
         // A deploy may have lowered the timeout since the session began.
         let remaining = state.meta_now().and_then(|meta| meta.absolute_remaining);
         let life = config_life.max(remaining.and_then(|left| Ttl::new(left).ok()));
-        // A write may start another session. The fields that it inherits are known by now.
+        // A write may start a new session. The fields that it inherits are known by now.
         let is_same = self.former == Some(id);
         let store = shared.call_store();
         let stored = match plan.is_sign_in() {

@@ -64,9 +64,9 @@ impl Inherited {
     ///
     /// - if the same principal is signed in to the former session: the lifetime of the cookie, and all fields
     ///   except [`REMEMBERED`] and the fields marked `once`,
-    /// - if the former session belongs to a guest, and either the presented secret is still valid, or the
-    ///   store has noted no use of the secret that replaced it: the fields that a schema declares without
-    ///   `rotate`. A field with `rotate` may be the reason for the replacement.
+    /// - if the former session belongs to a guest, and the presented secret is still valid or was replaced by
+    ///   a secret of which the store has noted no use: the fields that a schema declares without `rotate`. A
+    ///   field with `rotate` may be the reason for the replacement.
     /// - otherwise the fields of the latest attempt that no client has used.
     ///
     /// The former session stays unchanged, because the client may still receive its cookie.
@@ -99,7 +99,7 @@ impl Inherited {
     }
 }
 
-/// The choice of an id for a new session that replaces another one.
+/// The choice of an id for a new session that replaces a former session.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum NewId {
     /// The id that belongs to the next attempt.

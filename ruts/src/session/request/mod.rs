@@ -2,15 +2,25 @@
 //!
 //! Read the files in this order:
 //!
-//! 1. Data: `identity` (which session the request belongs to), `field_cache` (fields that were read
-//!    or written), `state` (both, and pending changes), `response` (the cookie), `shared` (all of
-//!    these, and the lock).
-//! 2. Store calls: `operation` (one call with credentials), `write_plan` (side effects of a write),
-//!    `orphan` (deletes a session whose token no client gets), `exchange` (a call, and the new identity that
-//!    follows from its answer).
-//! 3. Steps: `client_check` after a read, `own_fields` with a sign-in, `index` around a write,
-//!    `inherited` (what a sign-in takes over from lost sessions), `transfer` (reads and writes of
-//!    fields), `renewal` as the last step, `current` (the requests that run on this thread).
+//! 1. Data:
+//!    - `identity`: the session that the request belongs to.
+//!    - `field_cache`: the fields that were read or written.
+//!    - `state`: both of these, and pending changes.
+//!    - `response`: the cookie.
+//!    - `shared`: all of these, and the lock.
+//! 2. Store calls:
+//!    - `operation`: one call with credentials.
+//!    - `write_plan`: the side effects of a write.
+//!    - `orphan`: deletes a session whose token no client gets.
+//!    - `exchange`: a call, and the new identity that follows from its answer.
+//! 3. Steps:
+//!    - `client_check`: after a read.
+//!    - `own_fields`: with a sign-in.
+//!    - `index`: around a write.
+//!    - `inherited`: the fields that a sign-in takes over from lost sessions.
+//!    - `transfer`: reads and writes of fields.
+//!    - `renewal`: the last step.
+//!    - `current`: the requests that run on this thread.
 //!
 //! [`Request`](operations::Request) is the interface to the rest of `session`. It passes values as
 //! stored bytes.

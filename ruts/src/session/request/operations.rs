@@ -715,8 +715,8 @@ async fn pause(attempt: u32) {
     tokio::time::sleep(longest.mul_f64(share)).await;
 }
 
-/// Returns the answer of a `take` without a session. If the session continues under another secret, it was not
-/// signed out.
+/// Returns the answer of a `take` without a session. If the session continues with a different secret, it was
+/// not signed out.
 async fn taken_without_session(
     shared: &Shared,
     state: &mut State,

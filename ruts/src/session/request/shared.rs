@@ -30,7 +30,7 @@ use crate::{
     token::{SessionId, Token},
 };
 
-/// Maximum time that an operation waits for another one of the same request.
+/// Maximum time that an operation waits for another operation of the same request.
 const LONGEST_HOLD: Duration = Duration::from_secs(5);
 
 /// The data of one request, shared by all extractions of its session.
@@ -108,8 +108,8 @@ impl Shared {
     }
 
     /// Waits for exclusive use of the session. Fails if another operation of this request holds it
-    /// for too long: the future of that operation may have been polled once, and then neither
-    /// polled nor dropped.
+    /// for longer than [`LONGEST_HOLD`]. The future of that operation may have been polled once,
+    /// and then neither polled nor dropped.
     pub(super) async fn lock(&self) -> Result<tokio::sync::MutexGuard<'_, State>, Error> {
         self.was_used.store(true, Ordering::Relaxed);
         if let Ok(state) = self.state.try_lock() {

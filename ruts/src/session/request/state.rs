@@ -36,8 +36,8 @@ pub(super) struct State {
     pub(super) client: ClientTrust,
     /// The signed-in principal, according to the last answer of the store.
     pub(super) owner: Option<PrincipalKey>,
-    /// The presented tokens that the store refused. The first is the one that the request used. The store knows
-    /// the others.
+    /// The presented tokens that the store refused. The first is the token that the request used. The store
+    /// knows the others.
     pub(super) refused: Vec<RefusedToken>,
 }
 

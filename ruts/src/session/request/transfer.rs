@@ -226,8 +226,8 @@ impl<'a> Transfer<'a> {
                 let state = self.state();
                 if plan.is_sign_in() {
                     state.client = ClientTrust::Trusted;
-                    // The store may have removed the fields of another principal, so the cached
-                    // ones are dropped. A guest's fields stay.
+                    // The store may have removed the fields of a different principal, so the cached
+                    // fields are dropped. A guest's fields stay.
                     let former = state.meta.map(|(meta, _)| meta.signed_in);
                     let stays = former.is_some_and(|former| {
                         former.is_none_or(|former| plan.signs_in(&former.principal))

@@ -22,8 +22,8 @@ pub(super) fn resolve(shape: &mut Shape, payloads: &[Vec<u8>], reread: Reread<'_
     Probe { reread }.shape(shape, places);
 }
 
-/// A part of a value: the whole value, and the path to the part. The parts of a list are its elements,
-/// those of a map are its values.
+/// A part of a value: the whole value, and the path to the part. The parts of a list are its elements, and
+/// the parts of a map are its values.
 #[derive(Clone)]
 struct Place<'a, 'b> {
     root: &'a Node<'b>,

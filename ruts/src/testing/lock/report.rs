@@ -308,8 +308,9 @@ impl LockReport {
                 LockLevel::Breaks,
                 name,
                 format!(
-                    "is indexed by other values than version {former}: live sessions would not be found. The \
-                     conversion back to version {former} has to return the former value."
+                    "is not indexed by the same values as version {former}: live sessions would \
+                     not be found. The conversion back to version {former} has to return the \
+                     former value."
                 ),
             );
         }
@@ -318,9 +319,9 @@ impl LockReport {
                 LockLevel::Breaks,
                 name,
                 format!(
-                    "names other principals than version {former}: sessions that signed in before \
-                     would not be found by their user, nor ended by `revoke_all`. The conversion \
-                     back to version {former} has to return the former value."
+                    "does not name the same principals as version {former}: sessions that signed \
+                     in before would not be found by their user, nor ended by `revoke_all`. The \
+                     conversion back to version {former} has to return the former value."
                 ),
             );
         }
@@ -457,7 +458,7 @@ impl LockReport {
                 self.say(
                     LockLevel::Stale,
                     name,
-                    "has another fingerprint in this release of ruts.",
+                    "has a different fingerprint in this release of ruts.",
                 );
             }
             if !has_samples {
@@ -493,10 +494,10 @@ impl LockReport {
                 LockLevel::Warning,
                 name,
                 format!(
-                    "has fields with another name, which instances of the previous release read as \
-                     absent:{}\n    If these instances set them, this release cannot read the value, because \
-                     it has both names. Write `#[serde(rename = \"..\")]` with the former name instead of an \
-                     alias.",
+                    "has fields with a different name, which instances of the previous release \
+                     read as absent:{}\n    If these instances set them, this release cannot read \
+                     the value, because it has both names. Write `#[serde(rename = \"..\")]` with \
+                     the former name instead of an alias.",
                     list(&hidden)
                 ),
             ),
