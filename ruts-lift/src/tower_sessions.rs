@@ -1,4 +1,6 @@
-//! [`TowerSessions`]: the sessions of tower-sessions 0.14.
+//! [`TowerSessions`]: reads and ends sessions of tower-sessions 0.14.
+//!
+//! Made by applications, and called by `lift`. Knows nothing of ruts.
 
 use std::time::SystemTime;
 

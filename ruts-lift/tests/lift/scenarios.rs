@@ -189,7 +189,7 @@ impl<S: Store> Programs<S> {
             all = client.get("/both/show").await.text();
             for item in [&one, &other] {
                 let item = item.trim_start_matches("item=");
-                assert!(all.contains(item), "{item} was lost: {all}");
+                assert!(all.contains(item), "{item} should still be in the cart: {all}");
             }
         }
 

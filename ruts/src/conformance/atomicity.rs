@@ -136,7 +136,7 @@ pub async fn racing_updates_never_mix(subject: &impl Subject) {
                 let first = &loaded.fields[0].value;
                 let is_mixed = loaded.fields.iter().any(|field| field.value != *first);
                 let is_whole = loaded.fields.len() == 3 && !is_mixed;
-                assert!(is_whole, "half an update: {:?}", loaded.fields);
+                assert!(is_whole, "a read should not see half an update: {:?}", loaded.fields);
                 // A store that is always ready would never let the writers run.
                 tokio::task::yield_now().await;
             }

@@ -278,7 +278,7 @@ impl<S: Store> Client<S> {
         refusal.check("sign-out", self.update(update.auth_change(AuthChange::Out)).await);
         match self.sign_in(&principal(), None).await {
             Ok((_, answer)) => refusal.check("sign-in", answer),
-            Err(error) => panic!("the sign-in was answered by {error:?}"),
+            Err(error) => panic!("the sign-in should be refused, but the answer was {error:?}"),
         }
         refusal.check("take", self.take("a").await);
         refusal.check("deletion", self.delete().await);
@@ -307,7 +307,7 @@ impl Refusal {
             Self::Revoked => matches!(answer, Err(Refused::Revoked)),
             Self::Any => answer.is_err(),
         };
-        assert!(is_expected, "{call} was answered by {answer:?}");
+        assert!(is_expected, "the {call} should be refused, but the answer was {answer:?}");
     }
 }
 

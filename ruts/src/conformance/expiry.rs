@@ -215,7 +215,10 @@ pub async fn an_expired_session_names_its_deadline(subject: &impl Subject) {
     for (ids, expected) in [(idle, Expiry::Idle), (aged, Expiry::Absolute)] {
         for id in ids {
             let named = expiry(&id).await;
-            assert!(named.is_none_or(|named| named == expected), "{named:?} for {expected:?}");
+            assert!(
+                named.is_none_or(|named| named == expected),
+                "the store should name {expected:?}, not {named:?}"
+            );
         }
     }
     for id in [live, deleted.id, revoked.id, new_client(subject).id] {

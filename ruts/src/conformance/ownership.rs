@@ -390,7 +390,11 @@ pub async fn a_revocation_ends_sign_ins_that_race_it(subject: &impl Subject) {
         let again = revoke(&store, &ada, ALL).await;
         assert_eq!(again, listed);
         for client in &signed_in {
-            assert_eq!(client.through(subject).signed_in().await, None, "a session escaped");
+            assert_eq!(
+                client.through(subject).signed_in().await,
+                None,
+                "every session should have ended"
+            );
         }
     }
 }

@@ -76,7 +76,7 @@ pub async fn using_the_new_secret_starts_the_grace_period(subject: &impl Subject
     let Err(Refused::Replaced { ago }) = former.load(Projection::All, None).await else {
         panic!("the former secret should be recognised");
     };
-    assert!(ago < unit * 3, "the time since the grace period is {ago:?}");
+    assert!(ago < unit * 3, "{ago:?} is not the time since the grace period");
     new.through(subject).holds(&[("a", "late")]).await;
 }
 
@@ -89,7 +89,7 @@ pub async fn a_secret_in_its_grace_period_has_few_rights(subject: &impl Subject)
     let other = secret();
     fn check<T: Debug>(call: &str, answer: Result<T, Refused>) {
         let is_refused = matches!(answer, Err(Refused::Replaced { .. }));
-        assert!(is_refused, "{call} was answered by {answer:?}");
+        assert!(is_refused, "the {call} should be refused, but the answer was {answer:?}");
     }
     let update = Update::new(&[]);
     check("a rotation", late.rotate(&other).await);

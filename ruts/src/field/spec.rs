@@ -195,7 +195,7 @@ impl FieldSpec {
     pub const fn with_writes(mut self, version: u16) -> Self {
         assert!(
             version > 0 && version < self.version,
-            "`writes` needs a version before that of the field"
+            "`writes` needs a version below the version of the field"
         );
         self.writes = Some(version);
         self

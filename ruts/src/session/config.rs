@@ -241,7 +241,7 @@ impl SessionConfig {
     }
 
     /// Returns the touch of a read or write. The touch is due only after an eighth of the idle
-    /// timeout, so that most reads write nothing.
+    /// timeout, so that most reads do not write to the store.
     ///
     /// If a session outlives the idle timeout, its touch is never due, and only confirms a renewed secret. A
     /// due touch would reset the time since the last use. But the request needs this time to decide whether

@@ -58,12 +58,12 @@ impl<'a> SignIn<'a> {
         Self { request, field, value, options: Ok(SignInOptions::new(assurance)) }
     }
 
-    /// Remembers the user even after the browser was closed, until this much time passes without a
+    /// Remembers the user even after the browser was closed, until `life` has passed without a
     /// visit.
     ///
     /// The cookie gets this lifetime, and the idle timeout of the session is at least as long.
-    /// Visits extend both. The limit is a time since the sign-in: the absolute timeout of the layer
-    /// or `life`, whichever is longer.
+    /// Visits extend both, up to a maximum time since the sign-in: the absolute timeout of the
+    /// layer or `life`, whichever is longer.
     ///
     /// The authentication itself does not last longer. Once the layer would have ended the session
     /// without this option, the sign-in counts as [`Assurance::Remembered`]. The user is still

@@ -185,7 +185,7 @@ impl Client {
     ///
     /// # Panics
     ///
-    /// As [`send`](Self::send).
+    /// Panics in the same cases as [`send`](Self::send).
     pub async fn get(&self, path: &str) -> Reply {
         self.send(request(Method::GET, path, "")).await
     }
@@ -194,7 +194,7 @@ impl Client {
     ///
     /// # Panics
     ///
-    /// As [`send`](Self::send).
+    /// Panics in the same cases as [`send`](Self::send).
     pub async fn post(&self, path: &str, form: &str) -> Reply {
         self.send(request(Method::POST, path, form)).await
     }

@@ -38,7 +38,7 @@ pub(super) struct Shared {
     context: Arc<SessionContext>,
     /// Whether the client sent the cookie of this layer or a bearer token, valid or not.
     has_cookie: bool,
-    #[cfg_attr(not(feature = "axum"), allow(dead_code, reason = "only guards ask for it"))]
+    #[cfg_attr(not(feature = "axum"), allow(dead_code, reason = "only guards read it"))]
     target: Option<PathAndQuery>,
     /// The state of the session that the request came with, once the store was asked.
     token_status: OnceLock<(TokenStatus, SessionId)>,
