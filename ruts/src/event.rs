@@ -127,8 +127,8 @@ pub(crate) fn limit_reached() {
     tracing::warn!("session limit of a principal reached");
 }
 
-/// A request presented a secret that was replaced, or the secret of a deleted session. Its token is
-/// a stale or stolen copy.
+/// A request that is not late presented a secret that was replaced, or the secret of a deleted
+/// session. Its token is a stale or stolen copy.
 pub(crate) fn reuse(id: &SessionId, ago: Duration) {
     count!("ruts_secrets_reused_total");
     tracing::warn!(%id, ?ago, "reuse of a former session secret");

@@ -1,5 +1,5 @@
-//! The test that compares the types of a session with its lock, and the text of the lock in its field specs.
-//! Generated only for `#[session(lock)]`.
+//! Generates the test that compares the types of a session with its lock, and puts the text of the lock into
+//! the field specs. Used only for `#[session(lock)]`.
 //!
 //! ```text
 //! FieldSpec::new("user").with_lock(include_str!("sessions.lock"))

@@ -1,4 +1,4 @@
-//! Conversions between the versions of a field, as calls on its key and on its spec.
+//! Generates the conversions between the versions of a field, as calls on its key and on its spec.
 //!
 //! ```text
 //! .migrate(|stored| match stored.version() {

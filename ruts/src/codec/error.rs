@@ -76,8 +76,8 @@ pub enum CodecError {
     Migrate(u16),
     /// A different type of the same version wrote the value, and the bytes could be misread.
     /// bincode identifies fields by position. In MessagePack, a large `u128` has the same bytes as
-    /// a negative `i128`. Give a changed type a new `version`. Instead of bincode, `codec =
-    /// "messagepack"` also helps, because it reads by name.
+    /// a negative `i128`. Give a changed type a new `version`. For a field with bincode,
+    /// `codec = "messagepack"` also helps, because MessagePack reads by name.
     #[error(
         "the stored value was written by a different type of the same version: \
          a changed type needs a new `version` and `migrate`, or `codec = \"messagepack\"`"

@@ -89,7 +89,7 @@ pub async fn a_secret_in_its_grace_period_has_few_rights(subject: &impl Subject)
     let other = secret();
     fn check<T: Debug>(call: &str, answer: Result<T, Refused>) {
         let is_refused = matches!(answer, Err(Refused::Replaced { .. }));
-        assert!(is_refused, "the {call} should be refused, but the answer was {answer:?}");
+        assert!(is_refused, "{call} should be refused, but the answer was {answer:?}");
     }
     let update = Update::new(&[]);
     check("a rotation", late.rotate(&other).await);

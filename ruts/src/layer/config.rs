@@ -284,8 +284,8 @@ impl<L: LayerName> SessionLayer<L> {
     /// requests without a sufficient sign-in get a 401. If no sign-in page is set, browsers get a
     /// 401, too.
     ///
-    /// The layer has to wrap the whole router. A layer inside `Router::nest` sees paths without the prefix,
-    /// so `next` would lack the prefix.
+    /// Do not put the layer inside `Router::nest`. There it would see paths without the prefix, so `next`
+    /// would lack the prefix.
     ///
     /// # Panics
     ///

@@ -84,7 +84,7 @@ fn read_cookies<B>(cookie: &SessionCookie, request: &Request<B>) -> (Presented, 
     (cookie.read(request.headers()), TokenPlace::Cookie)
 }
 
-/// Returns the text after the scheme `Bearer`, in any case.
+/// Returns the text after the scheme `Bearer`. The case of the scheme does not matter.
 fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     let value = headers.get(header::AUTHORIZATION)?.as_bytes();
     let (scheme, token) = value.split_at_checked(b"Bearer ".len())?;

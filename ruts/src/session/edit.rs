@@ -152,7 +152,7 @@ impl<'a> Edit<'a> {
     /// # Errors
     ///
     /// - If a value cannot be encoded, or [`remember`](Self::remember) refuses its argument: the
-    /// first of these errors. Nothing is written.
+    ///   first of these errors. Nothing is written.
     /// - Otherwise the errors of [`Entry::set`](crate::Entry::set), or of
     ///   [`Entry::sign_in`](crate::Entry::sign_in) if the edit signs in.
     pub fn commit(self) -> WriteFuture<'a> {

@@ -430,10 +430,10 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
     /// During a deploy, the value may contain struct fields that only a later release knows. With
     /// MessagePack the update keeps these struct fields, even inside lists and maps.
     ///
-    /// For a field with a default, `change` gets `&mut T`. For any other field it gets `&mut
-    /// Option<T>`, and `None` removes the field. The result of `change` is returned. `change` runs
-    /// again after each conflict with another request, so it should have no side effects. For the
-    /// same reason it cannot move a captured value. Clone the value inside:
+    /// For a field with a default, `change` gets `&mut T`. For any other field, it gets
+    /// `&mut Option<T>`, where `None` removes the field. The result of `change` is returned. `change`
+    /// runs again after each conflict with another request, so it should have no side effects. For
+    /// the same reason it cannot move a captured value. Clone the value inside:
     ///
     /// ```
     /// # use ruts::{session, Error};

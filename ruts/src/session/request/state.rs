@@ -22,7 +22,7 @@ use crate::{
 ///
 /// One operation at a time holds the state, during its call to the store. The state stays correct even if the
 /// future of the operation is dropped during the call, whether or not the store made the change. For this
-/// purpose, the operation forgets the fields that a change affects before the call. Before a change of the
+/// purpose, before the call, the operation forgets the fields that the change affects. Before a change of the
 /// principal, it forgets all fields. A rotation or deletion of unknown outcome is [`pending`](Self::pending).
 pub(super) struct State {
     pub(super) identity: Identity,
