@@ -59,7 +59,8 @@ pub(super) fn expand(session: &Session) -> TokenStream {
             #(#methods)*
             #sign_in
 
-            /// Writes the changes. One round trip.
+            /// Writes all changes or none. One round trip, or more if the edit signs in or if the store
+            /// does not know the token of the request.
             #vis fn commit(self) -> #private::WriteFuture<'__ruts> {
                 self.0.commit()
             }

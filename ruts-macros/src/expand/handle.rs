@@ -33,7 +33,7 @@ pub(super) fn expand(session: &Session) -> TokenStream {
                 #private::load(&self.session, Self::SCHEMA)
             }
 
-            /// Collects changes. One round trip writes all of them or none.
+            /// Collects changes. `commit` writes all of them or none.
             #vis fn edit(&self) -> #edit<'_> {
                 #edit(self.session.edit())
             }

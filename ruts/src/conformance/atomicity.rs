@@ -1,6 +1,6 @@
 //! Checks of promise A: an update is applied as a whole or not at all.
 //!
-//! Run by `conformance_tests!`. They know the `Store` contract and no backend.
+//! Run by `conformance_tests!`. They know the `Store` contract, and nothing of backends.
 
 use std::sync::{
     Arc,

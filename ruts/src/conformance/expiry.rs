@@ -1,6 +1,6 @@
 //! Checks of promise E: nothing is served at or after its expiry.
 //!
-//! Run by `conformance_tests!`. They know the `Store` contract and no backend.
+//! Run by `conformance_tests!`. They know the `Store` contract, and nothing of backends.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! Checks of internal credentials, with which a job uses a session without its secret.
 //!
-//! Run by `conformance_tests!`. They know the `Store` contract and no backend.
+//! Run by `conformance_tests!`. They know the `Store` contract, and nothing of backends.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! Checks of promise M: parallel requests do not undo each other's writes.
 //!
-//! Run by `conformance_tests!`. They know the `Store` contract and no backend.
+//! Run by `conformance_tests!`. They know the `Store` contract, and nothing of backends.
 
 use bytes::Bytes;
 

@@ -1,6 +1,6 @@
 //! Checks of principals: sign-ins, lists, session limits and revocations.
 //!
-//! Run by `conformance_tests!`. They know the `Store` contract and no backend.
+//! Run by `conformance_tests!`. They know the `Store` contract, and nothing of backends.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 

@@ -1,6 +1,6 @@
 //! Checks of renewals: no client loses its session because the secret is renewed.
 //!
-//! Run by `conformance_tests!`. They know the `Store` contract and no backend.
+//! Run by `conformance_tests!`. They know the `Store` contract, and nothing of backends.
 
 use std::{fmt::Debug, time::Duration};
 

@@ -1,6 +1,6 @@
 //! Checks of promise N: only `create` brings a session into existence.
 //!
-//! Run by `conformance_tests!`. They know the `Store` contract and no backend.
+//! Run by `conformance_tests!`. They know the `Store` contract, and nothing of backends.
 
 use std::{iter, time::Duration};
 

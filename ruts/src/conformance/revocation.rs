@@ -1,6 +1,6 @@
 //! Checks of promise R: no read returns a state that was replaced or removed.
 //!
-//! Run by `conformance_tests!`. They know the `Store` contract and no backend.
+//! Run by `conformance_tests!`. They know the `Store` contract, and nothing of backends.
 
 use super::{
     client::{Refusal, applied, bytes, secret, session},

@@ -1,6 +1,6 @@
 //! Checks of values: a read returns the bytes, TTL and cache policy that were written.
 //!
-//! Run by `conformance_tests!`. They know the `Store` contract and no backend.
+//! Run by `conformance_tests!`. They know the `Store` contract, and nothing of backends.
 
 use std::time::Duration;
 

@@ -63,7 +63,7 @@ impl fmt::Display for Lifetimes {
         match self.absolute {
             Some(absolute) => writeln!(
                 f,
-                "A session ends {} after its start, despite use.",
+                "A session ends {} after its start, even if it is in use.",
                 Spelled(absolute.as_duration())
             )?,
             None => writeln!(f, "Sessions have no absolute timeout.")?,
@@ -79,8 +79,8 @@ impl fmt::Display for Lifetimes {
         }
         writeln!(
             f,
-            "A sign-in that is remembered keeps cookie and session for longer. When the times above \
-             have passed, it counts as remembered only, below AAL1."
+            "A remembered sign-in keeps the cookie and the session for longer. When the times above \
+             have passed, the sign-in counts only as remembered, which is below AAL1."
         )?;
         if let Some((every, grace)) = self.renewal {
             writeln!(
@@ -151,11 +151,11 @@ mod tests {
             described(Some(90 * MINUTE), Some(7 * DAY)),
             "A session ends after 1 hour 30 minutes without use. A use restarts that time once an \
              eighth of it has passed.\n\
-             A session ends 7 days after its start, despite use.\n\
+             A session ends 7 days after its start, even if it is in use.\n\
              A new sign-in restarts both.\n\
              The cookie ends with the browser.\n\
-             A sign-in that is remembered keeps cookie and session for longer. When the times above \
-             have passed, it counts as remembered only, below AAL1.\n\
+             A remembered sign-in keeps the cookie and the session for longer. When the times above \
+             have passed, the sign-in counts only as remembered, which is below AAL1.\n\
              The number of sessions of a user is not limited.\n\
              This is within AAL1 of NIST SP 800-63B-4."
         );
@@ -165,8 +165,8 @@ mod tests {
              Sessions have no absolute timeout.\n\
              A new sign-in restarts both.\n\
              The cookie ends with the browser.\n\
-             A sign-in that is remembered keeps cookie and session for longer. When the times above \
-             have passed, it counts as remembered only, below AAL1.\n\
+             A remembered sign-in keeps the cookie and the session for longer. When the times above \
+             have passed, the sign-in counts only as remembered, which is below AAL1.\n\
              The number of sessions of a user is not limited.\n\
              This is beyond AAL1 of NIST SP 800-63B-4."
         );
