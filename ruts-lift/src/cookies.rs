@@ -96,7 +96,7 @@ impl OldCookie {
         Some(id).filter(|id| !id.is_empty())
     }
 
-    /// Adds a `Set-Cookie` header that removes the cookie to the headers of a response.
+    /// Removes the cookie, with a `Set-Cookie` header in the headers of a response.
     pub(crate) fn clear(&self, headers: &mut HeaderMap) {
         let mut cookie = Cookie::build((&*self.name, "")).path(&*self.path);
         if let Some(domain) = &self.domain {

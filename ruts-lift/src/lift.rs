@@ -303,7 +303,7 @@ where
         let link = old.link(old_id);
         let job = |session: Session| -> BoxFuture<'_, Result<bool, Error>> {
             Box::pin(async move {
-                // Often the old library has only extended the lifetime of the old session.
+                // In many cases the old library has only extended the lifetime of the old session.
                 if old.has_changes() {
                     (self.lift)(old, session.clone()).await?;
                 }

@@ -92,8 +92,8 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
 }
 
 impl TokenPlace {
-    /// Carries out a cookie action, in the headers of the response or in the jar. Returns whether
-    /// the client gets a token or loses one.
+    /// Applies a cookie action to the headers of the response or to the jar. Returns whether the
+    /// client gets a token or loses one.
     pub(super) fn answer(
         &self,
         cookie: &SessionCookie,
@@ -108,8 +108,7 @@ impl TokenPlace {
         header.map(|(name, value)| headers.append(name, value)).is_some()
     }
 
-    /// Returns the response header that carries out a cookie action. `None` if there is nothing to
-    /// do.
+    /// Returns the response header for a cookie action. `None` if there is nothing to do.
     fn header(
         &self,
         cookie: &SessionCookie,
@@ -133,7 +132,7 @@ impl TokenPlace {
     }
 }
 
-/// Carries out a cookie action in a jar. Returns whether the jar was changed.
+/// Applies a cookie action to a jar. Returns whether the jar was changed.
 #[cfg(feature = "tower-cookies")]
 fn put(jar: &Cookies, cookie: &SessionCookie, action: &CookieAction) -> bool {
     match action {

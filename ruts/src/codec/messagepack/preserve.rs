@@ -243,7 +243,8 @@ fn first_text<'a>(entries: &'a Entries<'_>) -> Option<&'a str> {
     }
 }
 
-/// Returns for each element of `next` the index of the element of `known` that it was before.
+/// Returns, for each element of `next`, the index of the element of `known` that it was before the
+/// change.
 ///
 /// Equal elements are matched first: at the same index if both lists have the same length, then in the order
 /// of the list, then anywhere. If both lists have the same length, an element without an equal is matched

@@ -352,7 +352,8 @@ impl LockReport {
         }
     }
 
-    /// Checks whether the previous release reads what a bridge release writes as the type of the field itself.
+    /// Checks whether the previous release reads the values that a bridge release writes as the type of the
+    /// field itself.
     fn bridge_of_itself(&mut self, field: &Described, locked: &LockedType) {
         let (name, former) = (field.spec.name(), locked.version);
         let (always, some) = match field.codec {
@@ -378,7 +379,7 @@ impl LockReport {
                 name,
                 format!(
                     "writes version {former} as its own type, and instances of the previous release do not read \
-                     every value:{}\n    Write no such value before `writes` is removed.",
+                     every value:{}\n    Do not write such a value before `writes` is removed.",
                     list(&some)
                 ),
             );
