@@ -19,7 +19,7 @@ use ruts::{
     store::memory::{ManualClock, MemoryStore},
     testing::Client,
 };
-use ruts_tests_support::{ClientExt, InstrumentedStore, Log, new_client};
+use ruts_tests_support::{ClientExt, InstrumentedStore, Log, TokioClock, new_client};
 
 /// Longer than the five seconds in which a request counts as late.
 const LONG_AGO: Duration = Duration::from_secs(6);
@@ -581,6 +581,30 @@ async fn layers_of_different_names_stay_apart() {
     let client = new_client(routes().layer(inner).layer(outer.named::<Staff>()));
     assert_eq!(client.get("/sign-in").await.set_cookies().len(), 1);
     assert_eq!(client.text("/page").await, "Some(7)");
+}
+
+/// When the upload ends, the store has forgotten the session, and the browser has a newer one.
+#[tokio::test(start_paused = true)]
+async fn a_long_upload_does_not_replace_a_newer_sign_in() {
+    for seconds in [30, 180] {
+        let store = MemoryStore::builder().clock(TokioClock::start()).build();
+        let upload = move |shop: Shop| async move {
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            shop.set_flash("Uploaded.").await
+        };
+        let app = routes().route("/upload", get(upload)).layer(SessionLayer::new(store));
+        let client = new_client(app);
+        client.text("/sign-in").await;
+        let upload = tokio::spawn({
+            let client = client.clone();
+            async move { client.get("/upload").await }
+        });
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        client.text("/sign-out").await;
+        client.text("/sign-in").await;
+        assert_eq!(upload.await.unwrap().status, StatusCode::CONFLICT);
+        assert_eq!(client.text("/page").await, "Some(7)");
+    }
 }
 
 /// A future that is polled once and then held does not block other uses of the session for ever.

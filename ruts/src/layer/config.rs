@@ -205,6 +205,9 @@ impl<L: LayerName> SessionLayer<L> {
     /// of the time has passed since the deadline was last moved. So most reads do not write to the
     /// store.
     ///
+    /// A use never moves the deadline back. If a deploy shortens the timeout, a session that is in use keeps
+    /// its deadline until the new timeout leads to a later one.
+    ///
     /// # Panics
     ///
     /// Panics if `timeout` is zero or above 100 years.
@@ -215,7 +218,8 @@ impl<L: LayerName> SessionLayer<L> {
         self
     }
 
-    /// Ends a session this long after its start or its latest sign-in, even if it is in use.
+    /// Ends a session this long after its start or its latest sign-in, even if it is in use. If a deploy
+    /// shortens the timeout, earlier sessions keep their deadlines.
     ///
     /// # Panics
     ///

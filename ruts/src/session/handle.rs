@@ -323,7 +323,8 @@ impl<S> Session<S> {
     }
 
     /// Replaces the secret. The old cookie is refused from now on, and the response carries the new
-    /// one. One round trip, or none without a session.
+    /// one. One round trip, or none without a session. For a remembered session, one more if this request
+    /// has not read the session yet.
     ///
     /// # Errors
     ///

@@ -21,7 +21,7 @@ use crate::{
     error::Error,
     event,
     session::{config::Signing, token_status::TokenStatus},
-    store::{Credentials, Projection, Refused, SessionMeta, Update, Written},
+    store::{Credentials, ENDED_RETENTION, Projection, Refused, SessionMeta, Update, Written},
     token::{CookieLife, Secret, SecretHash, SessionId, Token},
     ttl::Ttl,
 };
@@ -332,7 +332,9 @@ impl Exchange<'_> {
         self.state.meta = None;
         self.state.pending.set_rotation(None);
         let RefusedToken { id, reason, cookie, ago, .. } = refused;
-        let is_late = ago.is_some_and(|ago| ago < self.shared.elapsed() + IN_TRANSIT);
+        let in_transit = self.shared.elapsed() + IN_TRANSIT;
+        // During a long request, such as an upload, the store may have forgotten that the session has ended.
+        let is_late = ago.map_or(in_transit > ENDED_RETENTION, |ago| ago < in_transit);
         let was_open = matches!(self.state.identity, Identity::Open { .. });
         // With renewal, the grace period covers late requests. So a replaced secret is always
         // reported.

@@ -32,7 +32,7 @@ use crate::{
     crypto::field_cipher::{FieldAad, Plaintext},
     error::Error,
     event,
-    field::FieldSpec,
+    field::{FieldSpec, is_reserved},
     session::{
         config::{SessionConfig, SessionContext, Signing, check_lifetime, stamp_digest},
         index_entry::IndexEntry,
@@ -331,7 +331,7 @@ impl Request {
             Transfer::new(&self.0, &mut state).load(Projection::All).await?;
         }
         let is_open = matches!(state.identity, Identity::Open { .. } | Identity::Internal(_));
-        let fields = state.fields.present();
+        let fields = state.fields.present().filter(|(name, _)| !is_reserved(name));
         let fields =
             fields.map(|(name, stored)| (name.clone(), self.decrypt(&state, name, stored)));
         Ok(is_open.then(|| SessionMap::new(fields, self.config().unreadable)))

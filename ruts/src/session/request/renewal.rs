@@ -76,6 +76,25 @@ fn has_to_lapse(config: &SessionConfig, cookie: CookieLife, meta: &SessionMeta) 
     config.is_lapsed(cookie, meta) && !meta.signed_in.is_some_and(is_noted)
 }
 
+/// The parts of an update that count a use of a session that outlives the idle timeout.
+#[derive(Default)]
+pub(super) struct Use {
+    pub(super) touch: Option<Touch>,
+    pub(super) auth_change: Option<AuthChange<'static>>,
+}
+
+impl Use {
+    /// Returns the parts that are due.
+    pub(super) fn due(config: &SessionConfig, cookie: CookieLife, meta: &SessionMeta) -> Self {
+        let idle = config.idle_of(cookie).filter(|_| is_use_due(config, cookie, meta));
+        let lapses = has_to_lapse(config, cookie, meta);
+        Self {
+            touch: idle.map(|idle| Touch::new(idle, Duration::ZERO)),
+            auth_change: lapses.then_some(AuthChange::Lapse(Assurance::Remembered)),
+        }
+    }
+}
+
 /// Renews the secret and extends the deadlines if that is due. This is the last step of a request.
 /// If it came earlier, the token of a slow response could overwrite the cookie of a newer sign-in.
 ///
@@ -94,7 +113,13 @@ async fn try_renew(exchange: &mut Exchange<'_>) -> Result<(), Error> {
     let Identity::Open { id, secret: current, cookie } = exchange.state.identity else {
         return Ok(());
     };
-    if !may_renew(exchange) {
+    let may_set_cookie = match exchange.shared.response() {
+        response if response.check_open().is_err() => false,
+        response if response.is_undecided() => true,
+        // The write that decided the cookie has counted the use.
+        _ => return Ok(()),
+    };
+    if exchange.state.pending.rotation().is_some() {
         return Ok(());
     }
     let meta = match exchange.state.meta_now() {
@@ -105,7 +130,7 @@ async fn try_renew(exchange: &mut Exchange<'_>) -> Result<(), Error> {
             loaded.meta
         }
     };
-    let fresh = match secret_due(config, cookie, &meta) {
+    let fresh = match secret_due(config, cookie, &meta).filter(|_| may_set_cookie) {
         Some(every) => {
             let secret = Secret::random(cookie)?;
             let hash = secret.hash(config.layer);
@@ -115,15 +140,8 @@ async fn try_renew(exchange: &mut Exchange<'_>) -> Result<(), Error> {
     };
     let renew = fresh.as_ref();
     let renew = renew.map(|(_, hash, every)| Renew::new(hash, *every, config.renewal_grace));
-    let idle = config.idle_of(cookie).filter(|_| is_use_due(config, cookie, &meta));
-    let auth_change =
-        has_to_lapse(config, cookie, &meta).then_some(AuthChange::Lapse(Assurance::Remembered));
-    let update = Update {
-        renew,
-        touch: idle.map(|idle| Touch::new(idle, Duration::ZERO)),
-        auth_change,
-        ..Update::default()
-    };
+    let Use { touch, auth_change } = Use::due(config, cookie, &meta);
+    let update = Update { renew, touch, auth_change, ..Update::default() };
     if renew.is_none() && update.touch.is_none() && auth_change.is_none() {
         return Ok(());
     }
@@ -131,6 +149,7 @@ async fn try_renew(exchange: &mut Exchange<'_>) -> Result<(), Error> {
     let answer = exchange.shared.call_store().update(Credentials::new(&id, &current), update);
     // `NotDue`: another request has renewed the secret. Refused: the credentials are no longer valid.
     let Ok(Written { answer: Updated::Applied { .. }, .. }) = answer.await? else { return Ok(()) };
+    exchange.state.meta = None;
     if let Some((secret, ..)) = fresh.filter(|_| asked.elapsed() < MAX_RENEWAL) {
         let token = Token { id, secret };
         let origin = TokenOrigin::Renewal;
@@ -143,12 +162,4 @@ async fn try_renew(exchange: &mut Exchange<'_>) -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-/// Returns whether no other secret is pending, and the response can still set the cookie.
-fn may_renew(exchange: &Exchange<'_>) -> bool {
-    let response = exchange.shared.response();
-    exchange.state.pending.rotation().is_none()
-        && response.check_open().is_ok()
-        && response.is_undecided()
 }

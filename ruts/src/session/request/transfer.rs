@@ -16,7 +16,7 @@ use super::{
     operation::Load,
     orphan::Orphan,
     own_fields::{INCOMPLETE, OwnFields},
-    renewal::{note_due, note_use},
+    renewal::{Use, note_due, note_use, renew},
     shared::Shared,
     state::{ClientTrust, Rotation, State},
     write_plan::{EagerGroup, WritePlan, outcome, remember},
@@ -136,6 +136,10 @@ impl<'a> Transfer<'a> {
         }
         if !self.is_passive {
             note_due(&self.exchange, &meta);
+            if self.shared().response().check_open().is_err() {
+                // The response was sent, so no later step counts this use.
+                Box::pin(renew(&mut self.exchange)).await;
+            }
         }
         Ok(())
     }
@@ -165,10 +169,12 @@ impl<'a> Transfer<'a> {
         }
         // If the same principal authenticates again, a remembered sign-in stays remembered, so the
         // signed-in principal has to be known.
-        let is_kept = plan.keeps_cookie()
-            && self.state().identity.cookie() != CookieLife::Default
-            && self.state().meta.is_none();
-        if is_kept {
+        let presented = self.state().identity.cookie();
+        let is_kept = plan.keeps_cookie() && presented != CookieLife::Default;
+        // After this write, no further step of the request counts the use, because the cookie is decided.
+        let counts_use =
+            plan.rotate && plan.signing.is_none() && shared.config().outlives_idle(presented);
+        if (is_kept || counts_use) && self.state().meta.is_none() {
             Box::pin(self.load(Projection::Named(&[]))).await?;
         }
         if let Some(id) = self.state().identity.id() {
@@ -185,11 +191,14 @@ impl<'a> Transfer<'a> {
                 shared.response().set_verified(false);
             }
             let hash = rotation.hash();
+            let meta = self.state().meta_now().filter(|_| counts_use);
+            let due = meta.map(|meta| Use::due(shared.config(), former, &meta)).unwrap_or_default();
+            let signing = shared.config().auth_change(plan.signing.as_ref(), cookie);
             let full = Update {
                 changes: &changes,
                 rotate: hash.as_ref(),
-                touch: shared.config().touch(former),
-                auth_change: shared.config().auth_change(plan.signing.as_ref(), cookie),
+                touch: due.touch.or_else(|| shared.config().touch(former)),
+                auth_change: signing.or(due.auth_change),
                 ..update
             };
             let fallback = rotation.fallback_secret.clone();
