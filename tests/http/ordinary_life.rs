@@ -464,6 +464,24 @@ async fn of_two_principal_schemas_the_last_sign_in_counts() {
 }
 
 /// A write by name has the effects that the schema declares.
+/// The process has restarted, or the router has a layer of its own.
+#[tokio::test]
+async fn a_sign_out_by_name_needs_no_earlier_use_of_the_schema() {
+    let store = MemoryStore::new();
+    let app = |layer: SessionLayer| {
+        let remove = |session: Session| async move { session.remove("user").await.map(drop) };
+        new_client(routes().route("/remove", get(remove)).layer(layer.schema::<Shop>()))
+    };
+    let before = app(SessionLayer::new(store.clone()));
+    let after = app(SessionLayer::new(store.clone()));
+    before.text("/sign-in").await;
+    let client = before.after_a_restart(&after);
+    client.text("/remove").await;
+    assert_eq!(client.text("/page").await, "None");
+    let listed = Shop::sessions(store).by_user(&7).list((), None, 10).await.unwrap();
+    assert!(listed.sessions.is_empty(), "a sign-out should remove the session from the list");
+}
+
 #[tokio::test]
 async fn a_principal_is_not_written_by_name() {
     let app = Router::new()

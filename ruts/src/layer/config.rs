@@ -21,7 +21,10 @@ use crate::{
     crypto::field_cipher::FieldCipher,
     event,
     local_path::is_local_path,
-    session::{DefaultLayer, LayerIdentity, LayerName, SessionConfig, SessionContext, Unreadable},
+    session::{
+        DefaultLayer, LayerIdentity, LayerName, SessionConfig, SessionContext, TypedSession,
+        Unreadable,
+    },
     store::{DynStore, IntoStore, OnLimit, SessionLimit},
     ttl::Ttl,
 };
@@ -198,6 +201,37 @@ impl<L: LayerName> SessionLayer<L> {
     #[must_use]
     pub fn clear_site_data(mut self, what: &[ClearSiteData]) -> Self {
         self.clear = what.to_vec();
+        self
+    }
+
+    /// Declares the fields of a schema before its first use.
+    ///
+    /// A layer learns the fields of a schema when a handler first extracts it. Until then, methods that name a
+    /// field, such as [`Session::remove`](crate::Session::remove), do not know how the field is declared. So a
+    /// removal of the principal field does not sign out. Call this method if handlers use declared fields by
+    /// name, or if several layers share a store.
+    ///
+    /// ```
+    /// use ruts::{SessionLayer, session, store::memory::MemoryStore};
+    ///
+    /// #[session]
+    /// struct Shop {
+    ///     #[field(principal)]
+    ///     user: u64,
+    /// }
+    ///
+    /// let layer = SessionLayer::new(MemoryStore::new()).schema::<Shop>();
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// Panics if another schema of the layer declares a field of the same stored name differently.
+    #[must_use]
+    #[track_caller]
+    pub fn schema<T: TypedSession<Layer = L>>(self) -> Self {
+        if let Err(conflict) = self.identity.schemas.claim(T::SCHEMA, T::SHAPES) {
+            panic!("{conflict}");
+        }
         self
     }
 

@@ -92,7 +92,7 @@ impl<S> Session<S> {
     /// that a cache may serve the value. With a `hot_ttl` of zero, the value is never in a cache.
     ///
     /// If a schema that this process has used in the layer declares the field, its `encrypt`, `index` and
-    /// `rotate` apply.
+    /// `rotate` apply. The layer can [declare](crate::SessionLayer::schema) the schema in advance.
     ///
     /// # Round trips
     ///
@@ -128,8 +128,9 @@ impl<S> Session<S> {
 
     /// Removes a field, and returns whether it was present. One round trip.
     ///
-    /// For a declared field, this does the same as the [entry](Entry::remove) of the field: the removal of a
-    /// principal field signs out.
+    /// If a schema that this process has used in the layer declares the field, this does the same as the
+    /// [entry](Entry::remove) of the field: the removal of a principal field signs out. The layer can
+    /// [declare](crate::SessionLayer::schema) the schema in advance.
     ///
     /// # Errors
     ///
