@@ -95,7 +95,13 @@ async fn main() -> ExitCode {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     }
-    let violations: usize = runs.join_all().await.iter().map(|summary| summary.violations).sum();
-    println!("seed {seed}: {violations} violations");
-    ExitCode::from(u8::from(violations > 0))
+    let (mut violations, mut panics) = (0, 0);
+    while let Some(run) = runs.join_next().await {
+        match run {
+            Ok(summary) => violations += summary.violations,
+            Err(_) => panics += 1,
+        }
+    }
+    println!("seed {seed}: {violations} violations, {panics} systems panicked");
+    ExitCode::from(u8::from(violations + panics > 0))
 }

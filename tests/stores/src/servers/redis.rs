@@ -95,11 +95,14 @@ impl Redis {
         let _ = fs::remove_file(&dump);
         fs::create_dir(&dump).expect("the folder should be created");
         self.command::<()>(&["CONFIG", "SET", "save", "3600 1"]);
-        // Refused if the new setting has already started a dump, which fails as well.
-        let _ = self.try_command::<redis::Value>(&["BGSAVE"]);
         self.process().wait_until(|| {
             let info: String = self.command(&["INFO", "persistence"]);
-            info.contains("rdb_last_bgsave_status:err")
+            let has_failed = info.contains("rdb_last_bgsave_status:err");
+            if !has_failed {
+                // Refused while another dump is in progress, such as one for a replica.
+                let _ = self.try_command::<redis::Value>(&["BGSAVE"]);
+            }
+            has_failed
         });
     }
 
