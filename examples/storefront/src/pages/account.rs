@@ -6,6 +6,7 @@ use axum::{
     http::{HeaderMap, header},
     response::{IntoResponse, Redirect},
 };
+use ruts::Error;
 use serde::Deserialize;
 
 use crate::{
@@ -59,8 +60,11 @@ pub(crate) async fn sign_in(shop: Shop, headers: HeaderMap, Form(form): Form<Sig
 pub(crate) async fn sign_out(shop: Shop) -> Page {
     // Ends the session in the store and in the browser. The message starts an anonymous session.
     shop.session().delete().await?;
-    shop.set_flash("You are signed out.").await?;
-    Ok(Redirect::to("/").into_response())
+    match shop.set_flash("You are signed out.").await {
+        // After a double click, the first request has ended the session and written the message.
+        Ok(()) | Err(Error::Ended) => Ok(Redirect::to("/").into_response()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Returns a name such as "Firefox on Linux".
