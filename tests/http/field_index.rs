@@ -383,7 +383,8 @@ async fn a_late_free_does_not_remove_the_entry_of_a_value_written_again() {
     assert_eq!(fixture.number("a").await, 1);
 }
 
-/// A sign-in that starts a new session leaves the entry of the former session.
+/// A sign-in that starts a new session does not remove the index entry of the old session, which is still
+/// live.
 #[tokio::test]
 async fn a_sign_in_with_a_replaced_secret_keeps_the_entry_of_the_live_session() {
     let fixture = Fixture::new().await;

@@ -1,4 +1,4 @@
-//! Serves the desk of this crate, with sessions in PostgreSQL, read through Redis or Valkey.
+//! Serves the front-desk app of this example. Its sessions are in PostgreSQL, with Redis or Valkey as a cache.
 //!
 //! ```sh
 //! export REDIS_URL=redis://localhost:6379

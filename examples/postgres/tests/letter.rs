@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails panics")]
 
-//! Tests the letter with sessions in PostgreSQL.
+//! Tests the letter-writing app of this example, with its sessions in PostgreSQL.
 
 use ruts::store::postgres::PostgresStore;
 use ruts_tests_stores::servers::Postgres;

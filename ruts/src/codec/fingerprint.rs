@@ -7,8 +7,8 @@ use super::{error::CodecError, format::Codec};
 
 /// Hash of the shape of a type, and four flags.
 ///
-/// A value that was set by name has no hash and no flags. A value that an update merged from the values of two
-/// types has no hash, and the flags of both.
+/// A value that was set by name has no hash and no flags. If an update merged the
+/// values of two types, the result has the flags of both types, but no hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprint(u32);
 

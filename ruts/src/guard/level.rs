@@ -38,8 +38,8 @@ use crate::{auth::Assurance, error::Error, session::TypedSession};
 pub struct Fresh<T, const MINUTES: u64>(pub T);
 
 /// A session whose user has authenticated at this level or above. For operations that need a second
-/// factor (OWASP ASVS 5.0, 7.5.3). `LEVEL` is 1, 2 or 3. Other requests get the same response as
-/// from [`Fresh`].
+/// factor (OWASP ASVS 5.0, 7.5.3). `LEVEL` is 1, 2 or 3. A request whose session does not
+/// reach the level gets the same response as from [`Fresh`].
 ///
 /// ```
 /// use ruts::{Error, guard::Aal, session};

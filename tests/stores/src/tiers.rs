@@ -181,7 +181,7 @@ fn with_long_timeouts<C: Cache>(builder: LayeredBuilder<C>) -> LayeredBuilder<C>
     builder.cache_timeout(LONG_TIMEOUT).origin_timeout(LONG_TIMEOUT)
 }
 
-/// A cache with a fault, which counts its hits.
+/// A cache that can fail, and that counts its hits.
 #[derive(Clone)]
 pub struct FaultyCache {
     cache: RedisCache,

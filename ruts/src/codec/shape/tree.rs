@@ -574,8 +574,8 @@ impl Tree {
                     return;
                 }
                 Kind::Struct if !was_rejected => {
-                    // So far, the children exclude aliases, because a visit by position uses no names. A
-                    // visit by name includes aliases.
+                    // The struct was visited by position, which uses no names, so its children do not
+                    // include aliases. A visit by name includes them.
                     let struct_ = &mut self.nodes[parent];
                     if !std::mem::replace(&mut struct_.is_by_name, true) {
                         struct_.children.clear();

@@ -102,7 +102,7 @@ pub async fn write_against_rotate<S: Store>(
     }
 }
 
-/// Returns whether `one` took the value. Checks that exactly one of them did.
+/// Returns whether `one` took the value. Checks that exactly one of `one` and `other` took it.
 pub async fn take_against_take<S: Store>(
     one: TestSession<S>,
     other: TestSession<S>,

@@ -1,4 +1,4 @@
--- The columns of session s with which every read except `expiry` begins. A read returns a row even if it
+-- The columns that every read except `expiry` selects first, for session s. A read returns a row even if it
 -- finds no session, so that the answer of a standby is recognised. Without a session, all columns but the
 -- first two are null.
 --
