@@ -96,8 +96,8 @@ pub(crate) fn created(id: &SessionId) {
 }
 
 /// The secret was replaced: by a write, or by a renewal.
-pub(crate) fn rotated(id: &SessionId, cause: &'static str) {
-    count!("ruts_sessions_rotated_total", "cause" => cause);
+pub(crate) fn secret_replaced(id: &SessionId, cause: &'static str) {
+    count!("ruts_secrets_replaced_total", "cause" => cause);
     tracing::info!(%id, cause, "session secret replaced");
 }
 
@@ -106,8 +106,8 @@ pub(crate) fn signed_in(id: &SessionId, assurance: u8) {
     tracing::info!(%id, assurance, "signed in");
 }
 
-pub(crate) fn signed_out(id: &SessionId) {
-    count!("ruts_sign_outs_total");
+pub(crate) fn principal_removed(id: &SessionId) {
+    count!("ruts_principals_removed_total");
     tracing::info!(%id, "principal removed from session");
 }
 

@@ -76,7 +76,7 @@ impl Exchange<'_> {
             if self.repeat_signing(Credentials::new(&id, &hash)).await? {
                 let second = call(&id, &hash).await?;
                 if second.is_ok() {
-                    event::rotated(&id, "write");
+                    event::secret_replaced(&id, "write");
                     let token = Token { id, secret: fallback.clone() };
                     // Boxed: this case is rare, and would otherwise enlarge the future of every
                     // operation.
@@ -260,7 +260,7 @@ impl Exchange<'_> {
         let (Some((secret, hash)), Some((id, _))) = (rotation.fresh, self.credentials()) else {
             return Ok(());
         };
-        event::rotated(&id, "write");
+        event::secret_replaced(&id, "write");
         self.adopt(Token { id, secret }, hash, absolute).await
     }
 

@@ -158,7 +158,7 @@ async fn try_renew(exchange: &mut Exchange<'_>) -> Result<(), Error> {
             origin,
             longest: meta.absolute_remaining,
         }) {
-            event::rotated(&id, "renewal");
+            event::secret_replaced(&id, "renewal");
         }
     }
     Ok(())

@@ -451,6 +451,6 @@ pub(super) fn log_signing(shared: &Shared, signing: &Signing) {
     let Some(id) = shared.id() else { return };
     match signing {
         Signing::In { options, .. } => event::signed_in(&id, options.assurance.level()),
-        Signing::Out(_) => event::signed_out(&id),
+        Signing::Out(_) => event::principal_removed(&id),
     }
 }
