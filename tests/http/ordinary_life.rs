@@ -464,6 +464,28 @@ async fn of_two_principal_schemas_the_last_sign_in_counts() {
 }
 
 /// A write by name has the effects that the schema declares.
+#[tokio::test]
+async fn a_list_of_all_fields_has_no_reserved_field() {
+    let names = |session: Session| async move {
+        session.csrf_token().await?;
+        let all = session.get_all().await?.expect("the session should be live");
+        Ok::<_, Error>(all.names().collect::<Vec<_>>().join(" "))
+    };
+    let layer = SessionLayer::new(MemoryStore::new());
+    let client = new_client(routes().route("/names", get(names)).layer(layer));
+    client.text("/add").await;
+    assert_eq!(client.text("/names").await, "cart");
+}
+
+#[tokio::test]
+async fn a_guard_may_allow_any_time_since_the_sign_in() {
+    let page = |_: Fresh<Shop, { u64::MAX }>| async {};
+    let layer = SessionLayer::new(MemoryStore::new());
+    let client = new_client(routes().route("/ever", get(page)).layer(layer));
+    client.text("/sign-in").await;
+    assert_eq!(client.get("/ever").await.status, StatusCode::OK);
+}
+
 /// The process has restarted, or the router has a layer of its own.
 #[tokio::test]
 async fn a_sign_out_by_name_needs_no_earlier_use_of_the_schema() {
