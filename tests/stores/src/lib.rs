@@ -16,6 +16,6 @@ pub mod tiers;
 pub use self::{
     at_once::forty_sessions_at_once,
     batched::Batched,
-    errors::{assert_unsupported, error_chain, error_kind},
+    errors::{assert_replaceable, assert_unsupported, error_chain, error_kind},
     proxy::{Proxy, Traffic},
 };
