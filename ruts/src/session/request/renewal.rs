@@ -1,7 +1,7 @@
 //! Renews the secret of a session, and extends a remembered session, as the last step of a request.
 //!
-//! `transfer` calls [`note_due`] after a read, and `operations` calls [`renew`] before the
-//! response. Knows deadlines and secrets, and nothing of fields.
+//! `transfer` calls [`note_due`] after a read, and `operations` calls [`renew`] before the response. After the
+//! response, `transfer` calls both. A write that replaces the secret takes the parts of [`Use`] along. Knows deadlines and secrets, and nothing of fields.
 
 use std::time::Duration;
 
@@ -30,13 +30,14 @@ use crate::{
 /// may have signed in, and the token would overwrite its cookie. The former secret stays valid.
 const MAX_RENEWAL: Duration = Duration::from_secs(1);
 
-/// After a read, notes whether the secret has to be renewed or the deadlines extended.
-pub(super) fn note_due(exchange: &Exchange<'_>, meta: &SessionMeta) {
+/// After a read, notes and returns whether the secret has to be renewed or the deadlines extended.
+pub(super) fn note_due(exchange: &Exchange<'_>, meta: &SessionMeta) -> bool {
     let (config, cookie) = (exchange.shared.config(), exchange.state.identity.cookie());
     let is_due = secret_due(config, cookie, meta).is_some() || is_use_due(config, cookie, meta);
     if is_due {
         exchange.shared.response().owes_renewal = true;
     }
+    is_due
 }
 
 /// Notes that a write may have to extend a remembered session.
@@ -96,7 +97,8 @@ impl Use {
 }
 
 /// Renews the secret and extends the deadlines if that is due. This is the last step of a request.
-/// If it came earlier, the token of a slow response could overwrite the cookie of a newer sign-in.
+/// If it came earlier, the token of a slow response could overwrite the cookie of a newer sign-in. After the
+/// response, only extends the deadlines.
 ///
 /// A failure does not affect the request. If the store has replaced the secret despite the failure,
 /// the former secret stays valid, because no client uses the new secret. If the store has not

@@ -134,12 +134,10 @@ impl<'a> Transfer<'a> {
         if self.checks_client {
             client_check::check(&mut self.exchange).await?;
         }
-        if !self.is_passive {
-            note_due(&self.exchange, &meta);
-            if self.shared().response().check_open().is_err() {
-                // The response was sent, so no later step counts this use.
-                Box::pin(renew(&mut self.exchange)).await;
-            }
+        let is_due = !self.is_passive && note_due(&self.exchange, &meta);
+        if is_due && self.shared().response().check_open().is_err() {
+            // The response was sent, so no later step counts this use.
+            Box::pin(renew(&mut self.exchange)).await;
         }
         Ok(())
     }
