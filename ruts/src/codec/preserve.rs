@@ -64,13 +64,15 @@ pub(crate) fn keep_unknown(
         let value = with_header(of_next, payload);
         encode_again(&value).is_some_and(|again| may_be_equal(&again, &value))
     };
-    let read = encode_again(values[2])?;
     let mut written = HashSet::new();
     loop {
         let merged = merge([stored, known, next], TypePart::of(&tree), &written, &writes_back)?;
         let merged = with_header(Header { fingerprint, ..of_next }, &merged);
-        let again = encode_again(&merged).filter(|_| merged.len() <= MAX_VALUE)?;
-        if may_be_equal(&again, &read) {
+        if merged.len() > MAX_VALUE {
+            return None;
+        }
+        let again = encode_again(&merged)?;
+        if may_be_equal(&again, &encode_again(values[2])?) {
             return Some(merged.into());
         }
         // A default that differs each time, such as a random number, has to be written.

@@ -153,10 +153,12 @@ impl Merge<'_> {
             Node::Leaf(leaf) if of_known.get(key) != Some(&value) => text_of(leaf).and(Some(*leaf)),
             _ => None,
         });
-        let mut changed = changed.peekable();
-        if changed.peek().is_none() {
+        let changed: Vec<&[u8]> = changed.collect();
+        if changed.is_empty() {
             return true;
         }
+        let Some(trials) = self.trials.checked_sub(1) else { return false };
+        self.trials = trials;
         let mut trial = Vec::with_capacity(self.payload.len() + ANY_TEXT.len());
         let mut copied = 0;
         for leaf in changed {
@@ -166,9 +168,7 @@ impl Merge<'_> {
             copied = begin + leaf.len();
         }
         trial.extend_from_slice(&self.payload[copied..]);
-        let may_try = self.trials > 0;
-        self.trials = self.trials.saturating_sub(1);
-        may_try && (self.writes_back)(&trial)
+        (self.writes_back)(&trial)
     }
 }
 
@@ -383,7 +383,9 @@ mod tests {
         #[test]
         fn hostile_payloads_never_panic(parts in vec(vec(any::<u8>(), 0..60), 3)) {
             let tree = trace_tree::<Lists>();
-            let _ = merge([&parts[0], &parts[1], &parts[2]], TypePart::of(&tree), &HashSet::new(), &|_| true);
+            let [stored, known, next] = [0, 1, 2].map(|at| &*parts[at]);
+            let part = TypePart::of(&tree);
+            let _ = merge([stored, known, next], part, &HashSet::new(), &|_| true);
             let _ = changed_names(&parts[0], &parts[1]);
         }
 
