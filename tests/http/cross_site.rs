@@ -1,6 +1,8 @@
 //! Tests of requests that another site makes in the name of a user, and of the two defences:
 //! `CsrfLayer` and CSRF tokens.
 
+use std::time::Duration;
+
 use axum::{
     Router,
     extract::Path,
@@ -8,7 +10,12 @@ use axum::{
     routing::{get, post},
 };
 use ruts::testing::Client;
-use ruts::{Error, Session, SessionLayer, layer::CsrfLayer, session, store::memory::MemoryStore};
+use ruts::{
+    Error, Session, SessionLayer,
+    layer::CsrfLayer,
+    session,
+    store::memory::{ManualClock, MemoryStore},
+};
 use ruts_tests_support::{ClientExt, InstrumentedStore, new_client};
 
 #[session]
@@ -99,6 +106,31 @@ async fn a_token_is_valid_only_in_its_own_session() {
         !is_valid(&ada, &signed_in).await,
         "a token should not be valid for a different principal"
     );
+}
+
+/// The user clicks twice on the button of a form, or misses the response and sends the form again.
+// proves: NIST-5.1-g
+#[tokio::test]
+async fn a_second_click_on_a_sign_in_form_is_accepted() {
+    let clock = ManualClock::new();
+    let store = MemoryStore::builder().clock(clock.clone()).build();
+    let ada = shop(InstrumentedStore::new(store));
+    let as_guest = ada.text("/token").await;
+    let late = ada.steal();
+    ada.text("/sign-in/ada").await;
+    assert!(is_valid(&late, &as_guest).await, "a second click on a sign-in form should be valid");
+    clock.advance(Duration::from_secs(60));
+    assert!(is_valid(&late, &as_guest).await, "a form should be valid after a lost response");
+    assert!(!is_valid(&ada, &as_guest).await, "the new secret should not accept the token");
+    assert!(!is_valid(&ada.stranger(), &as_guest).await);
+    let as_ada = ada.text("/token").await;
+    let late = ada.steal();
+    ada.text("/sign-in/ada").await;
+    assert!(is_valid(&late, &as_ada).await, "a second click on a step-up form should be valid");
+    let of_eve = late.stranger();
+    assert!(!is_valid(&late, &of_eve.text("/token").await).await);
+    ada.text("/sign-in/eve").await;
+    assert!(!is_valid(&late, &as_ada).await, "the secret was replaced twice");
 }
 
 #[tokio::test]

@@ -7,7 +7,10 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::{request::operations::Request, value};
-use crate::{codec, crypto::field_cipher::Plaintext, error::Error, field::FieldSpec, token};
+use crate::{
+    auth::PrincipalKey, codec, crypto::field_cipher::Plaintext, error::Error, field::FieldSpec,
+    token,
+};
 
 /// The field with the random seed of a session's CSRF tokens.
 const SEED: FieldSpec = FieldSpec::reserved("ruts.csrf");
@@ -35,9 +38,21 @@ pub(super) async fn verify(request: &Request, text: &str) -> Result<bool, Error>
     if URL_SAFE_NO_PAD.decode_slice(text, &mut bytes) != Ok(bytes.len()) {
         return Ok(false);
     }
-    let Some(bound) = bound_bytes(request).await? else { return Ok(false) };
     let (mask, masked) = bytes.split_at(BYTES);
-    Ok(xor(mask, masked).ct_eq(&bound).into())
+    let bound = xor(mask, masked);
+    let accepted = match bound_bytes(request).await? {
+        Some(accepted) => vec![accepted],
+        // The user has clicked twice on a form that signs in, or has missed the response. Its token is bound to
+        // a guest, or to the same principal as before.
+        None => match request.get_of_former(SEED.name()).await? {
+            Some((seed, principal)) => {
+                let principals = [None].into_iter().chain(principal.map(Some));
+                principals.map(|principal| bind(&seed, principal)).collect::<Result<_, _>>()?
+            }
+            None => Vec::new(),
+        },
+    };
+    Ok(accepted.iter().any(|accepted| bound.ct_eq(accepted).into()))
 }
 
 /// Returns the bytes that every token of this session and its principal carries, XORed with a mask.
@@ -45,13 +60,18 @@ pub(super) async fn verify(request: &Request, text: &str) -> Result<bool, Error>
 async fn bound_bytes(request: &Request) -> Result<Option<[u8; BYTES]>, Error> {
     let Some(seed) = request.get(SEED.name(), None).await? else { return Ok(None) };
     let signed_in = request.known_meta().await?.and_then(|meta| meta.signed_in);
-    let principal = signed_in.map(|signed_in| *signed_in.principal.as_bytes());
-    let mut digest = Sha256::new_with_prefix("csrf");
-    digest.update([u8::from(principal.is_some())]);
-    digest.update(principal.unwrap_or_default());
-    let seed = codec::unwrap_own(&seed.bytes);
-    digest.update(seed.map_err(|source| value::decode_error(SEED.name(), source))?);
-    Ok(Some(digest.finalize().into()))
+    bind(&seed.bytes, signed_in.map(|signed_in| signed_in.principal)).map(Some)
+}
+
+/// Returns the bytes of a stored seed and a principal.
+fn bind(seed: &[u8], principal: Option<PrincipalKey>) -> Result<[u8; BYTES], Error> {
+    let seed =
+        codec::unwrap_own(seed).map_err(|source| value::decode_error(SEED.name(), source))?;
+    let digest = Sha256::new_with_prefix("csrf")
+        .chain_update([u8::from(principal.is_some())])
+        .chain_update(principal.map_or([0; 32], |principal| *principal.as_bytes()))
+        .chain_update(seed);
+    Ok(digest.finalize().into())
 }
 
 fn xor(a: &[u8], b: &[u8]) -> [u8; BYTES] {

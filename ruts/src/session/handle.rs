@@ -573,8 +573,14 @@ impl<S> Session<S> {
         csrf::token(&self.request).await
     }
 
-    /// Returns whether `text` is a token of this session. Compares in constant time. One round
-    /// trip, or none if this request has asked for a token before.
+    /// Returns whether `text` is a token of this session. Compares in constant time.
+    ///
+    /// If a sign-in or rotation has replaced the secret of the request, the token may also belong to the
+    /// session before the sign-in. So a second click on a sign-in form is accepted.
+    ///
+    /// # Round trips
+    ///
+    /// One, or none if this request has asked for a token before. Two with a secret that was replaced.
     ///
     /// # Errors
     ///

@@ -19,7 +19,7 @@ use super::{
     renewal::{note_use, renew},
     response::{CookieAction, TokenOrigin},
     shared::{Incoming, Shared},
-    state::State,
+    state::{RefusedToken, State},
     transfer::{Transfer, log_signing},
     write_plan::{EagerGroup, WritePlan, field_write},
 };
@@ -43,8 +43,8 @@ use crate::{
         update_queue, value,
     },
     store::{
-        AbsoluteDeadline, Change, DynStore, FieldWrite, Precondition, Projection, SessionMeta,
-        TakeField, Update, Updated,
+        AbsoluteDeadline, Change, Credentials, DynStore, FieldWrite, Precondition, Projection,
+        SessionMeta, TakeField, Update, Updated,
     },
     token::{CookieLife, SessionId, Token},
     ttl::Ttl,
@@ -193,6 +193,23 @@ impl Request {
             }
         };
         Ok(value.filter(|_| is_owner))
+    }
+
+    /// Returns a field and the principal of the session whose former secret the client presents.
+    pub(in crate::session) async fn get_of_former(
+        &self,
+        name: &str,
+    ) -> Result<Option<(Bytes, Option<PrincipalKey>)>, Error> {
+        let state = self.0.lock().await?;
+        let Some(RefusedToken { id, reason: Closed::Replaced, .. }) = state.refused.first() else {
+            return Ok(None);
+        };
+        let (credentials, names) = (Credentials::internal(id), Projection::Named(&[name]));
+        let Ok(loaded) = self.0.call_store().load(credentials, names, None).await? else {
+            return Ok(None);
+        };
+        let principal = loaded.meta.signed_in.map(|signed_in| signed_in.principal);
+        Ok(loaded.value(name).map(|value| (value.clone(), principal)))
     }
 
     /// Reads the stamp of the sign-in together with `group`, unless the stamp is known.
