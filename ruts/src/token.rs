@@ -14,15 +14,20 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-/// Lengths of an id, a secret and the lifetime of a cookie as text: 16, 32 and 4 bytes in base64.
+/// Lengths of an id, a secret and its attributes as text: 16, 32 and 4 bytes in base64.
 const ID_LEN: usize = 22;
 const SECRET_LEN: usize = 43;
-const LIFE_LEN: usize = 6;
+const ATTRIBUTES_LEN: usize = 6;
+
+/// The bit of the attributes that marks a [successor](Secret::is_successor).
+const SUCCESSOR: u32 = 1 << 31;
+/// The other bits of the attributes for [`CookieLife::Default`]. A longer lifetime is not possible.
+const DEFAULT_LIFE: u32 = SUCCESSOR - 1;
 
 /// Length of a token as text: id, a dot, secret.
 pub(crate) const TOKEN_LEN: usize = ID_LEN + 1 + SECRET_LEN;
-/// Length of a token that carries the lifetime of its cookie: id, a dot, secret, a dot, lifetime.
-pub(crate) const LONG_TOKEN_LEN: usize = TOKEN_LEN + 1 + LIFE_LEN;
+/// Length of a token with attributes: id, a dot, secret, a dot, attributes.
+pub(crate) const LONG_TOKEN_LEN: usize = TOKEN_LEN + 1 + ATTRIBUTES_LEN;
 
 /// The random generator of the operating system failed.
 #[derive(Debug, thiserror::Error)]
@@ -180,34 +185,41 @@ impl CookieLife {
         }
     }
 
-    /// Returns the bytes that a token carries. `None` for [`Default`](Self::Default).
-    fn to_bytes(self) -> Option<[u8; 4]> {
+    /// Returns 31 bits.
+    pub(crate) fn to_bits(self) -> u32 {
         match self {
-            Self::Default => None,
-            Self::Browser => Some([0; 4]),
-            Self::Remembered(seconds) => Some(seconds.get().to_be_bytes()),
+            Self::Default => DEFAULT_LIFE,
+            Self::Browser => 0,
+            Self::Remembered(seconds) => seconds.get().min(DEFAULT_LIFE - 1),
         }
     }
 
-    fn from_bytes(bytes: [u8; 4]) -> Self {
-        NonZeroU32::new(u32::from_be_bytes(bytes)).map_or(Self::Browser, Self::Remembered)
+    /// Reads the lower 31 of these bits.
+    pub(crate) fn from_bits(bits: u32) -> Self {
+        match NonZeroU32::new(bits & DEFAULT_LIFE) {
+            None => Self::Browser,
+            Some(seconds) if seconds.get() == DEFAULT_LIFE => Self::Default,
+            Some(seconds) => Self::Remembered(seconds),
+        }
     }
 }
 
-/// 256 random bits that only the client keeps, and the lifetime of its cookie. Does not implement
-/// `Debug`, `Display` or `Serialize`, so that the secret is not leaked by accident.
+/// 256 random bits that only the client keeps, and two attributes: the lifetime of its cookie, and whether the
+/// session is a successor. Does not implement `Debug`, `Display` or `Serialize`, so that the secret is not
+/// leaked by accident.
 ///
-/// The hash covers the lifetime, so the client cannot change the lifetime. A request reads the
-/// lifetime from its token, without asking the store.
+/// The hash covers the attributes, so the client cannot change them. A request reads the attributes from its
+/// token, without asking the store.
 #[derive(Clone)]
 pub(crate) struct Secret {
     bytes: [u8; 32],
     life: CookieLife,
+    is_successor: bool,
 }
 
 impl Secret {
     pub(crate) fn random(life: CookieLife) -> Result<Self, RandomError> {
-        Ok(Self { bytes: random()?, life })
+        Ok(Self { bytes: random()?, life, is_successor: false })
     }
 
     pub(crate) fn life(&self) -> CookieLife {
@@ -216,23 +228,42 @@ impl Secret {
 
     /// Returns the same secret for a cookie with a different lifetime. Its hash differs.
     pub(crate) fn with_life(&self, life: CookieLife) -> Self {
-        Self { bytes: self.bytes, life }
+        Self { life, ..self.clone() }
+    }
+
+    /// Returns whether the session was started by a request whose token the store refused.
+    pub(crate) fn is_successor(&self) -> bool {
+        self.is_successor
+    }
+
+    /// Sets whether the session is a successor. The hash differs.
+    pub(crate) fn with_successor(self, is_successor: bool) -> Self {
+        Self { is_successor, ..self }
+    }
+
+    /// Returns the attributes as a token carries them. `None` for the default attributes.
+    fn attributes(&self) -> Option<[u8; 4]> {
+        let successor = if self.is_successor { SUCCESSOR } else { 0 };
+        match (self.life, self.is_successor) {
+            (CookieLife::Default, false) => None,
+            (life, _) => Some((life.to_bits() | successor).to_be_bytes()),
+        }
     }
 
     /// Returns the hash for the store. The hash covers the name of the layer, so that no other
     /// layer with the same store accepts the token. A zero byte separates the name from the
-    /// lifetime. The separator is unambiguous as long as no layer name contains a zero byte.
+    /// attributes. The separator is unambiguous as long as no layer name contains a zero byte.
     pub(crate) fn hash(&self, layer: &str) -> SecretHash {
         let hash = Sha256::new_with_prefix(self.bytes).chain_update(layer);
-        let hash = match self.life.to_bytes() {
+        let hash = match self.attributes() {
             None => hash,
-            Some(life) => hash.chain_update([0]).chain_update(life),
+            Some(attributes) => hash.chain_update([0]).chain_update(attributes),
         };
         SecretHash(hash.finalize().into())
     }
 }
 
-/// A token as the client presents it: `id.secret`, or `id.secret.life`.
+/// A token as the client presents it: `id.secret`, or `id.secret.attributes`.
 pub(crate) struct Token {
     pub(crate) id: SessionId,
     pub(crate) secret: Secret,
@@ -242,11 +273,12 @@ impl Token {
     /// Reads a token from untrusted bytes. `None` unless they are in canonical form. If no token
     /// has the length of the bytes, they are not decoded.
     pub(crate) fn parse(text: &[u8]) -> Option<Self> {
-        let (text, life) = match text.len() {
-            TOKEN_LEN => (text, CookieLife::Default),
+        let (text, attributes) = match text.len() {
+            TOKEN_LEN => (text, DEFAULT_LIFE),
             LONG_TOKEN_LEN if text[TOKEN_LEN] == b'.' => {
-                let life = decode(&text[TOKEN_LEN + 1..])?;
-                (&text[..TOKEN_LEN], CookieLife::from_bytes(life))
+                let attributes = u32::from_be_bytes(decode(&text[TOKEN_LEN + 1..])?);
+                // The short form is the only one for the default attributes.
+                (&text[..TOKEN_LEN], Some(attributes).filter(|bits| *bits != DEFAULT_LIFE)?)
             }
             _ => return None,
         };
@@ -255,7 +287,11 @@ impl Token {
         }
         Some(Self {
             id: SessionId(decode(&text[..ID_LEN])?),
-            secret: Secret { bytes: decode(&text[ID_LEN + 1..])?, life },
+            secret: Secret {
+                bytes: decode(&text[ID_LEN + 1..])?,
+                life: CookieLife::from_bits(attributes),
+                is_successor: attributes & SUCCESSOR != 0,
+            },
         })
     }
 
@@ -263,7 +299,7 @@ impl Token {
     /// time.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         self.id == other.id
-            && self.secret.life == other.secret.life
+            && self.secret.attributes() == other.secret.attributes()
             && bool::from(self.secret.bytes.ct_eq(&other.secret.bytes))
     }
 
@@ -271,9 +307,11 @@ impl Token {
     pub(crate) fn expose(&self) -> String {
         let (mut id, mut secret) = ([0; ID_LEN], [0; SECRET_LEN]);
         let (id, secret) = (encode(&self.id.0, &mut id), encode(&self.secret.bytes, &mut secret));
-        match self.secret.life.to_bytes() {
+        match self.secret.attributes() {
             None => [id, ".", secret].concat(),
-            Some(life) => [id, ".", secret, ".", encode(&life, &mut [0; LIFE_LEN])].concat(),
+            Some(attributes) => {
+                [id, ".", secret, ".", encode(&attributes, &mut [0; ATTRIBUTES_LEN])].concat()
+            }
         }
     }
 }
@@ -302,28 +340,34 @@ mod tests {
         Token { id: SessionId::random().unwrap(), secret: Secret::random(life).unwrap() }
     }
 
-    fn lives() -> [CookieLife; 4] {
+    fn attributes() -> impl Iterator<Item = (CookieLife, bool)> + Clone {
         let remembered = |seconds| CookieLife::Remembered(NonZeroU32::new(seconds).unwrap());
-        [CookieLife::Default, CookieLife::Browser, remembered(1), remembered(u32::MAX)]
+        let longest = u32::try_from(CookieLife::LONGEST.as_secs()).unwrap();
+        let lives = [CookieLife::Default, CookieLife::Browser, remembered(1), remembered(longest)];
+        lives.into_iter().flat_map(|life| [(life, false), (life, true)])
     }
 
     #[test]
     fn a_token_round_trips() {
-        for life in lives() {
-            let token = token(life);
+        for (life, is_successor) in attributes() {
+            let Token { id, secret } = token(life);
+            let token = Token { id, secret: secret.with_successor(is_successor) };
             let text = token.expose();
             let read = Token::parse(text.as_bytes()).unwrap();
             assert_eq!(read.id, token.id);
             assert_eq!(read.secret.life(), life);
+            assert_eq!(read.secret.is_successor(), is_successor);
             assert!(read.secret.hash("") == token.secret.hash(""));
             assert!(read.secret.hash("staff") != token.secret.hash(""));
         }
     }
 
     #[test]
-    fn the_life_of_a_cookie_is_part_of_the_hash() {
+    fn the_attributes_are_part_of_the_hash() {
         let secret = token(CookieLife::Default).secret;
-        let hashes = lives().map(|life| secret.with_life(life).hash(""));
+        let hash =
+            |(life, is_successor)| secret.with_life(life).with_successor(is_successor).hash("");
+        let hashes: Vec<SecretHash> = attributes().map(hash).collect();
         for (at, hash) in hashes.iter().enumerate() {
             assert!(!hashes[at + 1..].contains(hash));
         }
@@ -345,7 +389,7 @@ mod tests {
 
     #[test]
     fn only_one_spelling_is_accepted() {
-        let secret = Secret { bytes: [0; 32], life: CookieLife::Default };
+        let secret = Secret { bytes: [0; 32], life: CookieLife::Default, is_successor: false };
         let token = Token { id: SessionId([0; 16]), secret };
         let text = token.expose();
         assert!(Token::parse(text.as_bytes()).is_some());
@@ -355,6 +399,8 @@ mod tests {
             assert!(Token::parse(alias.as_bytes()).is_none(), "{alias}");
         }
         assert!(Token::parse(text.replace('.', "-").as_bytes()).is_none());
+        let default = encode(&DEFAULT_LIFE.to_be_bytes(), &mut [0; ATTRIBUTES_LEN]).to_owned();
+        assert!(Token::parse(format!("{text}.{default}").as_bytes()).is_none());
         assert!(Token::parse(format!("{text}A").as_bytes()).is_none());
     }
 

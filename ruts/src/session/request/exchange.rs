@@ -58,6 +58,7 @@ impl Exchange<'_> {
         self.resolve().await?;
         let Some((id, secret)) = self.credentials() else { return Ok(None) };
         let cookie = self.state.identity.cookie();
+        let is_successor = self.state.identity.is_successor();
         let call = async |id: &SessionId, secret: &SecretHash| {
             operation.run(self.shared.call_store(), Credentials::new(id, secret)).await
         };
@@ -88,7 +89,7 @@ impl Exchange<'_> {
         if answer.is_ok()
             && let Identity::Presented(..) = self.state.identity
         {
-            self.state.identity = Identity::Open { id, secret, cookie };
+            self.state.identity = Identity::Open { id, secret, cookie, is_successor };
             self.shared.response().id = Some(id);
         }
         self.state.stale_for = None;
@@ -240,7 +241,7 @@ impl Exchange<'_> {
         }
         let secret = match &fallback_secret {
             Some(secret) => secret.with_life(cookie),
-            None => Secret::random(cookie)?,
+            None => Secret::random(cookie)?.with_successor(self.state.identity.is_successor()),
         };
         response.owes_rotation = true;
         let pending = &mut self.state.pending;
@@ -277,8 +278,9 @@ impl Exchange<'_> {
         hash: SecretHash,
         absolute: Option<Ttl>,
     ) -> Result<(), Error> {
-        let cookie = token.secret.life();
-        self.state.identity = Identity::Open { id: token.id, secret: hash, cookie };
+        let Token { id, secret } = &token;
+        let (cookie, is_successor) = (secret.life(), secret.is_successor());
+        self.state.identity = Identity::Open { id: *id, secret: hash, cookie, is_successor };
         self.state.pending.set_rotation(None);
         let known = self.state.meta_now().and_then(|meta| meta.absolute_remaining);
         self.issue_cookie(token, &hash, absolute.map(Ttl::as_duration).or(known)).await

@@ -20,7 +20,7 @@ pub(super) enum Identity {
     /// A token that the store has not checked yet, and others to try if it is refused.
     Presented(Token, Vec<Token>),
     /// A session that the store confirmed or created.
-    Open { id: SessionId, secret: SecretHash, cookie: CookieLife },
+    Open { id: SessionId, secret: SecretHash, cookie: CookieLife, is_successor: bool },
     /// The credentials were valid when the client sent the request, but no longer are. Either this
     /// request has used the session before, or it is [late](super::exchange::IN_TRANSIT). Reads find
     /// nothing. Writes are refused, because the cookie of a new session could overwrite a newer
@@ -66,6 +66,15 @@ impl Identity {
         }
     }
 
+    /// Returns whether the session is a [successor](super::successor).
+    pub(super) fn is_successor(&self) -> bool {
+        match self {
+            Self::Presented(token, _) => token.secret.is_successor(),
+            Self::Open { is_successor, .. } => *is_successor,
+            Self::Anonymous | Self::Closed(_) | Self::Ended | Self::Internal(_) => false,
+        }
+    }
+
     /// Returns the id of the session. If it is not known yet, returns the id in the first token.
     pub(super) fn id(&self) -> Option<SessionId> {
         match self {
@@ -104,5 +113,12 @@ impl Identity {
     /// Returns whether a write may start a session.
     pub(super) fn may_create(&self) -> bool {
         matches!(self, Self::Anonymous | Self::Ended)
+    }
+}
+
+impl Closed {
+    /// Returns whether the client may have lost the response with a newer token of the session.
+    pub(super) fn may_be_lost(self) -> bool {
+        matches!(self, Self::Replaced | Self::Revoked)
     }
 }

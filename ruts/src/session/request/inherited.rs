@@ -12,15 +12,20 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use tokio::time::Instant;
+
 use super::{
     identity::Closed,
-    own_fields::{INCOMPLETE, REMEMBERED},
+    own_fields::{INCOMPLETE, REMEMBERED, STAMP},
     shared::Shared,
     state::RefusedToken,
+    successor::{FORMER, FormerToken},
     write_plan::WritePlan,
 };
 use crate::{
     auth::PrincipalKey,
+    client::RECORD,
     crypto::field_cipher::{FieldAad, Plaintext},
     error::Error,
     field::FieldSpec,
@@ -46,6 +51,8 @@ pub(super) struct Inherited {
     /// Sessions of the principal that the new session replaces. They have to end only if they count
     /// towards a session limit.
     pub(super) replaced: Vec<SessionId>,
+    /// The field [`FORMER`] of the former session, if it is a successor.
+    former: Option<Bytes>,
 }
 
 impl Inherited {
@@ -57,13 +64,14 @@ impl Inherited {
             owner: None,
             cookie: CookieLife::Default,
             replaced: Vec::new(),
+            former: None,
         }
     }
 
     /// Finds the parts to take over:
     ///
     /// - if the same principal is signed in to the former session: the lifetime of the cookie, and all fields
-    ///   except [`REMEMBERED`] and the fields marked `once`,
+    ///   except those marked `once` and reserved fields that belong to that session alone,
     /// - if the former session belongs to a guest, and the presented secret is still valid or was replaced by
     ///   a secret of which the store has noted no use: the fields that a schema declares without `rotate`. A
     ///   field with `rotate` may be the reason for the replacement.
@@ -76,36 +84,95 @@ impl Inherited {
         plan: &WritePlan,
         id: NewId,
     ) -> Result<Self, Error> {
+        let Some(Signing::In { principal, .. }) = &plan.signing else {
+            return Ok(Self::nothing(SessionId::random()?));
+        };
+        let mut found = Self::choose(shared, refused, principal, id).await?;
+        if let Some(former) = found.former.take() {
+            found.add(Self::of_successor(shared, &former, principal, found.id).await?);
+        }
+        Ok(found)
+    }
+
+    /// Finds the parts that a successor takes over when the principal signs in. `former` is the field
+    /// [`FORMER`] of the successor, and `id` its id.
+    pub(super) async fn of_successor(
+        shared: &Shared,
+        former: &[u8],
+        principal: &PrincipalKey,
+        id: SessionId,
+    ) -> Result<Self, Error> {
+        let mut refused = Vec::new();
+        for FormerToken { id, secret, cookie } in FormerToken::decode(former) {
+            let (credentials, asked) = (Credentials::new(&id, &secret), Instant::now());
+            let loaded =
+                shared.call_store().load(credentials, Projection::Named(&[]), None).await?;
+            if let Err(reason) = loaded {
+                refused.push(RefusedToken::new(id, secret, cookie, reason, asked));
+            }
+        }
+        Self::choose(shared, &refused, principal, NewId::Existing(id)).await
+    }
+
+    /// Searches the sessions of each token. Returns the parts of the first session that belongs to the
+    /// principal. If there is none, returns the parts of a guest, who may have fields.
+    async fn choose(
+        shared: &Shared,
+        refused: &[RefusedToken],
+        principal: &PrincipalKey,
+        id: NewId,
+    ) -> Result<Self, Error> {
         let mut guest = None;
-        if let Some(Signing::In { principal, .. }) = &plan.signing {
-            let is_known =
-                |token: &&RefusedToken| matches!(token.reason, Closed::Replaced | Closed::Revoked);
-            for token in refused.iter().filter(is_known) {
-                let found = Search { shared, token, principal }.run(id).await?;
-                if found.owner.is_some() {
-                    return Ok(found);
-                }
-                // An attacker may have planted the cookie of a guest.
-                let has_more = |guest: &Self| guest.fields.is_empty() && !found.fields.is_empty();
-                if guest.as_ref().is_none_or(has_more) {
-                    guest = Some(found);
-                }
+        for token in refused.iter().filter(|token| token.reason.may_be_lost()) {
+            let found = Search { shared, token, principal }.run(id).await?;
+            if found.owner.is_some() {
+                return Ok(found);
+            }
+            // An attacker may have planted the cookie of a guest.
+            let has_more = |guest: &Self| guest.fields.is_empty() && !found.fields.is_empty();
+            if guest.as_ref().is_none_or(has_more) {
+                guest = Some(found);
             }
         }
         match guest {
             Some(guest) => Ok(guest),
-            None => Ok(Self::nothing(SessionId::random()?)),
+            None => Ok(Self::nothing(id.or_random()?)),
         }
+    }
+
+    /// Adds the parts that these do not have yet.
+    fn add(&mut self, other: Self) {
+        if self.owner.is_none() {
+            (self.owner, self.cookie) = (other.owner, other.cookie);
+        }
+        for field in other.fields {
+            if self.fields.iter().all(|own| own.name != field.name) {
+                self.fields.push(field);
+            }
+        }
+        self.replaced.extend(other.replaced);
     }
 }
 
-/// The choice of an id for a new session that replaces a former session.
+/// The choice of an id for the session that replaces a former session.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum NewId {
     /// The id that belongs to the next attempt.
     OfAttempt,
     /// A random id, because parallel requests have taken the ids of several attempts.
     Random,
+    /// The id of the successor that the client has.
+    Existing(SessionId),
+}
+
+impl NewId {
+    /// Returns the id of an existing session, or a random id.
+    fn or_random(self) -> Result<SessionId, Error> {
+        match self {
+            Self::Existing(id) => Ok(id),
+            Self::OfAttempt | Self::Random => Ok(SessionId::random()?),
+        }
+    }
 }
 
 /// The search for the sessions of one refused token.
@@ -118,7 +185,7 @@ struct Search<'a> {
 
 impl Search<'_> {
     async fn run(self, new: NewId) -> Result<Inherited, Error> {
-        let mut found = Inherited::nothing(SessionId::random()?);
+        let mut found = Inherited::nothing(new.or_random()?);
         let mut source = None;
         if self.token.reason == Closed::Replaced {
             source = self.look_at_former(&mut found).await?;
@@ -189,7 +256,11 @@ impl Search<'_> {
                 }
                 self.retain_own(&mut fields);
             }
-            None if is_replaced => self.retain_plain(&mut fields),
+            None if is_replaced => {
+                let former = fields.iter().find(|field| field.name == FORMER);
+                found.former = former.map(|field| field.value.clone());
+                self.retain_plain(&mut fields);
+            }
             Some(_) | None => return Ok(None),
         }
         Ok(Some((former, fields)))
@@ -214,7 +285,9 @@ impl Search<'_> {
     /// Removes the fields that no other session takes over for the same principal.
     fn retain_own(&self, fields: &mut Vec<StoredField>) {
         let schemas = self.shared.schemas();
-        let is_of_session = |name: &str| name == REMEMBERED || name == INCOMPLETE;
+        // The values of `RECORD` and `STAMP` are bound to the id of their session.
+        let is_of_session =
+            |name: &str| [REMEMBERED, INCOMPLETE, FORMER, RECORD, STAMP].contains(&name);
         fields.retain(|field| !is_of_session(&field.name) && !schemas.declares_once(&field.name));
     }
 

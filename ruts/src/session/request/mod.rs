@@ -17,6 +17,7 @@
 //!    - `client_check`: after a read.
 //!    - `own_fields`: with a sign-in.
 //!    - `index`: around a write.
+//!    - `successor`: with a session that a page view starts after a lost sign-in.
 //!    - `inherited`: the fields that a sign-in takes over from lost sessions.
 //!    - `transfer`: reads and writes of fields.
 //!    - `renewal`: the last step.
@@ -40,5 +41,6 @@ mod renewal;
 pub(super) mod response;
 pub(super) mod shared;
 mod state;
+mod successor;
 mod transfer;
 pub(super) mod write_plan;

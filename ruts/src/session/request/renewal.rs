@@ -112,7 +112,8 @@ pub(super) async fn renew(exchange: &mut Exchange<'_>) {
 
 async fn try_renew(exchange: &mut Exchange<'_>) -> Result<(), Error> {
     let config = exchange.shared.config();
-    let Identity::Open { id, secret: current, cookie } = exchange.state.identity else {
+    let Identity::Open { id, secret: current, cookie, is_successor } = exchange.state.identity
+    else {
         return Ok(());
     };
     let may_set_cookie = match exchange.shared.response() {
@@ -134,7 +135,7 @@ async fn try_renew(exchange: &mut Exchange<'_>) -> Result<(), Error> {
     };
     let fresh = match secret_due(config, cookie, &meta).filter(|_| may_set_cookie) {
         Some(every) => {
-            let secret = Secret::random(cookie)?;
+            let secret = Secret::random(cookie)?.with_successor(is_successor);
             let hash = secret.hash(config.layer);
             Some((secret, hash, every))
         }

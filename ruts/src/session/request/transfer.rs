@@ -19,9 +19,11 @@ use super::{
     renewal::{Use, note_due, note_use, renew},
     shared::Shared,
     state::{ClientTrust, Rotation, State},
+    successor::{FORMER, FormerToken},
     write_plan::{EagerGroup, WritePlan, outcome, remember},
 };
 use crate::{
+    auth::PrincipalKey,
     client::RECORD,
     codec::{self, CodecError},
     crypto::field_cipher::{CipherError, FieldAad},
@@ -31,8 +33,8 @@ use crate::{
     session::{config::Signing, value},
     store::{
         AuthChange, Change, Create, Credentials, FieldWrite, Loaded, OnLimit, Projection,
-        RevokeTarget, SessionLimit, SessionMeta, StoreError, StoreErrorKind, Update, Updated,
-        Written,
+        RevokeTarget, SessionLimit, SessionMeta, StoreError, StoreErrorKind, StoredField, Update,
+        Updated, Written,
     },
     token::{CookieLife, Secret, SessionId, Token},
     ttl::Ttl,
@@ -159,12 +161,106 @@ impl<'a> Transfer<'a> {
         update: Update<'_>,
         plan: &WritePlan,
     ) -> Result<Updated, Error> {
-        let shared = self.shared();
-        let is_sign_in = plan.is_sign_in();
         self.exchange.resolve().await?;
-        if !is_sign_in {
+        if !plan.is_sign_in() {
             self.check_client().await?;
+        } else if self.state().identity.is_successor() {
+            // Boxed, because few sessions are successors.
+            return Box::pin(self.sign_in_successor(update, plan)).await;
         }
+        self.apply(update, plan).await
+    }
+
+    /// Signs in with a successor, which takes over the fields of the session that the client has lost.
+    ///
+    /// First replaces the secret, so that no other request adds a field that would be overwritten.
+    async fn sign_in_successor(
+        &mut self,
+        update: Update<'_>,
+        plan: &WritePlan,
+    ) -> Result<Updated, Error> {
+        let shared = self.shared();
+        // A sign-in proves who the user is, so the fingerprint of the client is not compared.
+        self.checks_client = false;
+        self.fetch(vec![FORMER]).await?;
+        let state = self.state();
+        let former = state.fields.get(FORMER).cloned();
+        let (Some(id), Some(former), Some(Signing::In { principal, options, .. })) =
+            (state.identity.id(), former, &plan.signing)
+        else {
+            return self.apply(update, plan).await;
+        };
+        let inherited = Inherited::of_successor(shared, &former, principal, id).await?;
+        let cookie = options.cookie.unwrap_or(inherited.cookie);
+        if self.rotate(cookie).await? {
+            self.load(Projection::All).await?;
+        }
+        if !self.state().identity.may_be_open() {
+            // A parallel request has replaced the secret or ended the session.
+            return self.apply(update, plan).await;
+        }
+        let is_missing = |field: &&StoredField| {
+            self.state().fields.get(&field.name).is_none()
+                && update.changes.iter().all(|change| change.name() != &*field.name)
+        };
+        let missing: Vec<&StoredField> = inherited.fields.iter().filter(is_missing).collect();
+        let mut changes: Vec<Change<'_>> = missing.into_iter().map(copy).collect();
+        let counts = shared.config().limit.is_some() && !inherited.replaced.is_empty();
+        let mut stale_for = None;
+        if counts {
+            // The principal cannot have a further session until the replaced sessions have ended. But the
+            // fields have to be in this session before.
+            let copies = Update::new(&changes);
+            if self.change(copies, &WritePlan::default()).await?.is_none() {
+                return self.create(update, plan).await;
+            }
+            changes.clear();
+            stale_for = revoke(shared, principal, &inherited.replaced).await?;
+        }
+        changes.push(Change::Remove(FORMER));
+        changes.extend(update.changes);
+        let full = Update { changes: &changes, ..update };
+        let Some(updated) = self.change(full, &plan.with_cookie(cookie)).await? else {
+            return self.create(update, plan).await;
+        };
+        let state = self.state();
+        state.stale_for = state.stale_for.max(stale_for);
+        Ok(updated)
+    }
+
+    /// Replaces the secret. Returns `false` if the store refuses the current one.
+    async fn rotate(&mut self, cookie: CookieLife) -> Result<bool, Error> {
+        let rotation = self.exchange.begin_rotation(true, None, cookie)?;
+        let hash = rotation.hash();
+        let touch = self.shared().config().touch(cookie);
+        let update = Update { rotate: hash.as_ref(), touch, ..Update::default() };
+        let fallback = rotation.fallback_secret.clone();
+        let is_done = self.exchange.attempt(fallback.as_ref(), &update).await?.is_some();
+        if is_done {
+            self.exchange.finish_rotation(rotation, None).await?;
+        }
+        Ok(is_done)
+    }
+
+    /// Changes the session. If there is none, starts one if this request may.
+    async fn apply(&mut self, update: Update<'_>, plan: &WritePlan) -> Result<Updated, Error> {
+        if let Some(updated) = self.change(update, plan).await? {
+            return Ok(updated);
+        }
+        // A sign-in proves who the user is, so it starts a session in any case.
+        if !plan.is_sign_in() && !self.exchange.is_without_session().await? {
+            return Err(Error::Ended);
+        }
+        self.create(update, plan).await
+    }
+
+    /// Changes the session that the client presents. Returns `None` if there is none.
+    async fn change(
+        &mut self,
+        update: Update<'_>,
+        plan: &WritePlan,
+    ) -> Result<Option<Updated>, Error> {
+        let shared = self.shared();
         // If the same principal authenticates again, a remembered sign-in stays remembered, so the
         // signed-in principal has to be known.
         let presented = self.state().identity.cookie();
@@ -175,48 +271,40 @@ impl<'a> Transfer<'a> {
         if (is_kept || counts_use) && self.state().meta.is_none() {
             Box::pin(self.load(Projection::Named(&[]))).await?;
         }
-        if let Some(id) = self.state().identity.id() {
-            let former = self.state().identity.cookie();
-            let cookie = plan.cookie(self.state().owner, former);
-            let values = encrypt(shared, &id, update.changes, plan)?;
-            let own = OwnFields::new(shared, &id, plan, [former, cookie]);
-            let changes = plan.with_values(update.changes, &values, own.changes());
-            for change in update.changes {
-                self.state().fields.forget(change.name());
-            }
-            let rotation = self.exchange.begin_rotation(plan.rotate, plan.signing, cookie)?;
-            if is_sign_in {
-                shared.response().set_verified(false);
-            }
-            let hash = rotation.hash();
-            let meta = self.state().meta_now().filter(|_| counts_use);
-            let due = meta.map(|meta| Use::due(shared.config(), former, &meta)).unwrap_or_default();
-            let signing = shared.config().auth_change(plan.signing.as_ref(), cookie);
-            let full = Update {
-                changes: &changes,
-                rotate: hash.as_ref(),
-                touch: due.touch.or_else(|| shared.config().touch(former)),
-                auth_change: signing.or(due.auth_change),
-                ..update
-            };
-            let fallback = rotation.fallback_secret.clone();
-            let may_sign = plan.signing.is_some();
-            let answer = self.exchange.attempt_signing(may_sign, fallback.as_ref(), &full).await;
-            let answer = match answer {
-                Err(error) => return Err(self.refused(&rotation, error)),
-                Ok(answer) => answer,
-            };
-            if let Some(updated) = answer {
-                self.updated(&full, plan, rotation, &updated).await?;
-                note_use(&self.exchange);
-                return Ok(updated);
-            }
+        let Some(id) = self.state().identity.id() else { return Ok(None) };
+        let former = self.state().identity.cookie();
+        let cookie = plan.cookie(self.state().owner, former);
+        let values = encrypt(shared, &id, update.changes, plan)?;
+        let own = OwnFields::new(shared, &id, plan, [former, cookie]);
+        let changes = plan.with_values(update.changes, &values, own.changes());
+        for change in update.changes {
+            self.state().fields.forget(change.name());
         }
-        // A sign-in proves who the user is, so it starts a session in any case.
-        if !is_sign_in && !self.exchange.is_without_session().await? {
-            return Err(Error::Ended);
+        let rotation = self.exchange.begin_rotation(plan.rotate, plan.signing, cookie)?;
+        if plan.is_sign_in() {
+            shared.response().set_verified(false);
         }
-        self.create(update, plan).await
+        let hash = rotation.hash();
+        let meta = self.state().meta_now().filter(|_| counts_use);
+        let due = meta.map(|meta| Use::due(shared.config(), former, &meta)).unwrap_or_default();
+        let signing = shared.config().auth_change(plan.signing.as_ref(), cookie);
+        let full = Update {
+            changes: &changes,
+            rotate: hash.as_ref(),
+            touch: due.touch.or_else(|| shared.config().touch(former)),
+            auth_change: signing.or(due.auth_change),
+            ..update
+        };
+        let fallback = rotation.fallback_secret.clone();
+        let may_sign = plan.signing.is_some();
+        let answer = match self.exchange.attempt_signing(may_sign, fallback.as_ref(), &full).await {
+            Err(error) => return Err(self.refused(&rotation, error)),
+            Ok(answer) => answer,
+        };
+        let Some(updated) = answer else { return Ok(None) };
+        self.updated(&full, plan, rotation, &updated).await?;
+        note_use(&self.exchange);
+        Ok(Some(updated))
     }
 
     /// Updates the state after the store has found the session and answered an update.
@@ -317,20 +405,22 @@ impl<'a> Transfer<'a> {
         let id = inherited.id;
         let values = encrypt(shared, &id, update.changes, plan)?;
         let cookie = plan.cookie(inherited.owner, inherited.cookie);
+        let former = match plan.is_sign_in() {
+            true => None,
+            false => FormerToken::encode(&self.state().refused),
+        };
         let own = OwnFields::new(shared, &id, plan, [CookieLife::Default, cookie]);
         let changes = plan.with_values(update.changes, &values, own.changes());
-        let taken_over = inherited.fields.iter().map(|field| {
-            let write =
-                FieldWrite::new(&field.name, &field.value).ttl(field.ttl.and_then(lifetime));
-            Change::Set(write.cache_policy(field.cache_policy))
-        });
+        let taken_over = inherited.fields.iter().map(copy);
         let changes: Vec<Change<'_>> = taken_over.chain(changes.iter().copied()).collect();
-        let fields = outcome(&changes);
+        let mut fields = outcome(&changes);
         if fields.is_empty() {
             return Ok(Updated::Applied { found: 0 });
         }
+        fields.extend(former.iter().map(|former| FieldWrite::new(FORMER, former)));
         shared.response().require_open()?;
-        let secret = Secret::random(cookie)?;
+        let is_successor = former.is_some();
+        let secret = Secret::random(cookie)?.with_successor(is_successor);
         let config = shared.config();
         let hash = secret.hash(config.layer);
         let create = Create::new(&id, &hash).idle(config.idle_of(cookie)).fields(&fields);
@@ -348,7 +438,7 @@ impl<'a> Transfer<'a> {
         self.exchange.issue_cookie(Token { id, secret }, &hash, longest).await?;
         event::created(&id);
         let state = self.state();
-        *state = State::new(Identity::Open { id, secret: hash, cookie });
+        *state = State::new(Identity::Open { id, secret: hash, cookie, is_successor });
         state.stale_for = stale_for;
         state.fields = FieldCache::empty();
         state.client = ClientTrust::Trusted;
@@ -390,16 +480,33 @@ async fn create_for(
     let fields: Vec<FieldWrite<'_>> = create.fields.iter().copied().chain([mark]).collect();
     let incomplete = create.fields(&fields).absolute(INCOMPLETE_LIFE);
     let mut stale_for = create_or_delete(shared, incomplete).await?.stale_for;
-    for id in &inherited.replaced {
-        let revoked = shared.call_store().revoke(who.principal, RevokeTarget::One(id)).await?;
-        stale_for = stale_for.max(revoked.stale_for);
-    }
+    stale_for = stale_for.max(revoke(shared, who.principal, &inherited.replaced).await?);
     let changes = [Change::Remove(INCOMPLETE)];
     let update = Update { auth_change: change, ..Update::new(&changes) };
     let credentials = Credentials::new(create.id, create.secret);
     let signed_in = shared.call_store().update(credentials, update).await?;
     let Written { stale_for: longest, .. } = signed_in.map_err(|_| Error::Ended)?;
     Ok(Written::new(true).stale_for(stale_for.max(longest)))
+}
+
+/// Ends sessions of a principal. Returns how long a cache may still show one of them.
+async fn revoke(
+    shared: &Shared,
+    principal: &PrincipalKey,
+    sessions: &[SessionId],
+) -> Result<Option<Duration>, Error> {
+    let mut stale_for = None;
+    for id in sessions {
+        let revoked = shared.call_store().revoke(principal, RevokeTarget::One(id)).await?;
+        stale_for = stale_for.max(revoked.stale_for);
+    }
+    Ok(stale_for)
+}
+
+/// Returns the change that copies a field to another session.
+fn copy(field: &StoredField) -> Change<'_> {
+    let write = FieldWrite::new(&field.name, &field.value).ttl(field.ttl.and_then(lifetime));
+    Change::Set(write.cache_policy(field.cache_policy))
 }
 
 /// Returns the time until the absolute deadline that a sign-in sets.

@@ -10,7 +10,7 @@ use super::field_cache::{FieldCache, Life};
 use crate::{
     auth::PrincipalKey,
     field::{FieldSpec, SessionSchema},
-    session::config::Signing,
+    session::config::{SignInOptions, Signing},
     store::{Change, FieldWrite},
     token::CookieLife,
     ttl::Ttl,
@@ -65,6 +65,19 @@ impl WritePlan {
             }),
             Some(Signing::Out(_)) | None => cookie,
         }
+    }
+
+    /// Returns the same plan, with this lifetime of the cookie after a sign-in.
+    pub(super) fn with_cookie(&self, cookie: CookieLife) -> Self {
+        let signing = self.signing.map(|signing| match signing {
+            Signing::In { principal, lifetime, options } => {
+                let options = SignInOptions { cookie: Some(cookie), ..options };
+                Signing::In { principal, lifetime, options }
+            }
+            Signing::Out(_) => signing,
+        });
+        let (encrypted, indexed) = (self.encrypted.clone(), self.indexed.clone());
+        Self { rotate: self.rotate, signing, encrypted, indexed }
     }
 
     /// Returns whether the write signs in this principal.

@@ -200,6 +200,8 @@ struct Record {
     deleted: Option<Span>,
     owner: Option<(Principal, u8)>,
     fields: Fields,
+    /// The token of the request that started the session, until the first sign-in.
+    origin: Option<String>,
 }
 
 /// The state of the secret in a token.
@@ -332,6 +334,19 @@ impl Model {
         [Fields::default()].into_iter().chain(owned.map(|it| it.fields)).collect()
     }
 
+    /// Returns the possible fields of a guest's session after a sign-in. It takes over only fields that it does
+    /// not have.
+    fn completed(&self, who: Principal, session: &Record) -> Vec<Fields> {
+        let own = session.fields;
+        let lost = session.origin.iter().flat_map(|origin| self.inheritable(who, origin));
+        let add = |lost: Fields| Fields {
+            cart: if own.cart == 0 { lost.cart } else { own.cart },
+            desk: if own.desk == 0 { lost.desk } else { own.desk },
+            ..own
+        };
+        [own].into_iter().chain(lost.map(add)).collect()
+    }
+
     /// Returns the fields that a sign-in with the former secret of a session keeps. `None` if it may take over
     /// nothing from that session.
     fn inherited(who: Principal, former: &Record) -> Option<Fields> {
@@ -352,7 +367,7 @@ impl Model {
         token: Option<&str>,
         fresh: Option<&str>,
         span: Span,
-        inherited: Fields,
+        inherited: Option<Fields>,
     ) {
         let opens = self.opens(token);
         let former = token.map(id).filter(|_| matches!(opens, Opens::Live));
@@ -371,15 +386,18 @@ impl Model {
             former: None,
             deleted: None,
             owner: None,
-            fields: inherited,
+            fields: Fields::default(),
+            origin: token.map(str::to_owned),
         });
+        record.fields = inherited.unwrap_or(record.fields);
         if let (Some(fresh), Some(_)) = (fresh, &former) {
             let replaced = std::mem::replace(&mut record.current, fresh.to_owned());
             record.former = Some((replaced, span));
         }
-        let Record { owner, fields, .. } = record;
+        let Record { owner, fields, origin, .. } = record;
         match operation {
             Operation::SignIn { who, level, keeps } => {
+                *origin = None;
                 if owner.is_some_and(|(owner, _)| owner != who) && !keeps {
                     *fields = Fields::default();
                 }
@@ -478,11 +496,18 @@ impl<S: Store> Run<S> {
             assert_eq!(reply.text(), others.to_string());
         }
         let fresh = client.token().filter(|fresh| Some(&**fresh) != token);
-        let mut inherited = Fields::default();
-        if let (Operation::SignIn { who, .. }, Some(token), Cookie::New, Some(fresh)) =
-            (operation, token, got.1, &fresh)
+        let mut inherited = None;
+        if let (Operation::SignIn { who, .. }, Some(token), Some(fresh)) =
+            (operation, token, &fresh)
         {
-            inherited = self.inherited(who, token, &id(fresh)).await;
+            let possible = match self.model.0.get(&id(fresh)) {
+                Some(session) if session.origin.is_some() => self.model.completed(who, session),
+                Some(_) => Vec::new(),
+                None => self.model.inheritable(who, token),
+            };
+            if !possible.is_empty() {
+                inherited = Some(self.inherited(who, &id(fresh), &possible).await);
+            }
         }
         if reply.status == StatusCode::OK {
             self.model.apply(operation, token, fresh.as_deref(), span, inherited);
@@ -490,15 +515,14 @@ impl<S: Store> Run<S> {
         self.tokens.extend(fresh);
     }
 
-    /// Returns the fields that a sign-in has taken over into a new session.
-    async fn inherited(&self, who: Principal, token: &str, new: &str) -> Fields {
+    /// Returns the fields of a session after a sign-in, which have to be among the possible ones.
+    async fn inherited(&self, who: Principal, session: &str, possible: &[Fields]) -> Fields {
         let page = self.sessions(who).list((Shop::CART, Office::DESK), None, 1000).await.unwrap();
-        let session = page.sessions.into_iter().find(|session| session.id.to_string() == new);
-        let fields = session.expect("the new session should be listed").fields;
+        let listed = page.sessions.into_iter().find(|listed| listed.id.to_string() == session);
+        let fields = listed.expect("the session should be listed").fields;
         let found = (fields.read(Shop::CART).unwrap(), fields.read(Office::DESK).unwrap());
-        let inheritable = self.model.inheritable(who, token);
-        let it = inheritable.iter().find(|fields| (fields.cart, fields.desk) == found);
-        *it.unwrap_or_else(|| panic!("{found:?} should be one of {inheritable:?}"))
+        let it = possible.iter().find(|fields| (fields.cart, fields.desk) == found);
+        *it.unwrap_or_else(|| panic!("{found:?} should be one of {possible:?}"))
     }
 
     /// Revokes one session of a principal, or all of them.

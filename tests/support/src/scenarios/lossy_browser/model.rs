@@ -64,6 +64,8 @@ struct Session {
     current: String,
     issued: Span,
     former: Option<(String, Grace)>,
+    /// The token of the request that started the session, if the store no longer accepted this token.
+    origin: Option<String>,
     ended: Option<(End, Span)>,
     user: Option<u64>,
     flash: Option<u64>,
@@ -151,6 +153,7 @@ impl Session {
             current: token.to_owned(),
             issued: span,
             former: None,
+            origin: None,
             ended: None,
             user: None,
             flash: None,
@@ -472,6 +475,7 @@ impl Model {
                     "{sent:?} should not start a session in addition to {opens:?}"
                 );
                 let mut session = Session::new(fresh, span);
+                session.origin = sent.token.clone();
                 session.sure.extend(item);
                 session.maybe.extend(item);
                 self.sessions.insert(id(fresh).to_owned(), session);
@@ -512,8 +516,15 @@ impl Model {
         assert_eq!(reply.status, StatusCode::SEE_OTHER, "{sent:?}");
         let Cookie::Set(fresh) = cookie else { panic!("{sent:?} sets no cookie") };
         if Self::is_of_same_session(sent, fresh) {
-            let number = self.number;
+            let (number, is_disturbed) = (self.number, self.is_disturbed(sent));
+            let (sure, maybe) = self.lost_items(sent, user);
             let session = self.session(sent);
+            if session.user.is_none() {
+                if session.maybe.is_empty() && !is_disturbed {
+                    session.sure.extend(sure);
+                }
+                session.maybe.extend(maybe);
+            }
             if session.user.is_some_and(|former| former != user) {
                 (session.sure, session.maybe) = Default::default();
                 session.emptied = number;
@@ -560,6 +571,8 @@ impl Model {
                 session.maybe = former.maybe.clone();
             }
         }
+        // The session of the request may itself have been started after a lost answer.
+        session.maybe.extend(self.lost_items(sent, user).1);
         if let Some(token) = &sent.token {
             // If nothing else can be taken over, the sign-in may find the session of an earlier attempt.
             let attempts = self.attempts.iter();
@@ -571,6 +584,25 @@ impl Model {
             self.attempts.push((id(token).to_owned(), user, id(fresh).to_owned()));
         }
         self.sessions.insert(id(fresh).to_owned(), session);
+    }
+
+    /// Returns the items that the first sign-in of a session takes over from the session that the client has
+    /// lost: those that are certainly taken over, if the cart is empty, and those that may be.
+    fn lost_items(&self, sent: &Sent, user: u64) -> (BTreeSet<u64>, BTreeSet<u64>) {
+        let ours = sent.token.as_deref().and_then(|token| self.sessions.get(id(token)));
+        let Some(origin) = ours.and_then(|ours| ours.origin.as_deref()) else {
+            return Default::default();
+        };
+        let lost = self.sessions.get(id(origin));
+        let is_same = lost.is_some_and(|lost| lost.user == Some(user) && lost.ended.is_none());
+        let is_sure = is_same && matches!(self.opens(Some(origin)), Opens::Replaced(_));
+        let sure = lost.filter(|_| is_sure).map(|lost| lost.sure.clone()).unwrap_or_default();
+        let attempts = self.attempts.iter();
+        let attempts = attempts.filter(|(former, by, _)| former == id(origin) && *by == user);
+        let attempts = attempts.filter_map(|(.., id)| self.sessions.get(id));
+        let of_guest = lost.filter(|lost| lost.user.is_none_or(|lost| lost == user));
+        let maybe = attempts.chain(of_guest).flat_map(|session| &session.maybe);
+        (sure, maybe.copied().collect())
     }
 
     fn sign_out(&mut self, sent: &Sent, reply: &Reply, cookie: &Cookie, opens: Opens, span: Span) {
