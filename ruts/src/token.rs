@@ -231,7 +231,8 @@ impl Secret {
         Self { life, ..self.clone() }
     }
 
-    /// Returns whether the session was started by a request whose token the store refused.
+    /// Returns whether the session may have a field that names a session before it, because the request that
+    /// started it had a token that was replaced or revoked.
     pub(crate) fn is_successor(&self) -> bool {
         self.is_successor
     }

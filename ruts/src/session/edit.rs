@@ -182,7 +182,10 @@ impl<'a> Edit<'a> {
                 return Ok(());
             }
             request
-                .write(&changes, WritePlan { rotate, signing, encrypted, indexed })
+                .write(
+                    &changes,
+                    WritePlan { rotate, signing, encrypted, indexed, ..WritePlan::default() },
+                )
                 .await
                 .map(drop)
         })

@@ -258,7 +258,11 @@ impl Exchange<'_> {
         rotation: Rotation,
         absolute: Option<Ttl>,
     ) -> Result<(), Error> {
-        let (Some((secret, hash)), Some((id, _))) = (rotation.fresh, self.credentials()) else {
+        let Some((id, _)) = self.credentials() else { return Ok(()) };
+        let Some((secret, hash)) = rotation.fresh else {
+            if let Some(absolute) = absolute {
+                self.shared.response().set_longest(absolute.as_duration());
+            }
             return Ok(());
         };
         event::secret_replaced(&id, "write");

@@ -75,6 +75,13 @@ impl Identity {
         }
     }
 
+    /// Makes the next secret of the session one without the mark of a successor.
+    pub(super) fn clear_successor(&mut self) {
+        if let Self::Open { is_successor, .. } = self {
+            *is_successor = false;
+        }
+    }
+
     /// Returns the id of the session. If it is not known yet, returns the id in the first token.
     pub(super) fn id(&self) -> Option<SessionId> {
         match self {

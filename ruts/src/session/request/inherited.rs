@@ -29,7 +29,7 @@ use crate::{
     crypto::field_cipher::{FieldAad, Plaintext},
     error::Error,
     field::FieldSpec,
-    session::{config::Signing, index_key::key_name},
+    session::index_key::key_name,
     store::{Credentials, Loaded, Projection, Refused, SessionMeta, StoredField},
     token::{CookieLife, SessionId},
 };
@@ -39,6 +39,9 @@ const CLOCK_ERROR: Duration = Duration::from_millis(10);
 
 /// Maximum number of earlier attempts to sign in that are found again.
 const MAX_ATTEMPTS: u8 = 16;
+
+/// Maximum number of successors, one after the other, whose former sessions are found.
+const MAX_SUCCESSORS: usize = 8;
 
 /// The parts of other sessions that a sign-in takes over, and the id of the new session.
 pub(super) struct Inherited {
@@ -84,47 +87,68 @@ impl Inherited {
         plan: &WritePlan,
         id: NewId,
     ) -> Result<Self, Error> {
-        let Some(Signing::In { principal, .. }) = &plan.signing else {
+        let Some(principal) = plan.signing.and_then(|signing| signing.principal()) else {
             return Ok(Self::nothing(SessionId::random()?));
         };
-        let mut found = Self::choose(shared, refused, principal, id).await?;
-        if let Some(former) = found.former.take() {
-            found.add(Self::of_successor(shared, &former, principal, found.id).await?);
-        }
-        Ok(found)
+        let search = |token: &RefusedToken| Search {
+            shared,
+            id: token.id,
+            token: Some(*token),
+            principal: &principal,
+        };
+        let known = refused.iter().filter(|token| token.reason.may_be_lost());
+        let found = Self::choose(known.map(search).collect(), id).await?;
+        found.follow(shared, &principal).await
     }
 
-    /// Finds the parts that a successor takes over when the principal signs in. `former` is the field
-    /// [`FORMER`] of the successor, and `id` its id.
+    /// Finds the parts that a successor takes over when its principal signs in. They are encrypted for a new
+    /// session. `former` is the field [`FORMER`] of the successor.
+    ///
+    /// An earlier sign-in with a former secret of the successor may already have created a session with these
+    /// parts.
     pub(super) async fn of_successor(
         shared: &Shared,
-        former: &[u8],
-        principal: &PrincipalKey,
-        id: SessionId,
+        successor: SessionId,
+        former: &Bytes,
+        plan: &WritePlan,
     ) -> Result<Self, Error> {
-        let mut refused = Vec::new();
-        for FormerToken { id, secret, cookie } in FormerToken::decode(former) {
-            let (credentials, asked) = (Credentials::new(&id, &secret), Instant::now());
-            let loaded =
-                shared.call_store().load(credentials, Projection::Named(&[]), None).await?;
-            if let Err(reason) = loaded {
-                refused.push(RefusedToken::new(id, secret, cookie, reason, asked));
-            }
-        }
-        Self::choose(shared, &refused, principal, NewId::Existing(id)).await
+        let Some(principal) = plan.signing.and_then(|signing| signing.principal()) else {
+            return Ok(Self::nothing(SessionId::random()?));
+        };
+        let attempts = Search { shared, id: successor, token: None, principal: &principal };
+        let mut found = Self::choose(vec![attempts], NewId::OfAttempt).await?;
+        found.former = Some(former.clone());
+        found.follow(shared, &principal).await
     }
 
-    /// Searches the sessions of each token. Returns the parts of the first session that belongs to the
-    /// principal. If there is none, returns the parts of a guest, who may have fields.
-    async fn choose(
-        shared: &Shared,
-        refused: &[RefusedToken],
-        principal: &PrincipalKey,
-        id: NewId,
-    ) -> Result<Self, Error> {
+    /// Adds the parts of the sessions that came before, as long as the former session is a successor.
+    async fn follow(mut self, shared: &Shared, principal: &PrincipalKey) -> Result<Self, Error> {
+        for _ in 0..MAX_SUCCESSORS {
+            let Some(former) = self.former.take() else { break };
+            let mut searches = Vec::new();
+            for FormerToken { id, secret, cookie } in FormerToken::decode(&former) {
+                let (credentials, asked) = (Credentials::new(&id, &secret), Instant::now());
+                let loaded =
+                    shared.call_store().load(credentials, Projection::Named(&[]), None).await?;
+                let Err(reason) = loaded else { continue };
+                let token = RefusedToken::new(id, secret, cookie, reason, asked);
+                if token.reason.may_be_lost() {
+                    searches.push(Search { shared, id, token: Some(token), principal });
+                }
+            }
+            let mut older = Self::choose(searches, NewId::Existing(self.id)).await?;
+            self.former = older.former.take();
+            self.add(older);
+        }
+        Ok(self)
+    }
+
+    /// Runs the searches. Returns the parts of the first session that belongs to the principal. If there is
+    /// none, returns the parts of a guest, who may have fields.
+    async fn choose(searches: Vec<Search<'_>>, id: NewId) -> Result<Self, Error> {
         let mut guest = None;
-        for token in refused.iter().filter(|token| token.reason.may_be_lost()) {
-            let found = Search { shared, token, principal }.run(id).await?;
+        for search in searches {
+            let found = search.run(id).await?;
             if found.owner.is_some() {
                 return Ok(found);
             }
@@ -140,17 +164,27 @@ impl Inherited {
         }
     }
 
+    /// Returns the fields as another session stores them. Leaves out fields that cannot be decrypted.
+    pub(super) fn fields_for(&self, shared: &Shared, id: &SessionId) -> Vec<StoredField> {
+        move_fields(shared, self.fields.clone(), &self.id, id)
+    }
+
     /// Adds the parts that these do not have yet.
     fn add(&mut self, other: Self) {
         if self.owner.is_none() {
             (self.owner, self.cookie) = (other.owner, other.cookie);
         }
-        for field in other.fields {
+        self.replaced.extend(other.replaced);
+        self.add_fields(other.fields);
+    }
+
+    /// Adds the fields that are not among the inherited ones yet.
+    fn add_fields(&mut self, fields: Vec<StoredField>) {
+        for field in fields {
             if self.fields.iter().all(|own| own.name != field.name) {
                 self.fields.push(field);
             }
         }
-        self.replaced.extend(other.replaced);
     }
 }
 
@@ -161,12 +195,12 @@ pub(super) enum NewId {
     OfAttempt,
     /// A random id, because parallel requests have taken the ids of several attempts.
     Random,
-    /// The id of the successor that the client has.
+    /// An id that is already chosen.
     Existing(SessionId),
 }
 
 impl NewId {
-    /// Returns the id of an existing session, or a random id.
+    /// Returns the id that is already chosen, or a random id.
     fn or_random(self) -> Result<SessionId, Error> {
         match self {
             Self::Existing(id) => Ok(id),
@@ -175,10 +209,13 @@ impl NewId {
     }
 }
 
-/// The search for the sessions of one refused token.
+/// The search for a former session and the sessions of earlier attempts to sign in.
 struct Search<'a> {
     shared: &'a Shared,
-    token: &'a RefusedToken,
+    /// Id of the former session.
+    id: SessionId,
+    /// The refused token of the former session. `None` to search only for the earlier attempts.
+    token: Option<RefusedToken>,
     /// The principal that signs in.
     principal: &'a PrincipalKey,
 }
@@ -186,19 +223,22 @@ struct Search<'a> {
 impl Search<'_> {
     async fn run(self, new: NewId) -> Result<Inherited, Error> {
         let mut found = Inherited::nothing(new.or_random()?);
-        let mut source = None;
-        if self.token.reason == Closed::Replaced {
-            source = self.look_at_former(&mut found).await?;
+        let mut sources = Vec::new();
+        if let Some(token) = self.token.filter(|token| token.reason == Closed::Replaced) {
+            sources.extend(self.look_at_former(&token, &mut found).await?);
         }
+        // A successor may have been about to take over more fields.
+        let is_complete = found.owner.is_some() && found.former.is_none();
         let mut latest = None;
         for number in 0..MAX_ATTEMPTS {
-            let id = SessionId::of_attempt(&self.token.id, self.principal.as_bytes(), number);
+            let id = SessionId::of_attempt(&self.id, self.principal.as_bytes(), number);
             match self.load(Credentials::internal(&id), Projection::Named(&[INCOMPLETE])).await? {
                 Ok(attempt) if self.is_unused(&attempt) => {
                     if attempt.meta.signed_in.is_some() {
                         found.replaced.push(id);
                     }
-                    (found.owner, found.cookie) = (Some(*self.principal), self.token.cookie);
+                    found.owner = Some(*self.principal);
+                    found.cookie = self.token.map_or(CookieLife::Default, |token| token.cookie);
                     latest = Some(id);
                 }
                 Err(Refused::NotFound) => {
@@ -211,15 +251,16 @@ impl Search<'_> {
             }
         }
         // The former session comes first, because the client may have continued to use it.
-        if let (None, Some(id)) = (&source, latest) {
+        if let (false, Some(id)) = (is_complete, latest) {
             let loaded = self.load(Credentials::internal(&id), Projection::All).await?;
-            source = loaded.ok().map(|Loaded { mut fields, .. }| {
+            if let Ok(Loaded { mut fields, .. }) = loaded {
                 self.retain_own(&mut fields);
-                (id, fields)
-            });
+                sources.push((id, fields));
+            }
         }
-        if let Some((id, fields)) = source {
-            found.fields = self.move_fields(fields, &id, &found.id);
+        for (id, fields) in sources {
+            let fields = move_fields(self.shared, fields, &id, &found.id);
+            found.add_fields(fields);
         }
         Ok(found)
     }
@@ -235,9 +276,10 @@ impl Search<'_> {
     /// Inspects the session that the token names. Returns the fields to take over.
     async fn look_at_former(
         &self,
+        token: &RefusedToken,
         found: &mut Inherited,
     ) -> Result<Option<(SessionId, Vec<StoredField>)>, Error> {
-        let RefusedToken { id: former, secret, cookie, .. } = *self.token;
+        let RefusedToken { id: former, secret, cookie, .. } = *token;
         let mut loaded = Err(Refused::NotFound);
         if self.shared.config().renews(cookie) {
             loaded = self.load(Credentials::new(&former, &secret), Projection::All).await?;
@@ -247,7 +289,9 @@ impl Search<'_> {
             loaded = self.load(Credentials::internal(&former), Projection::All).await?;
         }
         let Ok(Loaded { meta, mut fields }) = loaded else { return Ok(None) };
-        let is_replaced = is_in_grace || is_unheard(&meta, self.token.longest_since());
+        let is_replaced = is_in_grace || is_unheard(&meta, token.longest_since());
+        let successor = fields.iter().find(|field| field.name == FORMER);
+        let successor = successor.map(|field| field.value.clone());
         match meta.signed_in {
             Some(signed_in) if signed_in.principal == *self.principal => {
                 (found.owner, found.cookie) = (Some(*self.principal), cookie);
@@ -256,13 +300,10 @@ impl Search<'_> {
                 }
                 self.retain_own(&mut fields);
             }
-            None if is_replaced => {
-                let former = fields.iter().find(|field| field.name == FORMER);
-                found.former = former.map(|field| field.value.clone());
-                self.retain_plain(&mut fields);
-            }
+            None if is_replaced => self.retain_plain(&mut fields),
             Some(_) | None => return Ok(None),
         }
+        found.former = successor;
         Ok(Some((former, fields)))
     }
 
@@ -301,26 +342,26 @@ impl Search<'_> {
             schemas.declares_plain(&field.name) || keys.iter().any(|key| *key == *field.name)
         });
     }
+}
 
-    /// Returns the fields as a different session stores them. Leaves out fields that cannot be decrypted.
-    fn move_fields(
-        &self,
-        mut fields: Vec<StoredField>,
-        from: &SessionId,
-        to: &SessionId,
-    ) -> Vec<StoredField> {
-        let cipher = &self.shared.config().cipher;
-        fields.retain_mut(|field| {
-            let [from, to] = [from, to].map(|id| FieldAad { id, field: &field.name });
-            let value = match cipher.decrypt(from, &field.value) {
-                Ok(Plaintext { was_encrypted: false, .. }) => return true,
-                Ok(Plaintext { bytes, .. }) => cipher.encrypt(to, &bytes).ok(),
-                Err(_) => None,
-            };
-            value.map(|value| field.value = value).is_some()
-        });
-        fields
-    }
+/// Returns the fields as a different session stores them. Leaves out fields that cannot be decrypted.
+fn move_fields(
+    shared: &Shared,
+    mut fields: Vec<StoredField>,
+    from: &SessionId,
+    to: &SessionId,
+) -> Vec<StoredField> {
+    let cipher = &shared.config().cipher;
+    fields.retain_mut(|field| {
+        let [from, to] = [from, to].map(|id| FieldAad { id, field: &field.name });
+        let value = match cipher.decrypt(from, &field.value) {
+            Ok(Plaintext { was_encrypted: false, .. }) => return true,
+            Ok(Plaintext { bytes, .. }) => cipher.encrypt(to, &bytes).ok(),
+            Err(_) => None,
+        };
+        value.map(|value| field.value = value).is_some()
+    });
+    fields
 }
 
 /// Returns whether the secret was replaced by a rotation, and the store has noted no use of the new secret

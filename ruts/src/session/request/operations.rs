@@ -201,15 +201,17 @@ impl Request {
         name: &str,
     ) -> Result<Option<(Bytes, Option<PrincipalKey>)>, Error> {
         let state = self.0.lock().await?;
-        let Some(RefusedToken { id, reason: Closed::Replaced, .. }) = state.refused.first() else {
-            return Ok(None);
-        };
-        let (credentials, names) = (Credentials::internal(id), Projection::Named(&[name]));
-        let Ok(loaded) = self.0.call_store().load(credentials, names, None).await? else {
-            return Ok(None);
-        };
-        let principal = loaded.meta.signed_in.map(|signed_in| signed_in.principal);
-        Ok(loaded.value(name).map(|value| (value.clone(), principal)))
+        let refused = state.refused.iter().filter(|token| token.reason == Closed::Replaced);
+        for RefusedToken { id, .. } in refused {
+            let (credentials, names) = (Credentials::internal(id), Projection::Named(&[name]));
+            let loaded = self.0.call_store().load(credentials, names, None).await?;
+            if let Some((loaded, value)) =
+                loaded.ok().and_then(|it| Some((it.meta, it.value(name)?.clone())))
+            {
+                return Ok(Some((value, loaded.signed_in.map(|signed_in| signed_in.principal))));
+            }
+        }
+        Ok(None)
     }
 
     /// Reads the stamp of the sign-in together with `group`, unless the stamp is known.
@@ -372,8 +374,8 @@ impl Request {
         let with_keys = IndexChange::with_keys(index.as_ref(), changes);
         let update = Update { changes: &with_keys, ..Update::default() };
         let updated = transfer.update(update, &plan).await;
-        if updated.is_err() && index.is_some() && plan.is_sign_in() {
-            // `begin` has read the fields without a check of the client.
+        if updated.is_err() && plan.is_sign_in() {
+            // The fields may have been read without a check of the client.
             let state = &mut *transfer.exchange.state;
             (state.fields, state.meta) = (FieldCache::default(), None);
         }

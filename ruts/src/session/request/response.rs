@@ -80,6 +80,13 @@ impl ResponseState {
         )
     }
 
+    /// Sets the time until the absolute deadline of the session, for a token that the response already carries.
+    pub(super) fn set_longest(&mut self, absolute: Duration) {
+        if let CookieAction::Set { longest, .. } = &mut self.cookie {
+            *longest = Some(absolute);
+        }
+    }
+
     /// Sets whether the outcome of the sign-in is known, for a fresh token.
     pub(super) fn set_verified(&mut self, is_verified: bool) {
         if let CookieAction::Set { origin, .. } = &mut self.cookie

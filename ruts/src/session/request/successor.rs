@@ -1,4 +1,4 @@
-//! [`FormerToken`]: a refused token that the session of a guest stores until its sign-in.
+//! [`FormerToken`]: a refused token that a session stores until its sign-in.
 //!
 //! Used by `inherited` and `transfer`. Knows the stored form, and makes no store call.
 //!

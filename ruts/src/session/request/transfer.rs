@@ -2,7 +2,7 @@
 //!
 //! Used by `operations`. Knows stored bytes and encryption, and nothing of value types.
 
-use std::time::Duration;
+use std::{iter, time::Duration};
 
 use bytes::Bytes;
 use tokio::time::Instant;
@@ -171,75 +171,95 @@ impl<'a> Transfer<'a> {
         self.apply(update, plan).await
     }
 
-    /// Signs in with a successor, which takes over the fields of the session that the client has lost.
+    /// Signs in with a successor, then adds the fields of the session that the client has lost.
     ///
-    /// First replaces the secret, so that no other request adds a field that would be overwritten.
+    /// The sign-in comes first. From then on, these fields belong to the principal of the session, and no other
+    /// request of the client changes the session. If adding the fields fails, the next sign-in adds them.
     async fn sign_in_successor(
         &mut self,
         update: Update<'_>,
         plan: &WritePlan,
     ) -> Result<Updated, Error> {
-        let shared = self.shared();
         // A sign-in proves who the user is, so the fingerprint of the client is not compared.
         self.checks_client = false;
         self.fetch(vec![FORMER]).await?;
-        let state = self.state();
-        let former = state.fields.get(FORMER).cloned();
-        let (Some(id), Some(former), Some(Signing::In { principal, options, .. })) =
-            (state.identity.id(), former, &plan.signing)
-        else {
-            return self.apply(update, plan).await;
+        let Some(inherited) = self.inherited_by_successor(plan).await? else {
+            self.state().identity.clear_successor();
+            let forget = iter::once(Change::Remove(FORMER));
+            let changes: Vec<Change<'_>> = update.changes.iter().copied().chain(forget).collect();
+            return self.apply(Update { changes: &changes, ..update }, plan).await;
         };
-        let inherited = Inherited::of_successor(shared, &former, principal, id).await?;
-        let cookie = options.cookie.unwrap_or(inherited.cookie);
-        if self.rotate(cookie).await? {
-            self.load(Projection::All).await?;
-        }
-        if !self.state().identity.may_be_open() {
-            // A parallel request has replaced the secret or ended the session.
-            return self.apply(update, plan).await;
-        }
-        let is_missing = |field: &&StoredField| {
-            self.state().fields.get(&field.name).is_none()
-                && update.changes.iter().all(|change| change.name() != &*field.name)
+        let plan = &match inherited.owner {
+            Some(_) if plan.keeps_cookie() => plan.with_cookie(inherited.cookie),
+            _ => plan.clone(),
         };
-        let missing: Vec<&StoredField> = inherited.fields.iter().filter(is_missing).collect();
-        let mut changes: Vec<Change<'_>> = missing.into_iter().map(copy).collect();
-        let counts = shared.config().limit.is_some() && !inherited.replaced.is_empty();
-        let mut stale_for = None;
-        if counts {
-            // The principal cannot have a further session until the replaced sessions have ended. But the
-            // fields have to be in this session before.
-            let copies = Update::new(&changes);
-            if self.change(copies, &WritePlan::default()).await?.is_none() {
-                return self.create(update, plan).await;
-            }
-            changes.clear();
-            stale_for = revoke(shared, principal, &inherited.replaced).await?;
-        }
-        changes.push(Change::Remove(FORMER));
-        changes.extend(update.changes);
-        let full = Update { changes: &changes, ..update };
-        let Some(updated) = self.change(full, &plan.with_cookie(cookie)).await? else {
+        let Some(updated) = self.sign_in_for(&inherited, update, plan).await? else {
             return self.create(update, plan).await;
         };
+        let stale_for = self.state().stale_for;
+        self.add_fields(&inherited).await?;
         let state = self.state();
         state.stale_for = state.stale_for.max(stale_for);
         Ok(updated)
     }
 
-    /// Replaces the secret. Returns `false` if the store refuses the current one.
-    async fn rotate(&mut self, cookie: CookieLife) -> Result<bool, Error> {
-        let rotation = self.exchange.begin_rotation(true, None, cookie)?;
-        let hash = rotation.hash();
-        let touch = self.shared().config().touch(cookie);
-        let update = Update { rotate: hash.as_ref(), touch, ..Update::default() };
-        let fallback = rotation.fallback_secret.clone();
-        let is_done = self.exchange.attempt(fallback.as_ref(), &update).await?.is_some();
-        if is_done {
-            self.exchange.finish_rotation(rotation, None).await?;
+    /// Returns what the successor takes over when the principal signs in. `None` if that is nothing.
+    async fn inherited_by_successor(
+        &mut self,
+        plan: &WritePlan,
+    ) -> Result<Option<Inherited>, Error> {
+        let shared = self.shared();
+        let state = self.state();
+        let (Some(id), Some(former)) = (state.identity.id(), state.fields.get(FORMER)) else {
+            return Ok(None);
+        };
+        let inherited = Inherited::of_successor(shared, id, former, plan).await?;
+        Ok(Some(inherited).filter(|it| it.owner.is_some() || !it.fields.is_empty()))
+    }
+
+    /// Signs in. If the session limit refuses the sign-in, ends the sessions that this one replaces and signs
+    /// in again. Meanwhile, an incomplete session holds their fields, in case of a failure.
+    async fn sign_in_for(
+        &mut self,
+        inherited: &Inherited,
+        update: Update<'_>,
+        plan: &WritePlan,
+    ) -> Result<Option<Updated>, Error> {
+        let shared = self.shared();
+        let counts = shared.config().limit.is_some() && !inherited.replaced.is_empty();
+        let Some(principal) = inherited.owner.filter(|_| counts) else {
+            return self.change(update, plan).await;
+        };
+        let rejecting = WritePlan { rejects: true, ..plan.clone() };
+        match self.change(update, &rejecting).await {
+            Err(Error::TooManySessions) => {}
+            signed_in => return signed_in,
         }
-        Ok(is_done)
+        let secret = Secret::random(CookieLife::Default)?.hash(shared.config().layer);
+        let fields: Vec<Change<'_>> = inherited.fields.iter().map(copy).collect();
+        let create = Create::new(&inherited.id, &secret);
+        match create_incomplete(shared, create.fields(&outcome(&fields))).await {
+            // A parallel request holds the same fields.
+            Err(error) if error.kind() == StoreErrorKind::Exists => {}
+            created => drop(created?),
+        }
+        let revoked = revoke(shared, &principal, &inherited.replaced).await?;
+        let signed_in = self.change(update, plan).await?;
+        let state = self.state();
+        state.stale_for = state.stale_for.max(revoked);
+        Ok(signed_in)
+    }
+
+    /// Adds the inherited fields that the session does not have.
+    async fn add_fields(&mut self, inherited: &Inherited) -> Result<(), Error> {
+        let shared = self.shared();
+        self.load(Projection::All).await?;
+        let Some(id) = self.state().identity.id() else { return Ok(()) };
+        let mut fields = inherited.fields_for(shared, &id);
+        fields.retain(|field| self.state().fields.get(&field.name).is_none());
+        let forget = iter::once(Change::Remove(FORMER));
+        let changes: Vec<Change<'_>> = fields.iter().map(copy).chain(forget).collect();
+        self.change(Update::new(&changes), &WritePlan::default()).await.map(drop)
     }
 
     /// Changes the session. If there is none, starts one if this request may.
@@ -287,7 +307,10 @@ impl<'a> Transfer<'a> {
         let hash = rotation.hash();
         let meta = self.state().meta_now().filter(|_| counts_use);
         let due = meta.map(|meta| Use::due(shared.config(), former, &meta)).unwrap_or_default();
-        let signing = shared.config().auth_change(plan.signing.as_ref(), cookie);
+        let mut signing = shared.config().auth_change(plan.signing.as_ref(), cookie);
+        if let (true, Some(AuthChange::In { who, .. })) = (plan.rejects, &mut signing) {
+            who.limit = who.limit.map(|limit| SessionLimit::new(limit.sessions, OnLimit::Reject));
+        }
         let full = Update {
             changes: &changes,
             rotate: hash.as_ref(),
@@ -298,7 +321,7 @@ impl<'a> Transfer<'a> {
         let fallback = rotation.fallback_secret.clone();
         let may_sign = plan.signing.is_some();
         let answer = match self.exchange.attempt_signing(may_sign, fallback.as_ref(), &full).await {
-            Err(error) => return Err(self.refused(&rotation, error)),
+            Err(error) => return Err(self.refused(&rotation, plan, error)),
             Ok(answer) => answer,
         };
         let Some(updated) = answer else { return Ok(None) };
@@ -355,14 +378,16 @@ impl<'a> Transfer<'a> {
     }
 
     /// Updates the state after a write has failed, and returns the error.
-    fn refused(&mut self, rotation: &Rotation, error: Error) -> Error {
+    fn refused(&mut self, rotation: &Rotation, plan: &WritePlan, error: Error) -> Error {
         if !error.is_outcome_unknown() {
             self.shared().response().set_verified(true);
         }
         match &error {
             Error::TooManySessions => {
                 self.exchange.abandon_rotation(rotation);
-                event::limit_reached();
+                if !plan.rejects {
+                    event::limit_reached();
+                }
             }
             Error::Ended if !matches!(self.state().identity, Identity::Internal(_)) => {
                 self.exchange.mark_ended();
@@ -438,12 +463,19 @@ impl<'a> Transfer<'a> {
         self.exchange.issue_cookie(Token { id, secret }, &hash, longest).await?;
         event::created(&id);
         let state = self.state();
+        let refused = std::mem::take(&mut state.refused);
         *state = State::new(Identity::Open { id, secret: hash, cookie, is_successor });
+        if !plan.is_sign_in() {
+            state.refused = refused;
+        }
         state.stale_for = stale_for;
         state.fields = FieldCache::empty();
         state.client = ClientTrust::Trusted;
         state.owner = plan.signing.and_then(|signing| signing.principal());
         remember(&mut state.fields, &changes);
+        if let Some(former) = former {
+            state.fields.remember(FORMER, Some((former, Life::Session)));
+        }
         if let Some(signing) = plan.signing.filter(|_| plan.is_sign_in()) {
             log_signing(shared, &signing);
         }
@@ -475,11 +507,7 @@ async fn create_for(
     // The replaced sessions still count towards the session limit, so the principal cannot have a
     // further session yet. But the fields have to be in the new session before the replaced
     // sessions end. So the new session is created without the principal.
-    let mark = codec::wrap_own(&[]);
-    let mark = FieldWrite::new(INCOMPLETE, &mark);
-    let fields: Vec<FieldWrite<'_>> = create.fields.iter().copied().chain([mark]).collect();
-    let incomplete = create.fields(&fields).absolute(INCOMPLETE_LIFE);
-    let mut stale_for = create_or_delete(shared, incomplete).await?.stale_for;
+    let mut stale_for = create_incomplete(shared, create).await?.stale_for;
     stale_for = stale_for.max(revoke(shared, who.principal, &inherited.replaced).await?);
     let changes = [Change::Remove(INCOMPLETE)];
     let update = Update { auth_change: change, ..Update::new(&changes) };
@@ -487,6 +515,14 @@ async fn create_for(
     let signed_in = shared.call_store().update(credentials, update).await?;
     let Written { stale_for: longest, .. } = signed_in.map_err(|_| Error::Ended)?;
     Ok(Written::new(true).stale_for(stale_for.max(longest)))
+}
+
+/// Creates a session that holds fields until their principal can sign in.
+async fn create_incomplete(shared: &Shared, create: Create<'_>) -> Result<Written<()>, StoreError> {
+    let mark = codec::wrap_own(&[]);
+    let mark = FieldWrite::new(INCOMPLETE, &mark);
+    let fields: Vec<FieldWrite<'_>> = create.fields.iter().copied().chain([mark]).collect();
+    create_or_delete(shared, create.fields(&fields).absolute(INCOMPLETE_LIFE)).await
 }
 
 /// Ends sessions of a principal. Returns how long a cache may still show one of them.

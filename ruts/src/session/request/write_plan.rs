@@ -20,7 +20,7 @@ use crate::{
 pub(crate) type EagerGroup = Option<&'static SessionSchema>;
 
 /// The effects of a write besides its changes.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct WritePlan {
     /// Whether the write replaces the secret.
     pub(crate) rotate: bool,
@@ -29,6 +29,8 @@ pub(crate) struct WritePlan {
     pub(crate) encrypted: Vec<&'static str>,
     /// Fields whose values are indexed.
     pub(crate) indexed: Vec<&'static FieldSpec>,
+    /// Whether the session limit refuses a sign-in in any case, instead of ending other sessions.
+    pub(crate) rejects: bool,
 }
 
 impl WritePlan {
@@ -37,7 +39,7 @@ impl WritePlan {
         let is_encrypted = field.encrypts(field.written_version());
         let encrypted = if is_encrypted { vec![field.name()] } else { Vec::new() };
         let indexed = if field.is_index() { vec![field] } else { Vec::new() };
-        Self { rotate: field.is_rotating(), signing: None, encrypted, indexed }
+        Self { rotate: field.is_rotating(), encrypted, indexed, ..Self::default() }
     }
 
     /// Returns the plan for removing a field with this spec.
@@ -76,8 +78,7 @@ impl WritePlan {
             }
             Signing::Out(_) => signing,
         });
-        let (encrypted, indexed) = (self.encrypted.clone(), self.indexed.clone());
-        Self { rotate: self.rotate, signing, encrypted, indexed }
+        Self { signing, ..self.clone() }
     }
 
     /// Returns whether the write signs in this principal.

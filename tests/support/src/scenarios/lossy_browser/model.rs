@@ -597,12 +597,18 @@ impl Model {
         let is_same = lost.is_some_and(|lost| lost.user == Some(user) && lost.ended.is_none());
         let is_sure = is_same && matches!(self.opens(Some(origin)), Opens::Replaced(_));
         let sure = lost.filter(|_| is_sure).map(|lost| lost.sure.clone()).unwrap_or_default();
-        let attempts = self.attempts.iter();
-        let attempts = attempts.filter(|(former, by, _)| former == id(origin) && *by == user);
-        let attempts = attempts.filter_map(|(.., id)| self.sessions.get(id));
-        let of_guest = lost.filter(|lost| lost.user.is_none_or(|lost| lost == user));
-        let maybe = attempts.chain(of_guest).flat_map(|session| &session.maybe);
-        (sure, maybe.copied().collect())
+        // The sessions that came before, and those of earlier attempts.
+        let (mut maybe, mut next) = (BTreeSet::new(), sent.token.as_deref().map(id));
+        while let Some(former) = next {
+            let session = self.sessions.get(former);
+            let attempts = self.attempts.iter().filter(|(of, by, _)| of == former && *by == user);
+            let attempts = attempts.filter_map(|(.., id)| self.sessions.get(id));
+            let found = session.into_iter().chain(attempts);
+            let found = found.filter(|found| found.user.is_none_or(|found| found == user));
+            maybe.extend(found.flat_map(|found| &found.maybe));
+            next = session.and_then(|session| session.origin.as_deref()).map(id);
+        }
+        (sure, maybe)
     }
 
     fn sign_out(&mut self, sent: &Sent, reply: &Reply, cookie: &Cookie, opens: Opens, span: Span) {
