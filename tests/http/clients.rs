@@ -1,9 +1,12 @@
 //! A layer reacts to a client whose properties change during a session: it demands a step-up, or
 //! ends the session.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use axum::{Router, http::StatusCode, routing::get};
@@ -13,7 +16,10 @@ use ruts::{
     client::{ClientChangeAction, ClientFingerprint},
     guard::Aal,
     session,
-    store::memory::MemoryStore,
+    store::{
+        OnLimit,
+        memory::{ManualClock, MemoryStore},
+    },
 };
 use ruts_tests_support::{ClientExt, Fault, InstrumentedStore, Log, new_client};
 
@@ -135,6 +141,50 @@ async fn a_write_of_a_thief_changes_nothing_even_if_the_session_cannot_be_ended(
     let (status, ()) = tokio::join!(status(&thief, "/cart", ELSEWHERE), fail);
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(client.get_with("/who", AT_HOME).await.text(), "Some(7) 0");
+}
+
+/// A sign-in reads the session of its client without a check if an earlier sign-in was lost. If the session limit
+/// refuses it, the handler may go on.
+#[tokio::test]
+async fn a_refused_sign_in_of_a_thief_reveals_nothing() {
+    for lost in [false, true] {
+        let clock = ManualClock::new();
+        let store = MemoryStore::builder().clock(clock.clone()).build();
+        let layer = SessionLayer::new(store).max_sessions(1, OnLimit::Reject).watch_clients(
+            |headers, _| {
+                let agent = headers.get("user-agent").map_or(&b""[..], |value| value.as_bytes());
+                ClientFingerprint::new().with("agent", agent)
+            },
+            |_| ClientChangeAction::End,
+        );
+        let app = Router::new()
+            .route("/in", get(|shop: Shop| async move { shop.set_user(&7).await }))
+            .route("/own", get(|shop: Shop| async move { shop.set_user(&9).await }))
+            .route("/cart", get(|shop: Shop| async move { shop.set_cart(&3).await }))
+            .route(
+                "/try",
+                get(|shop: Shop| async move {
+                    let refused = shop.set_user(&9).await.is_err();
+                    let signed_in = shop.session().signed_in().await;
+                    format!(
+                        "{refused} {:?} {:?}",
+                        signed_in.is_ok_and(|it| it.is_some()),
+                        shop.cart().await
+                    )
+                }),
+            );
+        let client = new_client(app.layer(layer));
+        client.stranger().get_with("/own", ELSEWHERE).await;
+        client.get_with("/cart", AT_HOME).await;
+        if lost {
+            client.steal().get_with("/in", AT_HOME).await;
+            clock.advance(Duration::from_secs(6));
+            client.get_with("/cart", AT_HOME).await;
+        }
+        client.get_with("/in", AT_HOME).await;
+        let thief = client.steal();
+        assert_eq!(thief.get_with("/try", ELSEWHERE).await.text(), "true false Ok(0)", "{lost}");
+    }
 }
 
 #[tokio::test]

@@ -42,6 +42,14 @@ fn shop(store: InstrumentedStore<MemoryStore>) -> Client {
                 Ok::<_, Error>(session.is_csrf_token(&token).await?.to_string())
             }),
         )
+        .route(
+            "/write-check/{token}",
+            get(|shop: Shop, Path(token): Path<String>| async move {
+                shop.set_visits(&3).await?;
+                Ok::<_, Error>(shop.session().is_csrf_token(&token).await?.to_string())
+            }),
+        )
+        .route("/end", get(|session: Session| async move { session.delete().await }))
         .layer(SessionLayer::new(store))
         .layer(CsrfLayer::new());
     new_client(app)
@@ -123,6 +131,14 @@ async fn a_second_click_on_a_sign_in_form_is_accepted() {
     assert!(is_valid(&late, &as_guest).await, "a form should be valid after a lost response");
     assert!(!is_valid(&ada, &as_guest).await, "the new secret should not accept the token");
     assert!(!is_valid(&ada.stranger(), &as_guest).await);
+    let other = ada.stranger();
+    other.text("/begin").await;
+    let dead = format!("__Host-id={}", other.token().unwrap());
+    other.text("/end").await;
+    let behind = late.get_with(&format!("/check/{as_guest}"), &[("cookie", &dead)]).await;
+    assert_eq!(behind.text(), "true", "a dead cookie in front should not matter");
+    let written = late.steal().text(&format!("/write-check/{as_guest}")).await;
+    assert_eq!(written, "true", "an earlier write of the request should not matter");
     let as_ada = ada.text("/token").await;
     let late = ada.steal();
     ada.text("/sign-in/ada").await;

@@ -32,6 +32,7 @@ mod schema;
 mod sign_in;
 mod sign_in_model;
 mod sources;
+mod successors;
 mod testing;
 mod token_status;
 mod typed;

@@ -22,8 +22,11 @@ use tokio::task::JoinSet;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
+/// The time after which a request with a replaced secret is no longer late.
+pub(super) const LATER: Duration = Duration::from_secs(6);
+
 #[session]
-struct Shop {
+pub(super) struct Shop {
     #[field(principal)]
     user: u64,
     #[field(default)]
@@ -34,13 +37,13 @@ struct Shop {
     views: u64,
 }
 
-struct Fixture {
-    clock: ManualClock,
-    store: InstrumentedStore<MemoryStore>,
-    client: Client,
+pub(super) struct Fixture {
+    pub(super) clock: ManualClock,
+    pub(super) store: InstrumentedStore<MemoryStore>,
+    pub(super) client: Client,
 }
 
-fn routes() -> Router {
+pub(super) fn routes() -> Router {
     Router::new()
         .route(
             "/add/{item}",
@@ -62,6 +65,22 @@ fn routes() -> Router {
             "/view",
             get(|shop: Shop| async move { shop.views().update(|views| *views += 1).await }),
         )
+        .route(
+            "/view-in/{user}",
+            get(|shop: Shop, Path(user): Path<u64>| async move {
+                shop.views().update(|views| *views += 1).await?;
+                shop.set_user(&user).await
+            }),
+        )
+        .route(
+            "/role-in/{user}",
+            get(|shop: Shop, Path(user): Path<u64>| async move {
+                // Reads the deadline, too.
+                shop.cart().await?;
+                shop.set_role("seller").await?;
+                shop.set_user(&user).await
+            }),
+        )
         .route("/role", get(|shop: Shop| async move { shop.set_role("seller").await }))
         .route("/out", get(|shop: Shop| async move { shop.user().remove().await.map(drop) }))
         .route(
@@ -79,7 +98,7 @@ fn routes() -> Router {
         )
 }
 
-fn fixture(configure: impl FnOnce(SessionLayer) -> SessionLayer) -> Fixture {
+pub(super) fn fixture(configure: impl FnOnce(SessionLayer) -> SessionLayer) -> Fixture {
     let clock = ManualClock::new();
     let store = InstrumentedStore::new(MemoryStore::builder().clock(clock.clone()).build());
     let layer = configure(SessionLayer::new(store.clone()));
@@ -87,14 +106,15 @@ fn fixture(configure: impl FnOnce(SessionLayer) -> SessionLayer) -> Fixture {
 }
 
 /// Returns the number of sessions of user 7.
-async fn sessions(fixture: &Fixture) -> usize {
+pub(super) async fn sessions(fixture: &Fixture) -> usize {
     let sessions = Shop::sessions(fixture.store.clone()).by_user(&7);
     sessions.list(Shop::CART, None, 100).await.unwrap().sessions.len()
 }
 
-const LIMITS: [Option<OnLimit>; 3] = [None, Some(OnLimit::EndOldest), Some(OnLimit::Reject)];
+pub(super) const LIMITS: [Option<OnLimit>; 3] =
+    [None, Some(OnLimit::EndOldest), Some(OnLimit::Reject)];
 
-fn limited(layer: SessionLayer, limit: Option<OnLimit>) -> SessionLayer {
+pub(super) fn limited(layer: SessionLayer, limit: Option<OnLimit>) -> SessionLayer {
     match limit {
         Some(on_limit) => layer.max_sessions(1, on_limit),
         None => layer,
@@ -271,148 +291,6 @@ async fn attempts_that_are_cancelled_cost_no_cart() {
         }
         client.text("/in/7").await;
         assert_eq!(client.text("/who").await, r#"Some(7) ["tea"]"#, "{limit:?}");
-    }
-}
-
-/// The time after which a request with a replaced secret is no longer late.
-const LATER: Duration = Duration::from_secs(6);
-
-/// After each lost sign-in, the client opens a page that writes, so it gets a new cookie.
-#[tokio::test]
-async fn a_page_view_after_a_lost_sign_in_costs_no_cart() {
-    for limit in LIMITS {
-        for lost in 1..=3 {
-            for wait in [LATER, Duration::from_secs(20 * 60)] {
-                for last in ["/in/7", "/remember"] {
-                    let fixture = fixture(|layer| limited(layer, limit));
-                    fixture.client.text("/add/tea").await;
-                    for _ in 0..lost {
-                        fixture.client.steal().text(last).await;
-                        fixture.clock.advance(wait);
-                        fixture.client.text("/view").await;
-                    }
-                    fixture.client.text(last).await;
-                    let found = fixture.client.text("/who").await;
-                    assert_eq!(found, r#"Some(7) ["tea"]"#, "{limit:?} {lost} {wait:?} {last}");
-                    assert!(limit.is_none() || sessions(&fixture).await == 1);
-                }
-            }
-        }
-    }
-}
-
-/// The same if the lost response belongs to a second sign-in, or to a write that rotates the secret.
-#[tokio::test]
-async fn a_page_view_after_a_lost_rotation_costs_no_cart() {
-    for (first, lost) in [("/in/7", "/in/7"), ("/in/7", "/role"), ("/who", "/role")] {
-        let fixture = fixture(|layer| layer);
-        fixture.client.text("/add/tea").await;
-        fixture.client.text(first).await;
-        fixture.client.steal().text(lost).await;
-        fixture.clock.advance(LATER);
-        fixture.client.text("/view").await;
-        fixture.client.text("/in/7").await;
-        assert_eq!(fixture.client.text("/who").await, r#"Some(7) ["tea"]"#, "{first} {lost}");
-    }
-}
-
-/// The session of the page view keeps its own values. Another user finds nothing of the lost session.
-#[tokio::test]
-async fn a_page_view_after_a_lost_sign_in_hides_nothing_and_shows_nothing() {
-    let fixture = fixture(|layer| layer);
-    fixture.client.text("/add/tea").await;
-    fixture.client.steal().text("/in/7").await;
-    fixture.clock.advance(LATER);
-    fixture.client.text("/add/milk").await;
-    fixture.client.text("/in/7").await;
-    assert_eq!(fixture.client.text("/who").await, r#"Some(7) ["milk"]"#);
-
-    let other = fixture.client.stranger();
-    other.text("/add/tea").await;
-    other.steal().text("/in/7").await;
-    fixture.clock.advance(LATER);
-    other.text("/view").await;
-    other.text("/in/8").await;
-    assert_eq!(other.text("/who").await, "Some(8) []");
-}
-
-/// Each store call of the sign-in after the page view fails once.
-#[tokio::test]
-async fn a_failure_after_a_page_view_costs_no_cart() {
-    for limit in LIMITS {
-        for fault in [Fault::Unreachable, Fault::AnswerLost] {
-            for is_lost in [false, true] {
-                for calls in 0.. {
-                    let fixture = fixture(|layer| limited(layer, limit));
-                    fixture.client.text("/add/tea").await;
-                    fixture.client.steal().text("/in/7").await;
-                    fixture.clock.advance(LATER);
-                    fixture.client.text("/view").await;
-                    fixture.store.fail_after(calls, fault);
-                    let client = match is_lost {
-                        true => fixture.client.steal(),
-                        false => fixture.client.clone(),
-                    };
-                    let failed = client.get("/remember").await;
-                    if failed.status == StatusCode::OK {
-                        assert!(calls > 5, "the sign-in should make more than five calls");
-                        break;
-                    }
-                    assert_eq!(failed.status, StatusCode::SERVICE_UNAVAILABLE);
-                    let context = format!("{limit:?} {fault:?} {is_lost} {calls}");
-                    let again = fixture.client.get("/in/7").await;
-                    assert_eq!(again.status, StatusCode::OK, "{context}");
-                    let found = fixture.client.text("/who").await;
-                    assert_eq!(found, r#"Some(7) ["tea"]"#, "{context}");
-                    assert!(limit.is_none() || sessions(&fixture).await == 1);
-                }
-            }
-        }
-    }
-}
-
-/// The sign-in after the page view stops at each side of each store call. There, another tab writes, or the
-/// client cancels the request.
-#[tokio::test]
-async fn a_sign_in_after_a_page_view_stops_anywhere() {
-    for limit in LIMITS {
-        for cancels in [false, true] {
-            for sides in 0.. {
-                let clock = ManualClock::new();
-                let store = MemoryStore::builder().clock(clock.clone()).build();
-                let store = PacedStore::new(Arc::new(store));
-                let client = new_client(routes().layer(limited(SessionLayer::new(store), limit)));
-                client.text("/add/tea").await;
-                client.steal().text("/in/7").await;
-                clock.advance(LATER);
-                client.text("/view").await;
-                let (pace, mut stop) = Pace::with_stop(Random::new(1), sides);
-                let (tab, other) = (client.clone(), client.steal());
-                let sign_in = tokio::spawn(pace.run(async move { tab.get("/in/7").await.status }));
-                if !stop.reached().await {
-                    assert!(sides > 10, "the sign-in should make more than five calls");
-                    break;
-                }
-                let context = format!("{limit:?} {sides}");
-                if cancels {
-                    sign_in.abort();
-                    let _ = sign_in.await;
-                    client.text("/in/7").await;
-                    let found = client.text("/who").await;
-                    assert_eq!(found, r#"Some(7) ["tea"]"#, "{context}");
-                    continue;
-                }
-                let written = other.get("/add/milk").await.status;
-                stop.resume();
-                assert_eq!(sign_in.await.unwrap(), StatusCode::OK, "{context}");
-                let found = match written {
-                    StatusCode::OK => r#"Some(7) ["milk"]"#,
-                    StatusCode::CONFLICT => r#"Some(7) ["tea"]"#,
-                    other => panic!("{context}: {other}"),
-                };
-                assert_eq!(client.text("/who").await, found, "{context}");
-            }
-        }
     }
 }
 
