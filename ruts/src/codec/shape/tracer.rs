@@ -1,7 +1,7 @@
 //! [`trace`]: finds the structure of a type with a deserializer that records the requests of the
 //! type.
 //!
-//! Called by `cache` and by the lock of `testing`. It has no input: `tree` chooses the values that
+//! Called by `cache` and by the lock of `testing`. It has no input: `passes` chooses the values that
 //! it returns. It visits a struct by position, as bincode does, or by name once a part of the struct is
 //! rejected. Knows nothing of codecs.
 
@@ -19,7 +19,11 @@ use serde::de::{
 
 #[cfg(feature = "testing")]
 use super::structure::Shape;
-use super::tree::{Kind, Leaf, NodeId, Tree, Variation};
+use super::{
+    passes::{Passes, Variation},
+    tree::{Kind, Leaf, NodeId, Tree},
+    walk::Walk,
+};
 use crate::codec::fingerprint::Fingerprint;
 
 /// Maximum number of passes, which is more than a type needs. It ends the trace of a type whose requests
@@ -31,25 +35,25 @@ const OTHERS: u8 = 3;
 
 /// Returns the fingerprint of a type. Takes a few microseconds.
 pub(crate) fn trace<T: DeserializeOwned>() -> Fingerprint {
-    trace_tree::<T>().fingerprint()
+    Walk::new(&trace_tree::<T>()).fingerprint()
 }
 
 /// Returns the structure of a type.
 pub(crate) fn trace_tree<T: DeserializeOwned>() -> Tree {
-    let mut tree = Tree::new();
-    let accepts = &mut |tree: &mut Tree| T::deserialize(Tracer { tree, node: Tree::ROOT }).is_ok();
-    request_all(&mut tree, accepts);
-    request_others(&mut tree, accepts);
-    tree
+    let mut passes = Passes::new();
+    let accepts = &mut |passes: &mut Passes| T::deserialize(Tracer::of(passes)).is_ok();
+    request_all(&mut passes, accepts);
+    request_others(&mut passes, accepts);
+    passes.into_tree()
 }
 
 /// Makes passes over a type until each of its parts was requested. `accepts` makes a pass, and returns
 /// whether the type accepts its values.
 #[inline(never)]
-fn request_all(tree: &mut Tree, accepts: &mut dyn FnMut(&mut Tree) -> bool) {
+fn request_all(passes: &mut Passes, accepts: &mut dyn FnMut(&mut Passes) -> bool) {
     for _ in 0..MAX_PASSES {
-        let is_accepted = catch(|| accepts(tree));
-        if tree.end_pass(is_accepted) {
+        let is_accepted = catch(|| accepts(passes));
+        if passes.end_pass(is_accepted) {
             break;
         }
     }
@@ -58,12 +62,12 @@ fn request_all(tree: &mut Tree, accepts: &mut dyn FnMut(&mut Tree) -> bool) {
 /// Makes passes with other values, because the kind of a part may depend on the value of another
 /// part.
 #[inline(never)]
-fn request_others(tree: &mut Tree, accepts: &mut dyn FnMut(&mut Tree) -> bool) {
+fn request_others(passes: &mut Passes, accepts: &mut dyn FnMut(&mut Passes) -> bool) {
     for later in 1..=OTHERS {
-        tree.vary(Variation::Other(later));
-        catch(|| accepts(tree));
+        passes.vary(Variation::Other(later));
+        catch(|| accepts(passes));
     }
-    tree.vary(Variation::None);
+    passes.vary(Variation::None);
 }
 
 /// A conversion of the application may panic on a value that it would never write.
@@ -75,20 +79,20 @@ fn catch(pass: impl FnOnce() -> bool) -> bool {
 /// each [`Variation`]. A type whose valid values cannot be guessed gets no samples.
 #[cfg(feature = "testing")]
 pub(crate) fn trace_values<T: DeserializeOwned>() -> (Shape, Vec<T>) {
-    let (mut tree, mut values) = (Tree::new(), Vec::new());
-    let make = |tree: &mut Tree| T::deserialize(Tracer { tree, node: Tree::ROOT }).ok();
-    request_all(&mut tree, &mut |tree| {
-        let value = make(tree);
+    let (mut passes, mut values) = (Passes::new(), Vec::new());
+    let make = |passes: &mut Passes| T::deserialize(Tracer::of(passes)).ok();
+    request_all(&mut passes, &mut |passes| {
+        let value = make(passes);
         let is_accepted = value.is_some();
         values.extend(value);
         is_accepted
     });
-    request_others(&mut tree, &mut |tree| make(tree).is_some());
-    let shape = tree.shape();
+    request_others(&mut passes, &mut |passes| make(passes).is_some());
+    let shape = Walk::new(passes.tree()).shape();
     for variation in [Variation::Absent, Variation::Other(1), Variation::Smallest] {
-        tree.vary(variation);
+        passes.vary(variation);
         catch(|| {
-            values.extend(make(&mut tree));
+            values.extend(make(&mut passes));
             true
         });
     }
@@ -144,20 +148,25 @@ impl de::Error for Rejected {
 
 /// A deserializer of one node.
 struct Tracer<'a> {
-    tree: &'a mut Tree,
+    passes: &'a mut Passes,
     node: NodeId,
 }
 
 impl<'a> Tracer<'a> {
+    /// Returns the deserializer of the whole type.
+    fn of(passes: &'a mut Passes) -> Self {
+        Self { passes, node: Tree::ROOT }
+    }
+
     /// Returns the deserializer of the only part.
     fn part(self) -> Tracer<'a> {
-        let node = self.tree.child(self.node, 0);
-        Tracer { tree: self.tree, node }
+        let node = self.passes.child(self.node, 0);
+        Tracer { passes: self.passes, node }
     }
 
     /// Returns the deserializers of `len` parts, one after the other.
     fn parts(self, len: usize) -> Parts<'a> {
-        Parts { tree: self.tree, node: self.node, next: 0, len }
+        Parts { passes: self.passes, node: self.node, next: 0, len }
     }
 }
 
@@ -166,7 +175,7 @@ impl<'a> Tracer<'a> {
 macro_rules! numbers {
     ($($method:ident $visit:ident $number:ident),+ $(,)?) => {
         $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Rejected> {
-            visitor.$visit(self.tree.number(self.node, stringify!($number)) as $number)
+            visitor.$visit(self.passes.number(self.node, stringify!($number)) as $number)
         })+
     };
 }
@@ -194,7 +203,7 @@ impl<'de> de::Deserializer<'de> for Tracer<'_> {
     }
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Rejected> {
-        match self.tree.self_describing(self.node) {
+        match self.passes.self_describing(self.node) {
             0 => visitor.visit_unit(),
             1 => visitor.visit_str(""),
             2 => visitor.visit_u64(1),
@@ -203,16 +212,16 @@ impl<'de> de::Deserializer<'de> for Tracer<'_> {
     }
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Rejected> {
-        visitor.visit_bool(self.tree.leaf(self.node, Leaf::Bool) % 2 == 1)
+        visitor.visit_bool(self.passes.leaf(self.node, Leaf::Bool) % 2 == 1)
     }
 
     fn deserialize_char<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Rejected> {
-        self.tree.leaf(self.node, Leaf::Char);
+        self.passes.leaf(self.node, Leaf::Char);
         visitor.visit_char('a')
     }
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Rejected> {
-        visitor.visit_str(self.tree.text(self.node))
+        visitor.visit_str(self.passes.text(self.node))
     }
 
     fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Rejected> {
@@ -220,7 +229,7 @@ impl<'de> de::Deserializer<'de> for Tracer<'_> {
     }
 
     fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Rejected> {
-        visitor.visit_bytes(self.tree.bytes(self.node))
+        visitor.visit_bytes(self.passes.bytes(self.node))
     }
 
     fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Rejected> {
@@ -228,14 +237,14 @@ impl<'de> de::Deserializer<'de> for Tracer<'_> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Rejected> {
-        match self.tree.fill(self.node, Kind::Option, type_name::<V::Value>()) {
+        match self.passes.fill(self.node, Kind::Option, type_name::<V::Value>()) {
             true => visitor.visit_some(self.part()),
             false => visitor.visit_none(),
         }
     }
 
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Rejected> {
-        self.tree.leaf(self.node, Leaf::Unit);
+        self.passes.leaf(self.node, Leaf::Unit);
         visitor.visit_unit()
     }
 
@@ -252,12 +261,12 @@ impl<'de> de::Deserializer<'de> for Tracer<'_> {
         _: &'static str,
         visitor: V,
     ) -> Result<V::Value, Rejected> {
-        self.tree.wrap(self.node, Kind::Newtype);
+        self.passes.wrap(self.node, Kind::Newtype);
         visitor.visit_newtype_struct(self.part())
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Rejected> {
-        let len = usize::from(self.tree.fill(self.node, Kind::Seq, type_name::<V::Value>()));
+        let len = usize::from(self.passes.fill(self.node, Kind::Seq, type_name::<V::Value>()));
         visitor.visit_seq(self.parts(len))
     }
 
@@ -266,7 +275,7 @@ impl<'de> de::Deserializer<'de> for Tracer<'_> {
         len: usize,
         visitor: V,
     ) -> Result<V::Value, Rejected> {
-        self.tree.tuple(self.node, len);
+        self.passes.tuple(self.node, len);
         visitor.visit_seq(self.parts(len))
     }
 
@@ -280,7 +289,7 @@ impl<'de> de::Deserializer<'de> for Tracer<'_> {
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Rejected> {
-        let len = usize::from(self.tree.fill(self.node, Kind::Map, type_name::<V::Value>()));
+        let len = usize::from(self.passes.fill(self.node, Kind::Map, type_name::<V::Value>()));
         visitor.visit_map(self.parts(len))
     }
 
@@ -290,14 +299,14 @@ impl<'de> de::Deserializer<'de> for Tracer<'_> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Rejected> {
-        let Self { tree, node: outer } = self;
+        let Self { passes, node: outer } = self;
         let node =
-            tree.enter(outer, Kind::Struct, type_name::<V::Value>(), fields).ok_or(Rejected)?;
-        let value = match tree.is_by_name(node) {
-            true => visitor.visit_map(Named { tree, node, next: 0, value: node }),
-            false => visitor.visit_seq(Tracer { tree, node }.parts(fields.len())),
+            passes.enter(outer, Kind::Struct, type_name::<V::Value>(), fields).ok_or(Rejected)?;
+        let value = match passes.is_by_name(node) {
+            true => visitor.visit_map(Named { passes, node, next: 0, value: node }),
+            false => visitor.visit_seq(Tracer { passes, node }.parts(fields.len())),
         };
-        tree.leave(outer, node, value.is_ok());
+        passes.leave(outer, node, value.is_ok());
         value
     }
 
@@ -307,20 +316,21 @@ impl<'de> de::Deserializer<'de> for Tracer<'_> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Rejected> {
-        let Self { tree, node: outer } = self;
+        let Self { passes, node: outer } = self;
         let node =
-            tree.enter(outer, Kind::Enum, type_name::<V::Value>(), variants).ok_or(Rejected)?;
-        let (number, variant) = tree.variant(node, variants.len());
-        let value = visitor.visit_enum(Variant { number, tracer: Tracer { tree, node: variant } });
-        tree.leave(outer, node, value.is_ok());
+            passes.enter(outer, Kind::Enum, type_name::<V::Value>(), variants).ok_or(Rejected)?;
+        let (number, variant) = passes.variant(node, variants.len());
+        let value =
+            visitor.visit_enum(Variant { number, tracer: Tracer { passes, node: variant } });
+        passes.leave(outer, node, value.is_ok());
         if value.is_ok() {
-            tree.accept(variant);
+            passes.accept(variant);
         }
         value
     }
 
     fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Rejected> {
-        match self.tree.tag(self.node) {
+        match self.passes.tag(self.node) {
             Some(variant) => visitor.visit_u64(variant.into()),
             None => self.deserialize_any(visitor),
         }
@@ -334,7 +344,7 @@ impl<'de> de::Deserializer<'de> for Tracer<'_> {
 /// The parts of a sequence, a tuple, a struct or a map. All entries of a map share two nodes, one
 /// for the keys and one for the values.
 struct Parts<'a> {
-    tree: &'a mut Tree,
+    passes: &'a mut Passes,
     node: NodeId,
     next: usize,
     len: usize,
@@ -354,8 +364,8 @@ impl Parts<'_> {
 
     #[inline(never)]
     fn tracer(&mut self, at: usize) -> Tracer<'_> {
-        let node = self.tree.child(self.node, at);
-        Tracer { tree: self.tree, node }
+        let node = self.passes.child(self.node, at);
+        Tracer { passes: self.passes, node }
     }
 
     /// Moves on to the next part. Returns its deserializer.
@@ -403,7 +413,7 @@ impl<'de> MapAccess<'de> for Parts<'_> {
 
 /// The parts of a struct, by name.
 struct Named<'a> {
-    tree: &'a mut Tree,
+    passes: &'a mut Passes,
     node: NodeId,
     next: usize,
     /// The part whose name was returned last.
@@ -417,7 +427,7 @@ impl<'de> MapAccess<'de> for Named<'_> {
         &mut self,
         seed: S,
     ) -> Result<Option<S::Value>, Rejected> {
-        let Some((at, name, value)) = self.tree.named_part(self.node, self.next) else {
+        let Some((at, name, value)) = self.passes.named_part(self.node, self.next) else {
             return Ok(None);
         };
         (self.next, self.value) = (at + 1, value);
@@ -425,8 +435,8 @@ impl<'de> MapAccess<'de> for Named<'_> {
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Rejected> {
-        self.tree.accept_name();
-        seed.deserialize(Tracer { tree: self.tree, node: self.value })
+        self.passes.accept_name();
+        seed.deserialize(Tracer { passes: self.passes, node: self.value })
     }
 }
 
@@ -452,12 +462,12 @@ impl<'de> VariantAccess<'de> for Tracer<'_> {
     type Error = Rejected;
 
     fn unit_variant(self) -> Result<(), Rejected> {
-        self.tree.leaf(self.node, Leaf::Unit);
+        self.passes.leaf(self.node, Leaf::Unit);
         Ok(())
     }
 
     fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, Rejected> {
-        self.tree.wrap(self.node, Kind::Newtype);
+        self.passes.wrap(self.node, Kind::Newtype);
         seed.deserialize(self.part())
     }
 
@@ -470,13 +480,13 @@ impl<'de> VariantAccess<'de> for Tracer<'_> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Rejected> {
-        let Self { tree, node: outer } = self;
-        let node = tree.enter(outer, Kind::Struct, "", fields).ok_or(Rejected)?;
-        let value = match tree.is_by_name(node) {
-            true => visitor.visit_map(Named { tree, node, next: 0, value: node }),
-            false => visitor.visit_seq(Tracer { tree, node }.parts(fields.len())),
+        let Self { passes, node: outer } = self;
+        let node = passes.enter(outer, Kind::Struct, "", fields).ok_or(Rejected)?;
+        let value = match passes.is_by_name(node) {
+            true => visitor.visit_map(Named { passes, node, next: 0, value: node }),
+            false => visitor.visit_seq(Tracer { passes, node }.parts(fields.len())),
         };
-        tree.leave(outer, node, value.is_ok());
+        passes.leave(outer, node, value.is_ok());
         value
     }
 }
