@@ -5,9 +5,11 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
+    body::Body,
     http::{HeaderValue, Request, StatusCode, header},
     routing::get,
 };
+use futures_util::stream;
 use ruts::{
     CookieOptions, Error, Session, SessionLayer,
     client::{ClientChangeAction, ClientFingerprint},
@@ -88,6 +90,17 @@ fn routes() -> Router {
             get(|shop: Shop| async move { Ok::<_, Error>(shop.visits().await?.to_string()) }),
         )
         .route("/unrelated", get(|| async { "no session is used" }))
+        .route("/extracted", get(|_: Shop| async { "no session is used" }))
+        .route(
+            "/stream",
+            get(|shop: Shop| async move {
+                let cart = async move {
+                    let cart = shop.cart().await.map_err(std::io::Error::other)?;
+                    Ok::<_, std::io::Error>(cart.join(","))
+                };
+                Body::from_stream(stream::once(cart))
+            }),
+        )
 }
 
 fn fixture() -> Fixture {
@@ -732,6 +745,9 @@ async fn pages_that_use_the_session_vary_by_the_cookie() {
     };
     assert_eq!(vary("/read").await, Some(HeaderValue::from_static("cookie")));
     assert_eq!(vary("/unrelated").await, None);
+    assert_eq!(vary("/extracted").await, None);
+    // Only the body reads the session, after the headers.
+    assert_eq!(vary("/stream").await, Some(HeaderValue::from_static("cookie")));
     // The answer depends on both headers, even if the request has only one of them.
     let layer = SessionLayer::new(MemoryStore::new()).token_source(ruts::layer::TokenSource::Both);
     let client = new_client(routes().layer(layer));

@@ -151,7 +151,7 @@ impl LayerState {
         headers: &mut HeaderMap,
     ) {
         // No cache may serve a page that depends on the session to a different client.
-        if session.was_used() {
+        if session.may_affect_response() {
             headers.append(header::VARY, self.source.request_headers());
         }
         if !place.answer(&self.cookie, cookie, headers) {

@@ -617,9 +617,10 @@ impl<S> Session<S> {
         current::enter(&self.request, poll)
     }
 
-    /// Returns whether the handler has used the session.
-    pub(crate) fn was_used(&self) -> bool {
-        self.request.was_used()
+    /// Returns whether the response may depend on the session: the handler has used it, or has moved a handle
+    /// into the body.
+    pub(crate) fn may_affect_response(&self) -> bool {
+        self.request.was_used() || Arc::strong_count(&self.request) > 1
     }
 
     /// Returns a future that renews the secret before the response is sent. `None` if no renewal is
