@@ -48,7 +48,7 @@ mod memory {
 mod cached {
     use super::*;
 
-    /// A store that reads everything twice, so that the second read finds a warm cache.
+    /// A store that carries out each read twice, so that the cache can answer the second one.
     struct ReadTwice<S>(S);
 
     #[deny(clippy::missing_trait_methods)]

@@ -109,7 +109,7 @@ async fn the_headers_still_tell_of_several_cookies() {
     let other = client.stranger();
     other.text("/").await;
     other.text("/out").await;
-    // A jar keeps the last cookie of a name. Here, that one is not valid.
+    // A jar keeps the last cookie of a name. Here, the last cookie is not valid.
     let planted = format!("{}{}", if token.starts_with('A') { "B" } else { "A" }, &token[1..]);
     let cookies = format!("{NAME}={token}; {NAME}={planted}");
     let reply = client.stranger().get_with("/read", &[("cookie", &cookies)]).await;

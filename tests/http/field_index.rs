@@ -71,7 +71,8 @@ impl Fixture {
         Account::sessions(self.store.clone()).by_sid(sid)
     }
 
-    /// Returns the number of sessions in the store, entries included, once freed entries have expired.
+    /// Waits until freed index entries have expired. Returns the number of sessions that are left in the
+    /// store, including index entries.
     async fn live(&self) -> usize {
         self.clock.advance(Duration::from_secs(2));
         self.store.delete_expired(100).await.unwrap();
@@ -308,7 +309,7 @@ async fn only_a_field_marked_index_finds_sessions() {
     assert!(matches!(refused, Err(Error::Encode { .. })), "{refused:?}");
 }
 
-/// The request takes the value before it has read the principal.
+/// A request takes the value before it has read the principal, and then writes a new value.
 #[tokio::test]
 async fn a_value_that_replaces_a_taken_one_is_found() {
     let fixture = Fixture::new().await;
@@ -320,7 +321,7 @@ async fn a_value_that_replaces_a_taken_one_is_found() {
     assert_eq!(fixture.number("b").await, 1);
 }
 
-/// A session may switch between values as often as its user likes.
+/// A session may switch back and forth between two values.
 #[tokio::test]
 async fn a_value_is_found_each_time_it_is_written_again() {
     let fixture = Fixture::new().await;
@@ -383,8 +384,8 @@ async fn a_late_free_does_not_remove_the_entry_of_a_value_written_again() {
     assert_eq!(fixture.number("a").await, 1);
 }
 
-/// A sign-in that starts a new session does not remove the index entry of the old session, which is still
-/// live.
+/// The old session stays live after a sign-in that starts a new session, so the sign-in does not remove the
+/// index entry of the old session.
 #[tokio::test]
 async fn a_sign_in_with_a_replaced_secret_keeps_the_entry_of_the_live_session() {
     let fixture = Fixture::new().await;

@@ -221,8 +221,8 @@ async fn a_sign_in_without_the_stamp_does_not_last() {
     assert_eq!(client.text("/who").await, "None None");
 }
 
-/// A request that is in flight while the user signs in again counts as a guest's. It gets status 401, not a
-/// server error.
+/// A request that is in flight while the user signs in again counts as a request of a guest. Its response has
+/// status 401, not a server error.
 #[tokio::test]
 async fn a_slow_page_does_not_fail_for_a_new_password() {
     let Fixture { accounts, store, client } = fixture();
@@ -276,7 +276,8 @@ async fn a_new_password_keeps_the_session_that_changed_it() {
     );
 }
 
-/// The session ends if the handler named no new stamp, or a different one.
+/// If the handler has not accepted the new stamp of the user, or has accepted a different one, the session
+/// ends.
 #[tokio::test]
 async fn a_session_accepts_only_the_stamp_that_its_handler_named() {
     let Fixture { accounts, client, .. } = fixture();

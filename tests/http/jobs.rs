@@ -107,7 +107,7 @@ async fn a_job_makes_few_calls() {
     assert_eq!(shop.session().store_calls(), 2);
 }
 
-/// A job touches the session only if it is asked to.
+/// A job touches the session only if `idle_timeout` was called.
 #[tokio::test]
 async fn a_job_counts_as_a_use_when_asked() {
     let clock = ManualClock::new();

@@ -1,5 +1,5 @@
-//! Sign-ins whose responses are lost or whose tokens are late: no cart is lost, and no user exceeds the
-//! session limit.
+//! Tests of sign-ins whose responses are lost, and of sign-ins with replaced tokens: no cart is lost, and no
+//! user exceeds the session limit.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -308,7 +308,8 @@ async fn a_planted_cart_hides_no_lost_attempt() {
     assert_eq!(fixture.client.text("/who").await, r#"Some(7) ["tea"]"#);
 }
 
-/// The form of a sign-in was sent before another tab renewed the secret, and arrives in its grace period.
+/// The form of a sign-in was sent before another tab renewed the secret, and arrives in the grace period of
+/// the former secret.
 #[tokio::test]
 async fn a_sign_in_in_the_grace_of_a_renewal_keeps_the_cart() {
     for limit in LIMITS {
@@ -386,7 +387,8 @@ struct Account {
     sid: String,
 }
 
-/// The new session can decrypt the fields that it took over, and is found by their values.
+/// A sign-in re-encrypts the fields that it copies to its session. The session is also found by the value of
+/// a copied field with an index.
 #[tokio::test]
 async fn encrypted_and_indexed_fields_come_along() {
     for (limit, views) in LIMITS.into_iter().flat_map(|limit| [(limit, false), (limit, true)]) {

@@ -40,7 +40,7 @@ struct Shop {
     currency: String,
 }
 
-/// Another schema with a principal of its own, in the same session.
+/// A second schema of the same session, with a different principal field.
 #[session]
 struct Office {
     #[field(principal)]
@@ -374,7 +374,7 @@ async fn a_slow_answer_takes_no_cookie_away() {
     assert!(slow.await.unwrap().set_cookies().is_empty());
 }
 
-/// A renewed secret in a slow response would overwrite the cookie of a sign-in.
+/// A slow response with a renewed secret would overwrite the cookie of a newer sign-in.
 #[tokio::test]
 async fn a_renewal_gives_way_to_a_sign_in() {
     let Fixture { clock, store, client } = fixture();
@@ -476,7 +476,7 @@ async fn of_two_principal_schemas_the_last_sign_in_counts() {
     assert_eq!(client.get("/aal1").await.status, StatusCode::UNAUTHORIZED);
 }
 
-/// A write by name has the effects that the schema declares.
+/// `get_all` leaves out the reserved field that holds the seed of the CSRF tokens.
 #[tokio::test]
 async fn a_list_of_all_fields_has_no_reserved_field() {
     let names = |session: Session| async move {
@@ -499,7 +499,7 @@ async fn a_guard_may_allow_any_time_since_the_sign_in() {
     assert_eq!(client.get("/ever").await.status, StatusCode::OK);
 }
 
-/// The process has restarted, or the router has a layer of its own.
+/// After a restart, the layer knows the schema only through `SessionLayer::schema`.
 #[tokio::test]
 async fn a_sign_out_by_name_needs_no_earlier_use_of_the_schema() {
     let store = MemoryStore::new();
@@ -636,7 +636,8 @@ async fn layers_of_different_names_stay_apart() {
     assert_eq!(client.text("/page").await, "Some(7)");
 }
 
-/// When the upload ends, the store has forgotten the session, and the browser has a newer one.
+/// When the upload ends, the store no longer recognises the secret of the deleted session, and the browser
+/// has a newer session.
 #[tokio::test(start_paused = true)]
 async fn a_long_upload_does_not_replace_a_newer_sign_in() {
     for seconds in [30, 180] {

@@ -1,5 +1,5 @@
-//! Successors: after a lost sign-in, the client opens a page that writes, so it gets a new session. The next
-//! sign-in finds the lost session.
+//! Tests of successors. After the response to a sign-in was lost, the client opens a page that writes. The
+//! write starts a new session, the successor. The next sign-in finds the session of the lost sign-in.
 
 use std::{sync::Arc, time::Duration};
 
@@ -68,7 +68,7 @@ async fn a_page_view_after_a_lost_rotation_costs_no_cart() {
     }
 }
 
-/// The session of the page view keeps its own values. Another user finds nothing of the lost session.
+/// The successor keeps its own values. A different user gets no field of the session of the lost sign-in.
 #[tokio::test]
 async fn a_page_view_after_a_lost_sign_in_hides_nothing_and_shows_nothing() {
     let fixture = fixture(|layer| layer);
@@ -114,7 +114,7 @@ async fn a_failure_after_a_page_view_costs_no_cart() {
                         fixture.client.text("/view").await;
                     }
                     if is_lost && !views {
-                        // A further sign-in, whose response is lost, too.
+                        // The response to this further sign-in is lost, too.
                         fixture.client.steal().text("/in/7").await;
                     }
                     let again = fixture.client.get("/in/7").await;
@@ -128,8 +128,8 @@ async fn a_failure_after_a_page_view_costs_no_cart() {
     }
 }
 
-/// The sign-in after the page view stops at each side of each store call. There, another tab writes, or the
-/// client cancels the request.
+/// The sign-in after the page view pauses before or after one of its store calls. During the pause, another
+/// tab writes, or the client cancels the request.
 #[tokio::test]
 async fn a_sign_in_after_a_page_view_stops_anywhere() {
     for limit in LIMITS {
@@ -184,7 +184,8 @@ async fn one_request_may_write_and_sign_in() {
         fixture.clock.advance(LATER);
         fixture.client.text("/view-in/7").await;
         assert_eq!(fixture.client.text("/who").await, TEA, "{limit:?}");
-        // The session no longer names the lost one.
+        // The session no longer stores the refused token, so the second of these sign-ins makes only one
+        // call.
         fixture.client.text("/in/7").await;
         fixture.store.take_calls();
         fixture.client.text("/in/7").await;
@@ -192,7 +193,8 @@ async fn one_request_may_write_and_sign_in() {
     }
 }
 
-/// The response to a write of the guest is lost in between, so that the second session has a successor, too.
+/// Before the next sign-in, the responses to three rotations are lost, one after the other. So each successor
+/// has a successor, too.
 #[tokio::test]
 async fn successors_follow_one_another() {
     let fixture = fixture(|layer| layer);
@@ -206,7 +208,8 @@ async fn successors_follow_one_another() {
     assert_eq!(fixture.client.text("/who").await, TEA);
 }
 
-/// A sign-in with the former secret, in the grace period of a renewal, has moved the fields to a further session.
+/// A sign-in with the former secret of a successor, in the grace period of a renewal, copies the fields to a
+/// further session. A later sign-in with the renewed secret finds them there.
 #[tokio::test]
 async fn a_slow_sign_in_in_the_grace_of_a_renewal_costs_no_cart() {
     for limit in [None, Some(OnLimit::EndOldest)] {
@@ -226,7 +229,8 @@ async fn a_slow_sign_in_in_the_grace_of_a_renewal_costs_no_cart() {
     }
 }
 
-/// The session limit was lowered, so that it refuses the sign-in although the lost session has ended.
+/// The session limit was lowered to one, and the user has a session on another device. So the limit refuses
+/// the sign-in even after ruts has revoked the session of the lost sign-in.
 #[tokio::test]
 async fn a_refused_sign_in_shows_a_guest_nothing() {
     let clock = ManualClock::new();
@@ -251,8 +255,8 @@ async fn a_refused_sign_in_shows_a_guest_nothing() {
     assert_eq!(narrow.text("/who").await, "Some(8) []");
 }
 
-/// A sign-in moves the absolute deadline. The cookie lives until the new one, even if an earlier write of the same
-/// request has replaced the secret.
+/// A sign-in moves the absolute deadline. The cookie lives until the new deadline, even if an earlier write
+/// of the same request has replaced the secret.
 #[tokio::test]
 async fn the_cookie_lives_as_long_as_the_sign_in() {
     for (path, days) in [("/in/7", 1), ("/remember", 30), ("/role-in/7", 1)] {

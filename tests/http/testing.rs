@@ -86,7 +86,7 @@ async fn a_careful_application_keeps_all_rules() {
     assert!(report.findings.iter().all(|finding| finding.outcome == Outcome::Kept), "\n{report}");
     assert_session_security(scenario).await;
 
-    // The checks themselves sign in often, but few of their sessions are open at the same time.
+    // The checks themselves sign in often, but few of their sessions are live at the same time.
     let app = limited(&clock, 3, OnLimit::Reject);
     assert_session_security(self::scenario(app, &clock).max_sessions(3)).await;
 }
@@ -180,7 +180,7 @@ fn broken(report: &Report) -> Vec<&'static str> {
     report.broken().map(|finding| finding.rule).collect()
 }
 
-/// Each check can fail. The application follows two rules by accident.
+/// Shows that each check can fail, except for two rules that the application follows by accident.
 #[tokio::test]
 async fn a_careless_application_breaks_the_rules() {
     let clock = ManualClock::new();

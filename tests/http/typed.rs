@@ -620,7 +620,7 @@ async fn a_write_behind_a_stale_cache_is_done_and_reported() {
         assert_eq!(
             shop.flash().take().await?.as_deref(),
             Some("saved"),
-            "a take should return the value nevertheless"
+            "a take should return the value although the cache is stale"
         );
         assert_eq!(shop.visits().await?, 100);
         Ok(())
@@ -712,7 +712,7 @@ async fn a_lifetime_of_zero_by_name_removes() {
         assert_eq!(
             session.get::<String>("word").await?,
             None,
-            "this request should know that the field has expired"
+            "the request that expired the field should read it as absent"
         );
         session.set("word", &"third", None, None).await
     })

@@ -1,4 +1,4 @@
-//! A request continues after it has tried to change its user and does not know the outcome.
+//! Tests of requests that continue after a sign-in or sign-out of unknown outcome.
 
 use std::{sync::Arc, time::Duration};
 
@@ -138,8 +138,8 @@ async fn a_late_sign_out_is_not_reported_as_done() {
     );
 }
 
-/// If the answer to a renewal arrives late, the client does not get the new token: a sign-in may have come
-/// first.
+/// If the store answers a renewal late, the response does not set the new token, because a sign-in may have
+/// set a newer cookie meanwhile.
 #[tokio::test]
 async fn a_slow_renewal_overwrites_no_newer_cookie() {
     let clock = ManualClock::new();

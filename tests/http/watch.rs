@@ -22,7 +22,7 @@ use ruts_tests_support::{
 };
 use tokio::{sync::broadcast, time::Instant};
 
-/// Less than the interval at which a watcher checks the session by itself.
+/// Less than the interval at which a watcher checks the session without a notification.
 const PROMPT: Duration = Duration::from_millis(1);
 
 /// The clock of a paused runtime.

@@ -34,7 +34,7 @@ pub struct FileStore {
 
 struct Folder {
     path: PathBuf,
-    /// Keeps other processes out. The operating system releases it when the process ends.
+    /// A lock that keeps other processes out. The operating system releases the lock when the process ends.
     _lock: File,
 }
 

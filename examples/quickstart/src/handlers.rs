@@ -21,7 +21,7 @@ pub(crate) async fn home(shop: Shop) -> Result<Html<String>, Error> {
     let visits = visits.await?;
     // If two tabs ask at the same moment, one of them gets the message.
     let flash = shop.flash().take().await?;
-    // No round trip: the first call above has read both.
+    // These two reads take no round trip, because the first call above has read both fields.
     let user = shop.user().await?;
     let cart = shop.cart().await?;
     Ok(Html(render(&Page { visits, flash, user, cart })))

@@ -10,7 +10,7 @@ use ruts::{Error, SessionLayer, session, store::Store};
 /// A guest at the door.
 #[session]
 pub struct Guest {
-    /// Redis expires this field by itself and keeps the others.
+    /// The Redis server itself expires this field, and keeps the other fields.
     #[field(ttl = "10s", default)]
     knocks: u32,
     /// Lives as long as the session.

@@ -210,7 +210,7 @@ impl History {
         registry.note_overlap(&subject, principal);
         registry.sessions.push_back(Arc::clone(&subject));
         if registry.sessions.len() > MAX_SESSIONS {
-            // A live session stays while an operation may end it: the operation may fail.
+            // A live session stays, even while an operation may end it, because the operation may fail.
             let over = registry.sessions.iter().position(|subject| subject.is_over());
             over.map(|place| registry.sessions.remove(place));
         }

@@ -1,5 +1,5 @@
-//! A year of faults in an hour: each store under load while its servers fail over, stop responding, fill up,
-//! restart and get different settings. Every answer is checked against a history.
+//! Puts each store under load while its servers fail over, stop responding, fill up, restart and get
+//! different settings. Checks every answer against a history.
 //!
 //! ```text
 //! cargo run -p soak -- [--seconds 3600] [--seed 7] [--only postgres]

@@ -120,5 +120,5 @@ impl MySqlServer {
 
 async fn execute(connection: &mut MySqlConnection, statement: &str) {
     let statement = sqlx::raw_sql(AssertSqlSafe(statement.to_owned()));
-    connection.execute(statement).await.expect("the server should obey root");
+    connection.execute(statement).await.expect("the server should run a statement of root");
 }

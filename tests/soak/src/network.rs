@@ -8,7 +8,7 @@ use tokio::time::sleep;
 /// A fault of the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NetworkFault {
-    /// Open connections stay open but transfer nothing from now on. New ones work.
+    /// Open connections stay open, but transfer nothing from now on. New connections work.
     Silence,
     /// No connection transfers anything until the fault ends.
     Stall,

@@ -151,7 +151,7 @@ impl PostgresServer {
         }
     }
 
-    /// Holds a lock for `duration`. If the server closes the connection, the lock is over.
+    /// Holds a lock for `duration`. If the server closes the connection earlier, the lock ends then.
     async fn lock(&self, lock: &'static str, duration: Duration) {
         let locked = async {
             let mut connection = self.connection().await?;

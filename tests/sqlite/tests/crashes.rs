@@ -74,7 +74,7 @@ async fn missing(path: &Path, acknowledged: &Acknowledged) -> u64 {
         missing += acknowledged.saturating_sub(number);
         assert!(
             number <= acknowledged + 1_000_000,
-            "no number should be found that was never written"
+            "no session should hold a number that was never written"
         );
     }
     for number in acknowledged.ended.iter().flat_map(|last| 0..=*last) {

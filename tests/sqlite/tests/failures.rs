@@ -154,7 +154,7 @@ async fn a_damaged_page_concerns_its_own_sessions() {
     }
     assert!(
         read > corrupt && corrupt > 0,
-        "more sessions should be readable than not: {read} are, {corrupt} are not"
+        "most sessions should be readable, and some corrupt: {read} are readable, {corrupt} are corrupt"
     );
     let new = TestSession::begin(&store).await;
     assert_eq!(new.delete().await.unwrap(), DELETED);
@@ -185,7 +185,8 @@ async fn expired_sessions_are_deleted_in_the_background() {
     assert!(kept.load().await.unwrap().is_ok());
 }
 
-/// The sessions have no deadline that would free them. Their secrets are still recognised.
+/// `revoke_everyone` ends sessions without a deadline. The cleanup frees them, and their secrets are still
+/// recognised.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sessions_that_ended_with_all_others_are_freed() {
     let file = File::new();

@@ -47,7 +47,7 @@ macro_rules! on_each_store {
                     Arc::clone(&self.0.stores[next % 2])
                 }
 
-                /// Many checks share a disk and perhaps two cores.
+                /// Long enough for many checks that share a disk and perhaps only two cores.
                 fn unit(&self) -> Duration {
                     Duration::from_secs(1)
                 }
@@ -122,7 +122,7 @@ on_each_store! {
     memory_over_sqlite: LayeredStore<MemoryCache, SqliteStore>, 2_000,
 }
 
-/// A read runs on the thread of its task and never waits. It has to yield to other tasks by itself.
+/// A read runs on the thread of its task, and never waits. So the read itself has to yield to other tasks.
 #[tokio::test]
 async fn a_task_that_only_reads_lets_others_run() {
     let Stores { stores: [store, _], .. } = &backends::sqlite().await;

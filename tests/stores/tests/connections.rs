@@ -65,7 +65,7 @@ async fn a_closed_idle_connection_costs_no_operation<C: RedisClient>(
     assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
     for round in 0..10 {
         close_connections(&server);
-        // The client may not have noticed yet, so the read is repeated.
+        // The client may not have noticed yet that the connection has closed, so the read is repeated.
         assert_eq!(session.get("a").await.unwrap().unwrap(), "1", "{round}");
     }
     for round in 0..2 {

@@ -71,8 +71,8 @@ async fn wait_for_progress<S: Store>(sessions: &[TestSession<S>]) {
     }
 }
 
-/// Kills and restarts the server while writers use the store `impatient`. The store `patient` has a
-/// long timeout. It creates and checks the sessions.
+/// Kills and restarts the server while writers use the store `impatient`. The store `patient`, which has a
+/// long timeout, creates and checks the sessions.
 async fn acknowledged_writes_survive<S: Store>(
     patient: Arc<S>,
     impatient: Arc<S>,

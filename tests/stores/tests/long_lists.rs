@@ -23,7 +23,7 @@ use ruts_tests_support::{DELETED, TestSession, random};
 
 const HOUR: Option<Ttl> = Some(Ttl::from_secs(3600));
 
-/// Maximum number of entries that a script looks at, and one more that shows whether others follow.
+/// Maximum number of entries that a script looks at. The last of them only shows whether others follow.
 const STEP: u64 = 256 + 1;
 
 /// Maximum number of sessions that a script ends.

@@ -349,7 +349,7 @@ async fn a_value_of_5_megabytes_is_kept<C: RedisClient>(connect: impl AsyncFn(St
     assert!(session.take("a").await.unwrap() == taken(Some(value)));
 }
 
-/// Returns servers that do not remove expired data by themselves, so that operations find it.
+/// Returns servers that remove no expired data in the background, so that operations find this data.
 fn servers_without_active_expiry() -> impl Iterator<Item = Redis> {
     [Flavour::Redis, Flavour::Valkey].into_iter().map(|flavour| {
         let server = Redis::start(flavour, &[]);
@@ -679,7 +679,7 @@ async fn a_leader_answers_reads(server: &Redis, refuse: impl Fn(), accept: impl 
     let (page, fields) = (PageRequest::new(None, 10), Projection::Named(&[]));
     let listed = store.list_by_principal(&principal, page, fields).await.unwrap();
     assert_eq!(listed.sessions.len(), 1);
-    // No write succeeds, in particular no sign-out.
+    // No write succeeds, so a sign-out fails, too.
     let target = RevokeTarget::All { except: None };
     let sign_out = Update::new(&[]).auth_change(AuthChange::Out);
     for kind in [

@@ -36,7 +36,7 @@ macro_rules! conformance {
                     self.0.next()
                 }
 
-                /// Many checks share a few servers and perhaps two cores.
+                /// Long enough for many checks that share a few servers and perhaps only two cores.
                 fn unit(&self) -> Duration {
                     Duration::from_secs(1)
                 }

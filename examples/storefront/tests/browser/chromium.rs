@@ -39,8 +39,8 @@ pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The processes of a browser, in a process group and a folder of their own.
 ///
-/// Dropping it ends the processes and removes the folder. If the test process ends without a drop, the
-/// watchdog does both. The watchdog is a shell that waits until a pipe is closed.
+/// Dropping this value ends the processes and removes the folder. If the test process ends without a drop,
+/// the watchdog does both. The watchdog is a shell that waits until a pipe is closed.
 struct Processes {
     chromium: Child,
     watchdog: Child,

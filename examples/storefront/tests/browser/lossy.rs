@@ -132,7 +132,8 @@ async fn serve(mut client: TcpStream, shop: &str, state: &Mutex<State>) -> Resul
         token: token.map(str::to_owned),
         body: String::from_utf8_lossy(&bytes[head..]).into_owned(),
     };
-    // Before the shop can answer, because an answer need not reflect requests that are sent later.
+    // The expected state is noted before the shop can answer, because an answer need not reflect requests
+    // that are sent later.
     let expected = lock(state).begin(&request);
     shop.write_all(&sent).await?;
     let mut answer = Vec::new();
@@ -242,7 +243,7 @@ impl State {
     fn is_overlapped(&self, request: &Request, expected: &Expected) -> bool {
         let session = id(request.token.as_deref().unwrap_or_default());
         let steps = self.auth_steps.get(session).copied().unwrap_or_default();
-        // With an odd number, one is in progress.
+        // If the number is odd, a sign-in or sign-out is in progress.
         steps != expected.auth_steps || !steps.is_multiple_of(2)
     }
 

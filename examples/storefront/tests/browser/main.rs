@@ -137,7 +137,7 @@ async fn signing_out_ends_all_tabs(url: &str) -> Result<()> {
     tab.shows("Your devices").await?;
     tab.open("/").await?;
     sign_out(&tab).await?;
-    // The tab reloads by itself, and the guard sends it to the sign-in page.
+    // The script on the page reloads the tab, and the guard redirects to the sign-in page.
     other.until("location.pathname === '/sign-in'").await?;
     tab.back().await?;
     let text = tab.text().await?;

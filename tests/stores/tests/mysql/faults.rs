@@ -326,9 +326,9 @@ async fn an_operation_that_is_dropped_between_its_trips_changes_nothing() {
     wait_until("no transaction is open", none).await;
 }
 
-/// After the session is locked, the connection stops responding, as if the process of the store
-/// were suspended. MariaDB ends the transaction by itself. MySQL ends it only when the connection
-/// ends.
+/// After the session is locked, the connection stops responding, as if the process of the store were
+/// suspended. MariaDB ends the transaction after a timeout. MySQL ends the transaction only when the
+/// connection ends.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unresponsive_connection_gives_its_session_back() {
     let server = MySql::start(&[]);

@@ -1,6 +1,6 @@
-//! The number of rows that an operation reads does not grow with the number of sessions. It does not grow
-//! with the sessions that a user has ended either. Further tests cover revocation in batches and the cleanup
-//! of ended sessions.
+//! Tests that the number of rows that an operation reads grows neither with the number of sessions, nor with
+//! the number of sessions that a user has ended. Further tests cover revocation in batches and the cleanup of
+//! ended sessions.
 
 use std::{sync::Arc, time::Duration};
 
@@ -165,7 +165,7 @@ async fn many_sessions_are_revoked_in_batches() {
     assert_eq!(number(&pool, format!("select count(*) from {tables}_fields")).await, 0);
 }
 
-/// The sessions have no deadline that would free them.
+/// The sessions have no deadline, so they do not expire.
 #[tokio::test]
 async fn the_cleanup_frees_sessions_that_ended_with_all_others() {
     let server = MySql::shared();

@@ -166,7 +166,7 @@ pub async fn a_revoked_user_signs_in_at_once<S: Store>(store: Arc<S>) {
     assert_eq!(
         copy.token(),
         client.token(),
-        "a dead cookie should stay, because a removal could hit a newer one"
+        "the invalid cookie should stay, because its removal could remove a newer cookie"
     );
     let former = client.token();
     client.text("/sign-in/eve/1").await;

@@ -20,7 +20,7 @@ use tokio::{
 
 use crate::{ClientExt, LONG_TIMEOUT, new_client};
 
-/// Less than the 5 seconds after which a watcher checks the session by itself.
+/// Less than the 5 seconds after which a watcher checks the session without a notification.
 pub const PROMPT: Duration = Duration::from_secs(3);
 
 /// Maximum number of attempts to see a connection end promptly. On a busy machine, some connections end

@@ -191,7 +191,7 @@ impl Browser {
     ///
     /// Two cases are not checked:
     ///
-    /// - An answer arrives after the cookie of another session. It replaces that cookie.
+    /// - An answer arrives after the cookie of another session, and replaces that cookie.
     /// - An item was added while a second sign-in, which had already read the cart, was in flight.
     fn assert_keeps(&self, sent: &Sent, cookie: &Cookie, is_sure: bool) {
         let token = self.token();
