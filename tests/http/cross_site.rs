@@ -146,7 +146,7 @@ async fn a_second_click_on_a_sign_in_form_is_accepted() {
     let of_eve = late.stranger();
     assert!(!is_valid(&late, &of_eve.text("/token").await).await);
     ada.text("/sign-in/eve").await;
-    assert!(!is_valid(&late, &as_ada).await, "the secret was replaced twice");
+    assert!(!is_valid(&late, &as_ada).await, "a second replacement should invalidate the token");
 }
 
 #[tokio::test]

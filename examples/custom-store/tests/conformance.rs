@@ -61,7 +61,7 @@ async fn sessions_survive_a_restart() {
     drop(store);
     let store = FileStore::open(folder.path()).unwrap();
     let Ok(loaded) = store.load(CREDENTIALS, Projection::All, None).await.unwrap() else {
-        panic!("the session is gone");
+        panic!("the session should survive the restart");
     };
     assert_eq!(&loaded.fields[0].value[..], b"1");
 }

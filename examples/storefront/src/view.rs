@@ -53,7 +53,7 @@ struct FailurePage {
 }
 
 impl From<Error> for Failure {
-    /// The page shows no details. They are in the log.
+    /// The page shows no details, because the log has them.
     fn from(error: Error) -> Self {
         let has_ended = matches!(error, Error::Ended);
         let status = error.into_response().status();

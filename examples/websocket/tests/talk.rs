@@ -63,7 +63,7 @@ async fn a_connection_ends_with_its_session_at_another_instance() {
         let start = Instant::now();
         client.post("/sign-out", "").await;
         let Some(Ok(Message::Close(Some(close)))) = socket.next().await else {
-            panic!("the connection has to end with a reason")
+            panic!("the connection should end with a reason")
         };
         assert_eq!(close.code, CloseCode::Policy);
         times.push(start.elapsed());
@@ -83,7 +83,7 @@ async fn a_guest_opens_no_connection() {
     let app = instance(server, &prefix).await;
     tokio::spawn(axum::serve(listener, app).into_future());
     let Err(Error::Http(response)) = connect(port, "none").await else {
-        panic!("a guest was let in")
+        panic!("the connection of a guest should be refused")
     };
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
 }

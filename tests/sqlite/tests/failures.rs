@@ -218,8 +218,8 @@ async fn sessions_that_ended_with_all_others_are_freed() {
     assert_eq!(kept.load().await.unwrap(), Err(Refused::Revoked));
 }
 
-/// Runs an operation of the program `process` in a mount namespace with a disk of its own. This needs
-/// no privileges.
+/// Runs an operation of the program `process` in a mount namespace with a disk of its own. The namespace
+/// needs no privileges.
 fn in_a_namespace(set_up: &str, operation: &str, path: &Path) {
     let run = Command::new("unshare")
         .args(["--user", "--map-root-user", "--mount", "sh", "-c"])

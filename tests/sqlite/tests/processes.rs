@@ -59,7 +59,7 @@ fn two_processes_write_in_turn() {
         }
         seen.push((one, other, longest));
     }
-    panic!("one process held up the other: {seen:?}");
+    panic!("in some attempt, both processes should write in turn: {seen:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

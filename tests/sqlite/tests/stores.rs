@@ -135,5 +135,5 @@ async fn a_task_that_only_reads_lets_others_run() {
         }
         session.load_fields(Projection::All, None).await.unwrap().unwrap();
     }
-    panic!("the other task has not run");
+    panic!("the other task should have run");
 }

@@ -188,7 +188,7 @@ async fn room_for_others<C: RedisClient, F: Future<Output = ()> + Send + 'static
         }
         other.await.unwrap();
     }
-    panic!("the other session waited for the busy one in each round");
+    panic!("in some round, the other session should not wait for the busy one");
 }
 
 async fn waiting_operations_form_a_batch<C: RedisClient>(fixture: Fixture<C>) {
@@ -387,7 +387,7 @@ async fn an_operation_that_waits_too_long_is_not_sent<C: RedisClient>(fixture: F
             return;
         }
     }
-    panic!("an operation was sent in each round");
+    panic!("in some round, no operation should be sent");
 }
 
 async fn a_dropped_operation_that_waits_is_not_sent<C: RedisClient>(fixture: Fixture<C>) {
@@ -406,7 +406,7 @@ async fn a_dropped_operation_that_waits_is_not_sent<C: RedisClient>(fixture: Fix
             return;
         }
     }
-    panic!("the operation was sent in each round");
+    panic!("in some round, the operation should not be sent");
 }
 
 async fn a_dropped_operation_in_flight_holds_up_no_other<C: RedisClient>(fixture: Fixture<C>) {
@@ -431,7 +431,7 @@ async fn not_polled_operations_hold_up_no_other<S: Store>(sessions: &[TestSessio
     let mut set = Box::pin(sessions[1].set("a", "2"));
     tokio::select! {
         biased;
-        _ = async { tokio::join!(&mut get, &mut set) } => panic!("both were answered immediately"),
+        _ = async { tokio::join!(&mut get, &mut set) } => panic!("neither should be answered immediately"),
         () = std::future::ready(()) => {}
     }
     for _ in 0..3 {
@@ -490,7 +490,7 @@ async fn waiting_lookups_of_a_cache_form_a_batch<C: RedisClient>(fixture: Fixtur
     let sessions: Vec<_> = (0..FULL).map(|_| TestSession::new(&fixture.store)).collect();
     for (number, session) in sessions.iter().enumerate() {
         let CacheLookup::Miss(Some(lease)) = look_up(session.clone()).await.unwrap() else {
-            panic!("a new entry was not a miss with a lease")
+            panic!("a new entry should be a miss with a lease")
         };
         let value = value(number);
         let fields = [CachedField::new("a", Some(&value), life)];
@@ -506,7 +506,7 @@ async fn waiting_lookups_of_a_cache_form_a_batch<C: RedisClient>(fixture: Fixtur
         fixture.proxy.set(Traffic::Forward);
         for (number, lookup) in [first].into_iter().chain(others).enumerate() {
             let CacheLookup::Hit(loaded) = lookup.await.unwrap().unwrap() else {
-                panic!("{number}: the lookup was a miss")
+                panic!("{number}: the lookup should be a hit")
             };
             assert_eq!(loaded.fields[0].value, value(number));
         }
@@ -695,7 +695,7 @@ impl PostgresFixture {
 /// Size of a single `Sync` message, with which the pool tests each connection that comes back.
 const SYNC: usize = 5;
 
-/// Checks that some round took one statement. Others may take more, because each connection has to
+/// Checks that some round took one statement. The other rounds may take more, because each connection has to
 /// prepare each statement once.
 fn assert_one_statement(statements: &[usize]) {
     assert!(statements.contains(&1), "{statements:?}");

@@ -164,10 +164,10 @@ async fn a_complete_entry_answers_a_read_of_all_fields<C: Cache>(entry: Entry<C>
     let lease = entry.lease().await.unwrap();
     entry.fill(&lease, &only).await;
     let CacheLookup::Miss(Some(lease)) = all().await else {
-        panic!("an incomplete entry was not a miss with a lease")
+        panic!("an incomplete entry should be a miss with a lease")
     };
     entry.fill_with(&lease, record().complete(LONG), &only).await;
-    let CacheLookup::Hit(loaded) = all().await else { panic!("a complete entry was a miss") };
+    let CacheLookup::Hit(loaded) = all().await else { panic!("a complete entry should be a hit") };
     assert_eq!(loaded.fields.len(), 1);
 
     // When the cached absence of `c` is outdated, `c` may exist. A complete fill without `c` shows that `c`
@@ -175,7 +175,7 @@ async fn a_complete_entry_answers_a_read_of_all_fields<C: Cache>(entry: Entry<C>
     entry.fill(&lease, &[CachedField::new("c", None, SHORT)]).await;
     tokio::time::sleep(SHORT).await;
     let CacheLookup::Miss(Some(lease)) = all().await else {
-        panic!("an entry with an outdated field was not a miss with a lease")
+        panic!("an entry with an outdated field should be a miss with a lease")
     };
     entry.fill_with(&lease, record().complete(LONG), &only).await;
     assert!(matches!(all().await, CacheLookup::Hit(_)));

@@ -1,4 +1,4 @@
-//! Requests of the script on an open page. They do not extend the idle deadline.
+//! Handlers for the script on an open page. Its requests do not move the idle deadline.
 
 use std::convert::Infallible;
 

@@ -334,8 +334,8 @@ impl Model {
         [Fields::default()].into_iter().chain(owned.map(|it| it.fields)).collect()
     }
 
-    /// Returns the possible fields of a guest's session after a sign-in. It takes over only fields that it does
-    /// not have.
+    /// Returns the possible fields of a guest's session after a sign-in. The sign-in adds only fields that
+    /// the session does not have.
     fn completed(&self, who: Principal, session: &Record) -> Vec<Fields> {
         let own = session.fields;
         let lost = session.origin.iter().flat_map(|origin| self.inheritable(who, origin));
