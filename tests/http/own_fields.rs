@@ -1,4 +1,4 @@
-//! Values of the library's own fields (`ruts.*`) that a later release of ruts wrote.
+//! Tests of the reserved fields (`ruts.*`) with values that a later release of ruts wrote.
 
 use std::{
     io,

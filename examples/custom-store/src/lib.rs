@@ -118,7 +118,8 @@ impl RecordStore for FileStore {
         self.search(limit, |record| !record.is_retained(now())).await
     }
 
-    /// Renames the folder of all sessions. Deleting its files takes longer, so no caller waits for it.
+    /// Renames the folder of all sessions. Deleting its files takes longer, so no caller waits for the
+    /// deletion.
     async fn end_all(&self) -> Result<(), StoreError> {
         let folder = Arc::clone(&self.folder).lock_owned().await;
         let old = folder.path.join(format!("removed-{}", now().as_nanos()));

@@ -13,7 +13,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 struct Shop {
     process: Child,
     port: u16,
-    /// Kept open, because the shop prints more than its address.
+    /// Kept open, so that the output of the shop after its address has a reader.
     _output: BufReader<ChildStdout>,
 }
 

@@ -170,7 +170,8 @@ pub struct Before {
 /// A revocation in progress.
 pub struct Revocation {
     principal: Option<usize>,
-    /// Sessions that must have ended once the revocation succeeds, and the number of their sign-ins so far.
+    /// Sessions that must have ended once the revocation succeeds, each with the number of its sign-ins so
+    /// far.
     certain: Vec<(Arc<Subject>, usize)>,
     /// Sessions that it may end.
     possible: Vec<Arc<Subject>>,
@@ -295,7 +296,7 @@ impl History {
         }
     }
 
-    /// Returns the sessions of a principal, and what is certain about each, to check a list with.
+    /// Returns the sessions of a principal, each with what is certain about it. `check_list` needs them.
     pub fn before_list(&self, principal: usize) -> Vec<(Arc<Subject>, Before)> {
         let registry = self.registry();
         let of_principal = registry.sessions.iter().filter(|subject| {

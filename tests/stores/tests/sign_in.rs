@@ -1,4 +1,5 @@
-//! Users and administrators end sessions, and releases share them, on each store.
+//! Runs two kinds of scenario on each store: users and administrators end sessions, and several releases
+//! share sessions.
 
 use ruts_tests_stores::backends;
 use ruts_tests_support::scenarios::{

@@ -33,7 +33,7 @@ impl Clock {
         self.folder.join("libfaketime.so")
     }
 
-    /// Returns the words before the command of a server.
+    /// Returns the words to put before the command of a server, so that the server reads this clock.
     pub(super) fn words(&self) -> Vec<String> {
         let file = self.folder.join("offset");
         vec![

@@ -45,7 +45,7 @@ const ALL: [Meanwhile; 7] = [
     Meanwhile::Bypassed,
 ];
 
-/// Lifetime of a field that expires, or of a cache entry. The earlier steps of a test take less.
+/// Lifetime of a field that expires, or of a cache entry. The earlier steps of a test take less time.
 const LIFETIME: Duration = Duration::from_secs(3);
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -335,8 +335,8 @@ async fn a_write_whose_intent_was_lost_is_not_overwritten_in_the_cache() {
     second_proxies.cache.set(Traffic::Forward);
     assert_eq!(overtaking.await.unwrap(), APPLIED);
     assert_eq!(origin.get("a").await.unwrap(), value("last"));
-    // If the cache held the value of the second write, it would show once a read has cached the
-    // session's record again.
+    // If the cache held the value of the second write, a read would return it, once another read has cached
+    // the session's record again.
     assert_eq!(read(&observer, "b").await, None);
     assert_eq!(read(&observer, "a").await, value("last"));
 }

@@ -91,8 +91,8 @@ async fn waiting_reads_form_a_batch() {
     assert!(statements.contains(&1), "a round should take one statement: {statements:?}");
 }
 
-/// If these reads were sent again, a server that stalls for longer than the timeout would get a statement for
-/// each.
+/// If these reads were sent again, a server that stalls for longer than the timeout would get one statement
+/// for each read.
 #[tokio::test]
 async fn reads_that_time_out_in_a_batch_are_not_sent_again() {
     let (server, tables) = (MySql::start(&[]), unique_tables());

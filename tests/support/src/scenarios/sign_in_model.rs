@@ -40,7 +40,7 @@ pub struct Shop {
     cart: usize,
 }
 
-/// Another schema with a principal of its own, in the same session.
+/// A second schema of the same session, with a different principal field.
 #[session]
 pub struct Office {
     #[field(principal)]

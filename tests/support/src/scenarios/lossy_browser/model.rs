@@ -1,5 +1,5 @@
-//! A model of the sessions of a browser: the answers that a request may get, and what follows from
-//! the one that it got.
+//! A model of the sessions of a browser: the answers that a request may get, and the effects of the answer
+//! that it got.
 //!
 //! The model follows the rules of `docs/late-requests.md`. The model learns of every answer, even if the
 //! browser never sees it. For requests that were in flight at the same time, it allows the outcome of every

@@ -50,7 +50,7 @@ impl Action {
         }
     }
 
-    /// Returns whether it may rotate a secret or end a session.
+    /// Returns whether this action may rotate a secret or end a session.
     pub(super) fn changes_identity(self) -> bool {
         !matches!(self, Self::Page | Self::Add(_))
     }
