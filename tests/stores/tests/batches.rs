@@ -431,7 +431,7 @@ async fn not_polled_operations_hold_up_no_other<S: Store>(sessions: &[TestSessio
     let mut set = Box::pin(sessions[1].set("a", "2"));
     tokio::select! {
         biased;
-        _ = async { tokio::join!(&mut get, &mut set) } => panic!("neither should be answered immediately"),
+        _ = async { tokio::join!(&mut get, &mut set) } => panic!("neither should have an answer"),
         () = std::future::ready(()) => {}
     }
     for _ in 0..3 {
