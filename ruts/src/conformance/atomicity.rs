@@ -1,6 +1,7 @@
 //! Checks of promise A: an update is applied as a whole or not at all.
 //!
-//! Run by `conformance_tests!`. They know the `Store` contract, and nothing of backends.
+//! `conformance_tests!` generates a test for each check. The checks know the `Store` contract, and
+//! nothing of backends.
 
 use std::sync::{
     Arc,
@@ -137,7 +138,8 @@ pub async fn racing_updates_never_mix(subject: &impl Subject) {
                 let is_mixed = loaded.fields.iter().any(|field| field.value != *first);
                 let is_whole = loaded.fields.len() == 3 && !is_mixed;
                 assert!(is_whole, "a read should not see half an update: {:?}", loaded.fields);
-                // A store that is always ready would never let the writers run.
+                // If every future of the store is ready immediately, only this call lets the
+                // writers run.
                 tokio::task::yield_now().await;
             }
         })

@@ -193,7 +193,7 @@ impl<S: Store> Client<S> {
             .await
     }
 
-    /// Sets a field if it holds the expected value. `None` expects it to be absent.
+    /// Sets a field if it holds the `expected` value, or if it is absent and `expected` is `None`.
     pub(super) async fn set_if(
         &self,
         name: &str,
@@ -294,7 +294,7 @@ pub(super) enum Refusal {
     Replaced,
     Ended,
     Revoked,
-    /// Any of these.
+    /// Any of the reasons above.
     Any,
 }
 
@@ -311,8 +311,8 @@ impl Refusal {
     }
 }
 
-/// Returns the answer to a write. Panics if a cache may hide the write: no check stops a cache, so this must
-/// not happen.
+/// Returns the answer to a write. Panics if a cache may still serve the state before the write. That must
+/// not happen, because no check stops a cache.
 pub(super) fn fresh<T>(written: Result<Written<T>, Refused>) -> Result<T, Refused> {
     written.map(|written| {
         assert_eq!(written.stale_for, None, "no cache should hide a write");

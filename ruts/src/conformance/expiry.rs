@@ -1,6 +1,7 @@
 //! Checks of promise E: nothing is served at or after its expiry.
 //!
-//! Run by `conformance_tests!`. They know the `Store` contract, and nothing of backends.
+//! `conformance_tests!` generates a test for each check. The checks know the `Store` contract, and nothing
+//! of backends.
 
 use std::time::Duration;
 
@@ -139,7 +140,8 @@ pub async fn a_session_ends_at_its_absolute_deadline(subject: &impl Subject) {
     client.is_refused(Refusal::NotFound).await;
 }
 
-/// The absolute deadline can be moved in both directions, and limited by the age of the session.
+/// An update can move the absolute deadline in both directions, and can limit it to a given age of the
+/// session.
 pub async fn the_absolute_deadline_can_be_moved(subject: &impl Subject) {
     let unit = subject.unit();
     let later = session_with_deadlines(subject, None, ttl(unit * 2), &[("a", "1")]).await;
@@ -173,9 +175,12 @@ pub async fn a_read_returns_ages_and_lifetimes(subject: &impl Subject) {
     subject.pass(unit).await;
     let loaded = client.load_live(Projection::All, None).await;
     let within = |what: &str, time: Duration, low: u32, high: u32| {
-        assert!(time >= unit * low && time <= unit * high, "{what} is {time:?}");
+        assert!(
+            time >= unit * low && time <= unit * high,
+            "{what} should be {low} to {high} units, not {time:?}"
+        );
     };
-    let expect = "there should be such a deadline";
+    let expect = "each lifetime that was set should have an end";
     within("the age", loaded.meta.age, 2, 4);
     within("the secret's age", loaded.meta.secret_age, 1, 3);
     within("the idle time", loaded.meta.idle_remaining.expect(expect), 6, 8);
@@ -190,8 +195,9 @@ pub async fn a_read_returns_ages_and_lifetimes(subject: &impl Subject) {
     assert_eq!((meta.idle_remaining, meta.absolute_remaining), (None, None));
 }
 
-/// A store names the deadline that ended an expired session, or no deadline if it no longer has the record.
-/// The store does not name a deadline for a session that is live, was deleted or revoked, or never existed.
+/// A store names the deadline that ended an expired session, or no deadline if the store no longer has the
+/// record. The store does not name a deadline for a session that is live, was deleted or revoked, or never
+/// existed.
 pub async fn an_expired_session_names_its_deadline(subject: &impl Subject) {
     let (unit, store) = (subject.unit(), subject.store());
     let short =

@@ -1,6 +1,7 @@
 //! Checks of internal credentials, with which a job uses a session without its secret.
 //!
-//! Run by `conformance_tests!`. They know the `Store` contract, and nothing of backends.
+//! `conformance_tests!` generates a test for each check. The checks know the `Store` contract, and nothing
+//! of backends.
 
 use std::time::Duration;
 
@@ -88,10 +89,18 @@ pub async fn internal_credentials_use_nothing(subject: &impl Subject) {
     subject.pass(unit * 2).await;
     former.holds(&[("a", "1")]).await;
     let meta = new.load_live(Projection::Named(&[]), None).await.meta;
-    assert!(meta.idle_for >= unit * 3, "{:?} is not the time since the creation", meta.idle_for);
+    assert!(
+        meta.idle_for >= unit * 3,
+        "the idle time should count from the creation: {:?}",
+        meta.idle_for
+    );
     subject.pass(unit * 2).await;
     let loaded = store.load(Credentials::internal(&former.id), Projection::All, None).await;
-    assert_eq!(refusal(loaded), Some(Refused::NotFound), "a job should not keep the session alive");
+    assert_eq!(
+        refusal(loaded),
+        Some(Refused::NotFound),
+        "a call without a touch should not prolong the session"
+    );
 }
 
 /// A touch with internal credentials moves the idle deadline, in a read, an update and a take. The call
@@ -111,7 +120,7 @@ pub async fn a_touch_with_internal_credentials_counts(subject: &impl Subject) {
     let loaded =
         store.load(internal, Projection::All, touch).await.expect("the store should answer");
     let meta = loaded.expect("the session should be live").meta;
-    assert!(meta.idle_for < unit, "{:?} is not the time since the touch", meta.idle_for);
+    assert!(meta.idle_for < unit, "the idle time should count from the touch: {:?}", meta.idle_for);
     subject.pass(unit * 3).await;
     let value = bytes("1");
     let changes = [Change::Set(FieldWrite::new("a", &value))];
@@ -151,14 +160,15 @@ pub async fn internal_credentials_have_few_rights(subject: &impl Subject) {
     assert!(client.with(other).load(Projection::All, None).await.is_err());
 }
 
-/// Internal credentials are refused for a session that has ended or never existed. They create no session.
+/// Internal credentials are refused for a session that has ended or never existed. A call with them never
+/// creates a session.
 pub async fn internal_credentials_open_no_ended_session(subject: &impl Subject) {
     let (ada, store) = (principal(), subject.store());
     let absent = new_client(subject);
     let deleted = session(subject, &[("a", "1")]).await;
     let credentials = Credentials::internal(&deleted.id);
     let answer = store.delete(credentials).await.expect("the store should answer");
-    assert_eq!(fresh(answer), Ok(()), "a job should not be able to delete a session");
+    assert_eq!(fresh(answer), Ok(()), "a job should be able to delete a session");
     assert!(matches!(deleted.load(Projection::All, None).await, Err(Refused::Ended { .. })));
     let revoked = new_client(subject);
     let create = Create::new(&revoked.id, &revoked.secret).sign_in(sign_in_of(&ada));

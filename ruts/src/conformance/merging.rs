@@ -1,6 +1,7 @@
 //! Checks of promise M: parallel requests do not undo each other's writes.
 //!
-//! Run by `conformance_tests!`. They know the `Store` contract, and nothing of backends.
+//! `conformance_tests!` generates a test for each check. The checks know the `Store` contract, and
+//! nothing of backends.
 
 use bytes::Bytes;
 
@@ -127,7 +128,7 @@ pub async fn a_newer_value_is_not_taken(subject: &impl Subject) {
             let left = client.through(subject).take("a").await;
             assert_eq!(left, Ok(stays.then(|| value(version))), "{case}");
         }
-        // Bytes without a version are taken.
+        // A value that is too short to have a version is taken.
         put(&bytes("1")).await;
         assert_eq!(
             client.take_with(TakeField::new("a").max_version(0)).await,
@@ -157,7 +158,9 @@ pub async fn one_of_parallel_rotations_wins(subject: &impl Subject) {
                     new.holds(&[("a", "1")]).await;
                 }
                 Err(Refused::Replaced { .. }) => new.is_refused(Refusal::NotFound).await,
-                other => panic!("the rotation was answered by {other:?}"),
+                other => {
+                    panic!("a rotation should win or be refused as replaced, not answer {other:?}")
+                }
             }
         }
         assert_eq!(winners, 1);

@@ -1,6 +1,7 @@
 //! Checks of principals: sign-ins, lists, session limits and revocations.
 //!
-//! Run by `conformance_tests!`. They know the `Store` contract, and nothing of backends.
+//! `conformance_tests!` generates a test for each check. The checks know the `Store` contract, and nothing of
+//! backends.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -82,7 +83,7 @@ pub async fn a_read_returns_the_principal(subject: &impl Subject) {
             client.through(subject).signed_in().await.expect("a principal should be signed in");
         assert_eq!((found.principal, found.assurance), (*principal, assurance));
         let (ago, unit) = (found.ago, subject.unit());
-        assert!(ago >= unit && ago < unit * 4, "{ago:?} is not the time since the sign-in");
+        assert!(ago >= unit && ago < unit * 4, "the time should count from the sign-in: {ago:?}");
     }
     client.set("a", "2").await.expect("the session should be live");
     let found = client.signed_in().await.map(|found| found.principal);
@@ -110,7 +111,11 @@ pub async fn a_sign_in_restarts_both_deadlines(subject: &impl Subject) {
         sign(&client, AuthChange::In { who, idle: ttl(unit * 6), absolute: ttl(unit * 6) }).await;
     }
     let meta = client.load_live(Projection::Named(&[]), None).await.meta;
-    assert!(meta.idle_for < unit * 2, "{:?} is not the time since the sign-in", meta.idle_for);
+    assert!(
+        meta.idle_for < unit * 2,
+        "the idle time should count from the sign-in: {:?}",
+        meta.idle_for
+    );
     subject.pass(unit * 4).await;
     client.holds(&[]).await;
     client.load_live(Projection::All, touch(unit * 6, Duration::ZERO)).await;
@@ -135,7 +140,7 @@ pub async fn a_lapse_keeps_the_time_of_the_sign_in(subject: &impl Subject) {
     let client = client.through(subject);
     let found = client.signed_in().await.expect("the principal should stay signed in");
     assert_eq!((found.principal, found.assurance), (principal, Assurance::Remembered));
-    assert!(found.ago >= unit * 4, "{:?} is not the time since the sign-in", found.ago);
+    assert!(found.ago >= unit * 4, "the time should count from the sign-in: {:?}", found.ago);
     assert_eq!(list(&client.store, &principal).await, ids(&[&client]));
     client.holds(&[("a", "1")]).await;
     subject.pass(unit * 4).await;
@@ -418,8 +423,10 @@ pub async fn a_limit_refuses_another_sign_in(subject: &impl Subject) {
     guest.through(subject).holds(&[("cart", "1")]).await;
     assert_eq!(guest.signed_in().await, None);
 
-    let (first, again) =
-        first.sign_in(&ada, limit).await.expect("its own session should not count");
+    let (first, again) = first
+        .sign_in(&ada, limit)
+        .await
+        .expect("the session that signs in should not count towards the limit");
     assert_eq!(again, applied(0));
     first.delete().await.expect("the session should be live");
     let (guest, answer) = guest.sign_in(&ada, limit).await.expect("there should be room again");
@@ -552,10 +559,16 @@ pub async fn a_limit_holds_for_parallel_sign_ins(subject: &impl Subject) {
         for answer in race((0..12).map(sign_in).collect()).await {
             let refused =
                 matches!(answer, Err(StoreErrorKind::SessionLimit | StoreErrorKind::Revoked));
-            assert!(answer.is_ok() || refused, "a sign-in was answered by {answer:?}");
+            assert!(
+                answer.is_ok() || refused,
+                "a sign-in should succeed or be refused, not answer {answer:?}"
+            );
         }
         let found = list(&subject.store(), &ada).await.len();
-        assert!((1..=3).contains(&found), "{found} sessions with {on_limit:?}");
+        assert!(
+            (1..=3).contains(&found),
+            "1 to 3 sessions should be live with {on_limit:?}, not {found}"
+        );
     }
 }
 

@@ -1,6 +1,7 @@
 //! Checks of renewals: no client loses its session because the secret is renewed.
 //!
-//! Run by `conformance_tests!`. They know the `Store` contract, and nothing of backends.
+//! `conformance_tests!` generates a test for each check. The checks know the `Store` contract, and nothing of
+//! backends.
 
 use std::{fmt::Debug, time::Duration};
 
@@ -76,7 +77,7 @@ pub async fn using_the_new_secret_starts_the_grace_period(subject: &impl Subject
     let Err(Refused::Replaced { ago }) = former.load(Projection::All, None).await else {
         panic!("the former secret should be recognised");
     };
-    assert!(ago < unit * 3, "{ago:?} is not the time since the grace period");
+    assert!(ago < unit * 3, "the time should count from the end of the grace period: {ago:?}");
     new.through(subject).holds(&[("a", "late")]).await;
 }
 
@@ -139,7 +140,7 @@ pub async fn one_of_parallel_renewals_wins(subject: &impl Subject) {
                     use_new_secret(&new).await;
                 }
                 Ok(Updated::NotDue) => new.is_refused(Refusal::NotFound).await,
-                other => panic!("the renewal was answered by {other:?}"),
+                other => panic!("a renewal should be applied or not be due, not answer {other:?}"),
             }
         }
         assert_eq!(winners, 1);

@@ -1,6 +1,7 @@
 //! Checks of promise N: only `create` brings a session into existence.
 //!
-//! Run by `conformance_tests!`. They know the `Store` contract, and nothing of backends.
+//! `conformance_tests!` generates a test for each check. The checks know the `Store` contract, and
+//! nothing of backends.
 
 use std::{iter, time::Duration};
 

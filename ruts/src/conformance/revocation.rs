@@ -1,6 +1,7 @@
 //! Checks of promise R: no read returns a state that was replaced or removed.
 //!
-//! Run by `conformance_tests!`. They know the `Store` contract, and nothing of backends.
+//! `conformance_tests!` generates a test for each check. The checks know the `Store` contract, and
+//! nothing of backends.
 
 use super::{
     client::{Refusal, applied, bytes, secret, session},
@@ -46,7 +47,7 @@ pub async fn a_deletion_is_seen_at_once(subject: &impl Subject) {
     };
     assert!(
         ago >= subject.unit() && ago < subject.unit() * 2,
-        "{ago:?} is not the time since the deletion"
+        "the time should count from the deletion: {ago:?}"
     );
     assert!(matches!(other.delete().await, Err(Refused::Ended { .. })));
 }
@@ -75,7 +76,7 @@ pub async fn a_repeated_rotation_changes_nothing(subject: &impl Subject) {
     let Err(Refused::Replaced { ago }) = old.load(Projection::All, None).await else {
         panic!("the replaced secret should still be recognised");
     };
-    assert!(ago >= subject.unit(), "{ago:?} is not the time since the first rotation");
+    assert!(ago >= subject.unit(), "the time should count from the first rotation: {ago:?}");
 }
 
 /// A store recognises only the latest former secret. Earlier ones are refused as unknown.
@@ -89,8 +90,8 @@ pub async fn only_the_last_secret_counts_as_replaced(subject: &impl Subject) {
     third.holds(&[]).await;
 }
 
-/// A replaced secret is refused with the time since the replacement, which distinguishes a late
-/// request from a stolen cookie.
+/// A replaced secret is refused with the time since the replacement. A caller uses this time to
+/// distinguish a late request from a stolen cookie.
 pub async fn a_replaced_secret_gets_the_time_since(subject: &impl Subject) {
     let unit = subject.unit();
     let old = session(subject, &[]).await;
@@ -101,11 +102,11 @@ pub async fn a_replaced_secret_gets_the_time_since(subject: &impl Subject) {
     let Err(Refused::Replaced { ago }) = old.load(Projection::All, None).await else {
         panic!("the replaced secret should be recognised");
     };
-    assert!(ago >= unit && ago < unit * 2, "{ago:?} is not the time since the rotation");
+    assert!(ago >= unit && ago < unit * 2, "the time should count from the rotation: {ago:?}");
 
     new.delete().await.expect("the session should be live");
     let Err(Refused::Replaced { ago }) = old.load(Projection::All, None).await else {
         panic!("the replaced secret of a deleted session should be recognised");
     };
-    assert!(ago >= unit, "{ago:?} is shorter than the time since the rotation");
+    assert!(ago >= unit, "the time should still count from the rotation: {ago:?}");
 }

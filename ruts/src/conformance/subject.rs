@@ -15,8 +15,8 @@ pub trait Subject: Send + Sync + Sized + 'static {
     /// its store. Called once for each run of a check.
     fn set_up() -> impl Future<Output = Self> + Send;
 
-    /// Returns the store. Each call returns a view of the same sessions. If the store has connections, each
-    /// view has separate ones.
+    /// Returns a view of the store. All views show the same sessions. If the store has connections, each
+    /// view has connections of its own.
     fn store(&self) -> Arc<Self::Store>;
 
     /// Lets time pass for the store. Sleeps by default. A store with a clock of its own can advance

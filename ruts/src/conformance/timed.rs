@@ -48,7 +48,10 @@ pub async fn run<T: Subject>(check: impl AsyncFn(&Timed<T>)) {
         if attempt == ATTEMPTS || !is_slow {
             resume_unwind(failure);
         }
-        tracing::warn!(unit = ?timed.unit(), "a slow machine: the check runs again");
+        tracing::warn!(
+            unit = ?timed.unit(),
+            "the machine is slow, so the check runs again with twice the unit"
+        );
     }
 }
 

@@ -1,6 +1,7 @@
 //! Checks of values: a read returns the bytes, TTL and cache policy that were written.
 //!
-//! Run by `conformance_tests!`. They know the `Store` contract, and nothing of backends.
+//! `conformance_tests!` generates a test for each check. The checks know the `Store` contract, and
+//! nothing of backends.
 
 use std::time::Duration;
 
