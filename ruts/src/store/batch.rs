@@ -119,8 +119,8 @@ impl BatchTuning {
     }
 }
 
-/// Batches concurrent operations. Up to [`max_in_flight`](BatchTuning::max_in_flight) commands are in
-/// flight. Later operations queue. When a slot frees up, queued operations are sent as one command.
+/// Batches concurrent operations. Up to [`max_in_flight`](BatchTuning::max_in_flight) commands are in flight.
+/// Later operations queue. When a command ends, queued operations are sent as one command.
 ///
 /// If nothing is in flight, a caller sends its own operation, without a task. A task sends the queued
 /// operations. If a caller stops polling the operation that it sends itself, other operations wait for at
@@ -129,8 +129,8 @@ pub(super) struct Batcher<Op: BatchOp> {
     op: Op,
     tuning: BatchTuning,
     timeout: Duration,
-    /// One for each runtime with commands in flight. A runtime that is no longer driven blocks only its
-    /// own operations.
+    /// One lane for each runtime with commands in flight. If a runtime stops polling its tasks, only its own
+    /// operations wait.
     lanes: Mutex<Vec<Lane<Op>>>,
 }
 
@@ -149,10 +149,10 @@ struct Lane<Op: BatchOp> {
 
 /// How an operation begins.
 enum Start<Op: BatchOp> {
-    /// Its caller sends the operation.
+    /// The caller of the operation sends it.
     Alone(Op::Request, CallerPermit<Op>),
     Queued(oneshot::Receiver<Reply<Op>>),
-    /// Like `Queued`, while another caller sends its own operation.
+    /// The operation is queued while another caller sends its own operation. That caller may stop polling.
     BehindCaller(oneshot::Receiver<Reply<Op>>),
 }
 
@@ -171,7 +171,7 @@ struct Batch<Op: BatchOp> {
     /// The earliest deadline of the requests.
     deadline: Instant,
     span: Span,
-    /// Whether the batch may have requests of a busy session.
+    /// Whether the batch may contain requests of a busy session.
     has_busy: bool,
 }
 
@@ -184,7 +184,7 @@ enum Reply<Op: BatchOp> {
     Part(Op::Request, Result<Option<Op::Part>, Op::Error>),
 }
 
-/// The right of a command to be in flight. Dropping it sends the next batch, if there is one.
+/// The right of a command to be in flight. Dropping this permit sends the next batch, if there is one.
 struct InFlightPermit<Op: BatchOp> {
     batcher: Arc<Batcher<Op>>,
     runtime: Handle,
@@ -192,7 +192,8 @@ struct InFlightPermit<Op: BatchOp> {
     is_finished: bool,
 }
 
-/// The right of a caller to send its own operation. Dropping it sends the next batch, if there is one.
+/// The right of a caller to send its own operation. Dropping this permit sends the next batch, if there is
+/// one.
 struct CallerPermit<Op: BatchOp> {
     batcher: Arc<Batcher<Op>>,
     runtime: Handle,
@@ -329,7 +330,8 @@ impl<Op: BatchOp> Batcher<Op> {
             let mut sending = std::pin::pin!(this.carry_out(batch));
             let is_quick = timeout(this.tuning.slow_after, sending.as_mut()).await.is_ok();
             if is_quick && is_large {
-                // Answered callers may send further operations, which can join the next batch.
+                // The callers that were answered may start further operations now, which then join the next
+                // batch.
                 let_other_tasks_run().await;
             }
             permit.is_finished = true;
@@ -588,7 +590,11 @@ mod tests {
             tokio::spawn(async move { batcher.run(request).await })
         });
         tokio::task::yield_now().await;
-        assert_eq!(sent(&batcher), [[1]], "later requests should wait for the only slot");
+        assert_eq!(
+            sent(&batcher),
+            [[1]],
+            "later requests should wait until the first command ends"
+        );
         drop(first);
         batcher.op.answers.as_ref().unwrap().add_permits(1);
         for (other, request) in others.into_iter().zip([2, 3]) {
@@ -607,7 +613,11 @@ mod tests {
         assert_eq!(batcher.run(2).await, Ok(2));
         assert_eq!(begun.elapsed(), batcher.tuning.slow_after);
         assert_eq!(batcher.run(3).await, Ok(3));
-        assert_eq!(begun.elapsed(), batcher.tuning.slow_after, "the third request should not wait");
+        assert_eq!(
+            begun.elapsed(),
+            batcher.tuning.slow_after,
+            "only the second request should wait"
+        );
         assert_eq!(held.await, Ok(1));
         assert!(batcher.lock().is_empty());
     }

@@ -261,7 +261,8 @@ pub enum InvalidationScope<'a> {
         names: &'a [&'a str],
         /// Whether the record is one of these parts.
         record: bool,
-        /// Adds the record to these parts if this touch would move its idle deadline.
+        /// A touch of the write. If it would move the idle deadline of the record, the record is one of
+        /// these parts, too.
         touch: Option<Touch>,
     },
 }

@@ -54,8 +54,8 @@ pub type StoreResult<T> = Result<Result<T, Refused>, StoreError>;
 ///
 /// The conformance suite (`ruts::conformance`) checks every promise except T, for any store.
 ///
-/// A field name satisfies [`is_field_name`](crate::field::is_field_name). A store may use other
-/// names for data of its own.
+/// A field name satisfies [`is_field_name`](crate::field::is_field_name). For data of its own, a store may
+/// use names that no field can have.
 ///
 /// # Security
 ///

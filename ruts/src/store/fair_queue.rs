@@ -64,9 +64,9 @@ impl<K: Copy + Eq + Hash, T> FairQueue<K, T> {
     }
 
     /// Offers entries for a batch. Entries of the same key are offered in order of arrival. With
-    /// `with_busy`, it also offers the entries of busy keys, and then at least one entry unless the queue
-    /// is empty. The work is proportional to the number of entries that are taken or become busy, plus a
-    /// constant.
+    /// `with_busy`, the entries of busy keys are offered too. At least one entry is then offered, unless
+    /// the queue is empty. The work is proportional to the number of entries that are taken or become
+    /// busy, plus a constant.
     pub(super) fn offer(
         &mut self,
         with_busy: bool,

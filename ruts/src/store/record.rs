@@ -531,8 +531,8 @@ impl SessionRecord {
             Proof::Secret(secret) if self.secret == *secret => OpenedBy::Current,
             Proof::Secret(secret) if self.replaced.is_some_and(|former| former == *secret) => {
                 match self.grace {
-                    // No cookie of a revoked session is valid, not even a newer one. So the response may
-                    // remove the client's cookie.
+                    // No secret of a revoked session is valid, not even one that is newer than the presented
+                    // one. So the response may remove the client's cookie.
                     _ if self.revoked => return Err(Refused::Revoked),
                     Grace::Pending(_) => OpenedBy::Former,
                     Grace::Until(until) if now < until => OpenedBy::FormerInGrace,

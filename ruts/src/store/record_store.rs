@@ -27,9 +27,10 @@ const STEP: usize = 256;
 
 /// A backend that keeps one [`SessionRecord`] for each session, and can lock a single record.
 ///
-/// Each implementation is a [`Store`] and keeps the whole contract of a store. Most operations take one
-/// locked step on their session. A change of the principal, or the end of a signed-in session, takes
-/// several steps. An operation takes one more step for each other session that it lists, counts or ends.
+/// Each implementation is a [`Store`] and keeps the whole contract of a store. Most operations call
+/// [`with_record`](Self::with_record) once. A change of the principal, or the end of a signed-in session,
+/// takes several calls. An operation takes one more call for each other session that it lists, counts or
+/// ends.
 ///
 /// # Contract
 ///

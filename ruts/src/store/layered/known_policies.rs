@@ -17,8 +17,8 @@ const CAPACITY: usize = 1024;
 /// The names and policies of the fields with the policy `NoStore` or `Revalidate`. A cache alone must not
 /// answer a read of such a field.
 ///
-/// If the cache or the origin has a field, it also has the field's policy. For such a field, this map
-/// only saves round trips. For an absent field, it is the only source of the policy.
+/// A tier that has a field also has the policy of the field. For such a field, this map only saves round
+/// trips. For an absent field, this map is the only source of the policy.
 #[derive(Default)]
 pub(super) struct KnownPolicies(RwLock<HashMap<Box<str>, CachePolicy>>);
 

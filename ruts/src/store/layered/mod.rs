@@ -32,8 +32,8 @@
 //! - The **revocations** of a principal run one at a time in a process. A second revocation finds nothing
 //!   to end, so it must not answer before the first revocation has finished in the cache.
 //! - **Lifetimes** in the cache begin at the lookup that granted the lease, or at the registration of the
-//!   write intent. The cache's own clock counts. So a late command does not extend a lifetime, and the
-//!   clocks of the tiers need not agree.
+//!   write intent. The cache measures them by its own clock. So a late command does not extend a lifetime,
+//!   and the clocks of the tiers need not agree.
 //! - An entry in Redis or Valkey carries the **replication id** of the server, which changes with
 //!   every start and every failover. An entry with an earlier id is never served, even if a snapshot
 //!   or a replica brings it back.

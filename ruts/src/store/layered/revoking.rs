@@ -109,8 +109,9 @@ pub(super) async fn revoke_everyone<C: Cache, O: Store>(
     revoked.map(|revoked| revoked.stale_for(tiers.settings.cache_ttl))
 }
 
-/// A revocation of all sessions, of which the cache does not know yet. If its future is dropped, or its
-/// outcome is unknown, the cache is cleared, repeatedly until the revocation can no longer take place.
+/// A revocation of all sessions, from its start until the cache has been cleared. If the future of the
+/// revocation is dropped, or its outcome is unknown, the cache is cleared repeatedly until the revocation
+/// can no longer take place.
 struct NotCleared<'a, C: Cache, O: Store> {
     tiers: &'a Arc<Tiers<C, O>>,
     pending: Option<PendingEvictionOfAll>,

@@ -13,8 +13,8 @@ const ATTEMPTS: usize = 8;
 /// A sign-in under a session limit.
 ///
 /// The origin must not end the oldest sessions itself, because the cache would keep their entries. So the
-/// origin is asked to refuse the sign-in. The layered store then ends the oldest sessions and repeats
-/// the sign-in.
+/// layered store asks the origin to refuse the sign-in. It then ends the oldest sessions itself and
+/// repeats the sign-in.
 pub(super) struct SignInLimit<'a> {
     /// The sign-in that is sent to the origin. Its limit, if there is one, has `OnLimit::Reject`.
     pub(super) who: NewSignIn<'a>,
@@ -31,7 +31,8 @@ impl<'a> SignInLimit<'a> {
         Self { who: who.limit(limit), ends_oldest, attempts: 0, stale_for: None }
     }
 
-    /// Returns the limit if the caller has to end the oldest sessions and repeat the sign-in.
+    /// Returns the limit if the caller has to end the oldest sessions and repeat the sign-in. Otherwise
+    /// returns `None`, and `answer` is final.
     pub(super) fn retry<T>(&mut self, answer: &Result<T, StoreError>) -> Option<SessionLimit> {
         let is_refused =
             answer.as_ref().is_err_and(|error| error.kind() == StoreErrorKind::SessionLimit);

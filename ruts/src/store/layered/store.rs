@@ -1,7 +1,7 @@
 //! [`LayeredStore`], which keeps sessions in an origin behind a cache, and its builder.
 //!
-//! Called by the session like any [`Store`]. Passes operations to `reading`, `writing` and `revoking`,
-//! which implement the protocol. Other operations go directly to the origin.
+//! Called by the session like any [`Store`]. Passes reads, writes and revocations to `reading`, `writing`
+//! and `revoking`, which implement the protocol. Passes all other operations directly to the origin.
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 

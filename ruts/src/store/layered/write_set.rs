@@ -19,11 +19,11 @@ use crate::{
 /// The parts of an entry that a write invalidates, and the known values of its fields after the write.
 #[derive(Default)]
 pub(super) struct WriteSet<'a> {
-    /// The whole entry.
+    /// Whether the write invalidates the whole entry.
     all: bool,
-    /// Fields, and their values after the write. `None` if the value is not known.
+    /// The invalidated fields, and their values after the write. `None` if the value is not known.
     fields: HashMap<&'a str, Option<CachedField<'a>>>,
-    /// The metadata of the session.
+    /// Whether the write invalidates the record.
     record: bool,
     touch: Option<Touch>,
 }
@@ -120,7 +120,8 @@ pub(super) fn fill_of<'a>(
     named: Option<&'a [String]>,
     longest: Duration,
 ) -> (CachedRecord, Vec<CachedField<'a>>) {
-    // The origin may have rounded a remaining time up to a whole millisecond.
+    // Subtracts a millisecond, because the origin may have rounded the remaining time up to a whole
+    // millisecond.
     let exact = |left: Duration| left.saturating_sub(Duration::from_millis(1));
     let mut fields: Vec<CachedField<'a>> = (loaded.fields.iter())
         .filter(|stored| stored.cache_policy != CachePolicy::NoStore)

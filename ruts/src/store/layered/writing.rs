@@ -141,9 +141,9 @@ pub(super) fn finish_write<'a, C: Cache, O: Store>(
     tiers.call_cache(tiers.cache().finish_write(id, intent, &[]))
 }
 
-/// The sessions of a write that have no write intent. While the write is in progress, they count as pending
-/// evictions. If its future is dropped, or its outcome is unknown, their entries are evicted, repeatedly
-/// until the write can no longer take place.
+/// The sessions of a write that have no write intent. While the write is in progress, these sessions count
+/// as pending evictions. If the future of the write is dropped, or its outcome is unknown, their entries
+/// are evicted repeatedly until the write can no longer take place.
 pub(super) struct WithoutIntent<'a, C: Cache, O: Store> {
     tiers: &'a Arc<Tiers<C, O>>,
     ids: Vec<SessionId>,

@@ -1,7 +1,7 @@
 //! [`ReadBatch`]: reads of sessions, batched or not.
 //!
-//! Used by the store through a `Batcher`, which decides what is sent together. The reads do not
-//! check credentials or deadlines. The store does.
+//! Used by the store through a `Batcher`, which decides what is sent together. A read does not
+//! check credentials or deadlines. The store checks them.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 

@@ -15,11 +15,11 @@ pub(super) const NAME: &str = "mysql";
 #[derive(Debug, Clone)]
 pub(super) struct StatementError {
     pub(super) error: StoreError,
-    /// The connection is broken, or its server is read-only.
+    /// Whether the connection is broken, or its server is read-only.
     pub(super) connection_is_dead: bool,
-    /// A row with that key exists.
+    /// Whether an insertion failed because a row with its key exists.
     pub(super) is_duplicate: bool,
-    /// The statement failed because of a concurrent statement, and may succeed if it is repeated.
+    /// Whether the statement failed because of a concurrent statement, and may succeed if it is repeated.
     was_broken_off: bool,
     /// Whether it is certain that the statement changed nothing.
     changed_nothing: bool,
@@ -131,8 +131,8 @@ pub(super) fn decode_error(_: Error) -> StoreError {
     corrupt()
 }
 
-/// Returns the error of a script that was sent. `can_change` tells whether the script can commit a change,
-/// and `begun` whether the server has answered one of its statements.
+/// Returns the error of a script that was sent. `can_change` tells whether the script can commit a change.
+/// `begun` tells whether the server has answered a statement of the script.
 pub(super) fn statement_error(error: Error, can_change: bool, begun: bool) -> StatementError {
     let mut failed = StatementError::new(StoreError::new(NAME, StoreErrorKind::OutcomeUnknown));
     let mut kind = StoreErrorKind::Unavailable;
@@ -146,7 +146,7 @@ pub(super) fn statement_error(error: Error, can_change: bool, begun: bool) -> St
             failed.changed_nothing = !(can_change && begun && is_in_doubt(number));
             kind = kind_of(number);
         }
-        // Only a send fails in this way, and the server does not run an incomplete packet.
+        // Only sending fails with this error, and the server does not run an incomplete packet.
         Error::Io(error) if error.kind() == ErrorKind::BrokenPipe => {
             failed.connection_is_dead = true;
         }

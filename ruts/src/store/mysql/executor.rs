@@ -137,8 +137,8 @@ impl Executor {
         dispatch: Arc<Dispatch>,
         deadline: Instant,
     ) -> Result<W::Answer, StatementError> {
-        // Each dead connection is closed. Once all connections of the pool are closed, the next one is
-        // new.
+        // Maximum number of retries after a dead connection. Each dead connection is closed, so the last
+        // of these retries gets a new connection.
         let mut spare = self.connections.pool().size().max(1);
         loop {
             let connection = self.connections.take(deadline).await.map_err(connection_error)?;
@@ -274,7 +274,8 @@ impl Drop for Attempt<'_> {
     }
 }
 
-/// Sends a script and returns the answers of its statements. A statement can fail after its first row.
+/// Sends a script and returns the answers of its statements. Reads every row, because a statement can
+/// still fail after its first row.
 async fn run(
     script: &Script,
     connection: &mut MySqlConnection,

@@ -19,8 +19,8 @@ use crate::{
     token::SessionId,
 };
 
-/// Sets the isolation level of the next transaction. A higher level locks gaps between rows, on which
-/// creations of sessions would wait for each other.
+/// Sets the isolation level of the next transaction. A higher level also locks gaps between rows, so
+/// concurrent creations of sessions would wait for each other.
 pub(super) const READ_COMMITTED: &str = "set transaction isolation level read committed";
 
 /// The rows that a transaction locks and reads first.

@@ -370,8 +370,9 @@ const fn most(limit: SessionLimit) -> usize {
 
 /// Ends the oldest sessions of the principal, so that the session `own` fits under the limit.
 ///
-/// Perhaps not all sessions of the principal were read. This does no harm: the oldest of the sessions that
-/// were read are never among the latest sessions of the principal, which may stay.
+/// The opening may have read only some sessions of the principal. Even so, this function ends only sessions
+/// beyond the limit: the sessions that were read and stay are all later, and fill the limit together with
+/// `own`.
 fn make_room(
     tables: &Tables,
     opened: &Opened,

@@ -29,7 +29,7 @@ const MAX_IN_UNION: usize = 32 * 1024;
 /// - The precondition holds.
 ///
 /// Returns `None` in these cases: the credentials are internal, the update does more than set fields and
-/// touch the session, or it sets several fields with a large value among them.
+/// touch the session, or it sets several fields and a value is longer than [`MAX_IN_UNION`].
 pub(super) fn plain_write(
     tables: &Tables,
     credentials: Credentials<'_>,

@@ -50,7 +50,8 @@ pub(super) fn save(
     if !removed.is_empty() {
         removed.sort_unstable();
         let names: Vec<_> = removed.iter().map(|name| Hex(name.as_bytes())).collect();
-        // The statement before may have deleted the expired fields.
+        // Only live fields have to be found: the previous statement may have deleted the expired
+        // ones.
         let is_live = |name: &&&str| {
             stored
                 .get(**name)

@@ -17,7 +17,7 @@ pub type ChannelError = Box<dyn Error + Send + Sync>;
 /// # Contract
 ///
 /// A published message goes to every listener of every process, including the publisher's own. A
-/// channel may lose messages: watchers also check their sessions every five seconds.
+/// channel may lose messages, because watchers also check their sessions every five seconds.
 ///
 /// `RedisChannel` and `PostgresChannel` are complete implementations.
 pub trait Channel: Send + Sync + 'static {

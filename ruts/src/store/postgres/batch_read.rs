@@ -82,8 +82,8 @@ impl BatchOp for ReadBatch {
     type Answer = Result<Loaded, Refused>;
     type Error = StoreError;
 
-    /// Excludes reads whose touch is always due, because they take a lock. Also excludes reads with
-    /// internal credentials, which are rare.
+    /// Excludes reads whose touch is always due, because such a read takes a lock. Also excludes reads
+    /// with internal credentials, because such reads are rare.
     fn can_batch(&self, request: &ReadRequest) -> bool {
         request.secret.is_some() && !request.touch.is_some_and(|touch| touch.after.is_zero())
     }

@@ -14,8 +14,9 @@ use crate::store::notify::{Channel, ChannelError, Listener};
 /// A process that listens keeps one connection of the pool. A pooler in transaction mode does not
 /// forward notifications.
 ///
-/// The whole PostgreSQL server commits only one transaction with a notification at a time. If many
-/// hundreds of sessions end or sign in per second, use a `RedisChannel`.
+/// The whole PostgreSQL server commits only one transaction with a notification at a time. If
+/// sessions are deleted, revoked or signed in to many hundreds of times per second, use a
+/// `RedisChannel`.
 #[derive(Debug, Clone)]
 pub struct PostgresChannel {
     pool: PgPool,

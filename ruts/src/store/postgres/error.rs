@@ -22,10 +22,10 @@ const ISOLATION: &str = "RUT01";
 #[derive(Debug, Clone)]
 pub(super) struct StatementError {
     pub(super) error: StoreError,
-    /// The connection is broken, has lost its state, or leads to a server that cannot run
+    /// Whether the connection is broken, has lost its state, or leads to a server that cannot run
     /// statements.
     pub(super) connection_is_dead: bool,
-    /// The statement failed because of a concurrent statement, and may succeed if it is repeated.
+    /// Whether the statement failed because of a concurrent statement, and may succeed if it is repeated.
     was_broken_off: bool,
     /// Whether it is certain that the statement changed nothing.
     changed_nothing: bool,

@@ -107,8 +107,8 @@ impl Executor {
         dispatch: Arc<Dispatch>,
         deadline: Instant,
     ) -> Result<Vec<PgRow>, StatementError> {
-        // Each dead connection is closed. Once all connections of the pool are closed, the next one is
-        // new.
+        // Maximum number of retries after a dead connection. Each dead connection is closed, so the last
+        // of these retries gets a new connection.
         let mut spare = self.connections.pool().size().max(1);
         loop {
             let mut connection = self.connections.take(deadline).await.map_err(connection_error)?;

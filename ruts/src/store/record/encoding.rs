@@ -1,8 +1,8 @@
 //! Functions that write and read the numbers, moments and byte strings of a stored record.
 //!
-//! Used by [`record`](super). Numbers are big-endian. Moments are in milliseconds, rounded down. If a
-//! moment may be missing, its number is stored plus one. Zero then stands for a missing moment. A `get`
-//! function returns `None` if the bytes end too early.
+//! Used by [`record`](super). Numbers are big-endian. Moments are in milliseconds, rounded down. A
+//! moment that may be missing is stored as its number plus one, so that zero can stand for a missing
+//! moment. A `get` function returns `None` if the bytes end too early.
 
 use std::time::Duration;
 

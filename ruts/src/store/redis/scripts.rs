@@ -296,7 +296,7 @@ mod tests {
                     let mut escaped = true;
                     let closes =
                         |char| !std::mem::replace(&mut escaped, char == '\\') && char == '\'';
-                    rest.find(closes).expect("strings end on their line") + 1
+                    rest.find(closes).expect("a string should end on its line") + 1
                 }
                 _ if first.is_ascii_alphanumeric() || first == '_' => {
                     end(|char| char.is_ascii_alphanumeric() || char == '_')

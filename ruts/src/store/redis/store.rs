@@ -175,7 +175,7 @@ impl<C: RedisClient> RedisStore<C> {
         self.executor.log_advice(&ADVICE, session_key(prefix, &id)).await
     }
 
-    // As in ruts 0.9.
+    // The constructor of ruts 0.9.
 
     /// Creates a store that connects with the settings of `client`, and has the defaults of the
     /// [builder](Self::builder). Sends nothing.
@@ -218,7 +218,8 @@ impl<C: RedisClient> Store for RedisStore<C> {
             Some(who) => {
                 let arguments = arguments.into_list();
                 let sign_in = SignIn { id, who, absolute, credentials: None, arguments };
-                // Boxed: a sign-in is rare, and would make every future as large as its own.
+                // Boxed, because sign-ins are rare: otherwise the future of every creation would be as
+                // large as the future of a sign-in.
                 Box::pin(sign_in.run(&self.executor)).await?
             }
             None => {

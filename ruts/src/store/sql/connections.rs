@@ -18,14 +18,14 @@ use tokio::time::{Instant, sleep, timeout};
 /// Maximum duration of the test of a connection.
 const MAX_TEST: Duration = Duration::from_millis(500);
 
-/// Time for which an operation waits only for a new connection. Later, it also takes a connection that was
-/// returned meanwhile.
+/// Time for which an operation waits only for a new connection. After this time, it also takes a connection
+/// that was returned meanwhile.
 const MAX_CONNECT: Duration = Duration::from_secs(1);
 
-/// The same time, while the server has no room for further connections.
+/// Replaces `MAX_CONNECT` while the server has no room for further connections.
 const FULL_CONNECT: Duration = Duration::from_millis(20);
 
-/// If the server had no room for a connection, it is expected to have no room for this time.
+/// After the server had no room for a connection, the store expects that it has none for this time.
 const FULL_FOR: Duration = Duration::from_secs(60);
 
 pub(in crate::store) struct Connections<D: Database> {
@@ -44,7 +44,7 @@ pub(in crate::store) struct Connections<D: Database> {
     in_use: AtomicUsize,
     /// Returns whether the server refused a connection because the server has too many connections.
     is_full: fn(&dyn DatabaseError) -> bool,
-    /// Until when the server is expected to have no room for further connections.
+    /// The end of the time in which the store expects that the server has no room for further connections.
     full_until: Mutex<Option<Instant>>,
 }
 

@@ -17,7 +17,8 @@ impl Dispatch {
     const SENT: u8 = 1;
     const CANCELLED: u8 = 2;
 
-    /// Marks the statement as sent. Returns whether it may be sent.
+    /// Marks the statement as sent. Returns `false`, and changes nothing, if it was cancelled or
+    /// already sent.
     pub(in crate::store) fn send(&self) -> bool {
         self.settle(Self::PENDING, Self::SENT)
     }

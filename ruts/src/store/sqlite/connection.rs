@@ -96,8 +96,9 @@ impl Database {
     /// Switches the file to a write-ahead log, unless an earlier process has switched it. The file keeps
     /// that mode.
     ///
-    /// The switch is a commit with a rollback journal. With less than `extra`, the removal of that
-    /// journal is not synced. After a power cut the journal could exist again, and undo the switch.
+    /// The switch is a commit with a rollback journal. With a `synchronous` setting below `extra`, SQLite
+    /// does not sync the removal of that journal. After a power cut the journal could exist again, and
+    /// undo the switch.
     fn use_write_ahead_log(&self) -> Result<(), StoreError> {
         let connection = &self.connection;
         let extra = connection.pragma_update(None, "synchronous", "extra");

@@ -53,7 +53,7 @@ impl DatabaseFile {
             Ok(metadata) if identity(&metadata) == self.identity => {}
             _ => return Err(unavailable("the file of the database was removed or replaced")),
         }
-        // No connection notes a different log in between.
+        // Locked until the comparison, so that no connection notes a different log in between.
         let logs = open_logs();
         let found = fs::metadata(&self.log).map(|metadata| identity(&metadata));
         match logs.get(&self.identity).and_then(Weak::upgrade) {

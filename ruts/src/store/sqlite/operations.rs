@@ -247,8 +247,8 @@ fn change<T>(
 
 /// Ends the oldest sessions of the principal, so that the session `own` fits under the limit.
 ///
-/// Perhaps not all sessions of the principal were read. This does no harm: the oldest of the sessions that
-/// were read are never among the latest sessions of the principal, which may stay.
+/// This function may read only some sessions of the principal. Even so, it ends only sessions beyond the
+/// limit: the sessions that were read and stay are all later, and fill the limit together with `own`.
 fn make_room(
     database: &Database,
     own: &SessionId,

@@ -26,7 +26,7 @@ pub(super) trait Task: Send {
     fn is_abandoned(&self) -> bool;
 
     /// Returns whether the operation may use the reserve, because it ends a session, replaces a secret or
-    /// signs out. A full disk must not prevent that.
+    /// signs out. A full disk must not prevent such an operation.
     fn may_use_reserve(&self) -> bool;
 }
 

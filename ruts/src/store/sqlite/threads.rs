@@ -271,7 +271,7 @@ mod tests {
                     threads.write(false, |_| -> Outcome { panic!("in an operation") }).await
                 },
                 insert(&threads, GOOD),
-                // All of them wait now.
+                // All four operations wait now.
                 async {
                 release.wait();
             },
@@ -310,7 +310,7 @@ mod tests {
         assert_eq!(
             runs.load(Ordering::Relaxed),
             4,
-            "each should run with the others, and then alone"
+            "each operation should run with the others, and then alone"
         );
     }
 

@@ -1,6 +1,7 @@
--- Deletes expired sessions, and skips the rows that another transaction has locked. With a join of
--- `expired`, the server might scan all sessions. If a new epoch has ended a session without a
--- deadline, the session is revoked: its row gets a deadline, and loses its fields.
+-- Deletes expired sessions, and skips the rows that another transaction has locked. The deletion
+-- compares ids with an array: if it joined `expired` instead, the server might scan all sessions.
+-- If a new epoch has ended a session without a deadline, the session is revoked: its row gets a
+-- deadline, and loses its fields.
 --
 -- $1 limit
 

@@ -6,8 +6,8 @@ create table {sessions} (
   session_id bytea not null unique,
   -- SHA-256 of the secret.
   secret bytea not null,
-  -- The replaced secret, its grace period in milliseconds, and the end of that period. Without a period,
-  -- both are null. The end is null until the current secret is used.
+  -- The replaced secret, its grace period in milliseconds, and the end of that period. Without a grace
+  -- period, the last two are null. The end is also null until the current secret is used.
   replaced bytea,
   grace bigint,
   grace_until timestamptz,
@@ -452,8 +452,8 @@ declare
 begin
   {require_read_committed}
   {lock_principal}
-  -- In the order of an index, so that the limit ends the scan. The lock on the principal prevents its
-  -- sign-ins in the meantime.
+  -- In the order of an index, so that the scan ends at the limit. The lock on the principal prevents
+  -- sign-ins of this principal in the meantime.
   with theirs as (
     select x.* from {sessions} x
     where x.principal = p_principal and x.session_id between p_from and p_to

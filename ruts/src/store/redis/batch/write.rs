@@ -44,7 +44,7 @@ pub(in crate::store::redis) struct WriteRequest {
     grows: bool,
     /// Names of the fields, if the update only sets fields without a TTL. Otherwise empty.
     names: Vec<FieldName>,
-    /// The values of these fields. Without names, all arguments after the first one.
+    /// The values of these fields. If `names` is empty, all arguments after the first one.
     others: Vec<Bytes>,
     /// Total length of `names` and `others`, in bytes.
     bytes: usize,

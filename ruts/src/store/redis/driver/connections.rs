@@ -101,8 +101,8 @@ impl<K: Connector> Connections<K> {
         Self { slots: connectors.into_iter().map(slot).collect(), next: AtomicUsize::new(0) }
     }
 
-    /// Returns the next usable connection. Begins to replace each unusable one that comes before it.
-    /// If none is usable, waits for the replacement of the first one.
+    /// Returns the next usable connection. Begins to replace each unusable connection that comes before it.
+    /// If no connection is usable, waits for the replacement of the first one.
     async fn connection(&self, deadline: Instant) -> Result<InUse<'_, K>, CommandError> {
         let first = self.next.fetch_add(1, Ordering::Relaxed);
         let mut opening = None;

@@ -133,9 +133,9 @@ impl FredConnection {
         hash: ClusterHash,
         timeout: Duration,
     ) -> Result<Reply, CommandError> {
-        // By default, fred waits for a reconnection and sends the command again, without a time limit.
-        // `max_attempts` is for redirections only. With fewer attempts, a redirection ends the task of the
-        // client.
+        // By default, fred waits for a reconnection and sends the command again, without a time limit:
+        // `fail_fast` turns this off. `max_attempts` counts only redirections here. With fewer than three
+        // attempts, a redirection ends the task of the client.
         let client = self.client.with_options(&Options {
             max_attempts: Some(3),
             max_redirections: Some(1),
@@ -194,7 +194,7 @@ fn reply(value: Value) -> Result<Reply, CommandError> {
         Value::Array(items) => {
             Reply::Array(items.into_iter().map(reply).collect::<Result<_, _>>()?)
         }
-        // With RESP3.
+        // Only RESP3 has maps.
         Value::Map(pairs) => {
             let items = pairs.inner().into_iter().flat_map(|(key, value)| [key.into(), value]);
             Reply::Array(items.map(reply).collect::<Result<_, _>>()?)

@@ -1,4 +1,5 @@
--- Decides whether a session is on the fast path, as for most requests. It is, if all of this holds:
+-- Decides whether a session is on the fast path. It is on the fast path if all these conditions
+-- hold:
 --   - The session is live and has a deadline.
 --   - The current secret was presented, and this is not the first use of a renewed secret.
 --   - No touch is due.
@@ -9,7 +10,7 @@
 -- ARGV[1] packs three values:
 --   - the hash of the presented secret or, for a read by principal, the principal key
 --   - the idle time to grant, 0 for none
---   - the part of the idle time that must have passed
+--   - the part of the idle time that must have passed before a touch is due
 -- This file does not define functions, because each definition costs more than a thousand
 -- instructions.
 local presented, idle, after = struct.unpack('>c32I6I6', ARGV[1])

@@ -4,7 +4,8 @@
 --
 -- `commands` lists the commands, and is defined in front of this text. Answers 1, or the name of the
 -- first command that cannot be run, or the error of the HDEL at the end. That HDEL names a field that
--- never exists. A replica refuses it. A leader that only temporarily refuses writes passes the probe.
+-- never exists. A replica refuses the HDEL. A leader that only temporarily refuses writes passes the
+-- probe.
 --
 -- Each argument is the key, in case the command takes that argument as a key.
 local arguments = { KEYS[1], KEYS[1], KEYS[1], KEYS[1], KEYS[1] }

@@ -3,6 +3,6 @@
 -- needs: KEYS
 -- defines: key, header
 --
--- KEYS[1] is the session. `header` is the field `~`, false without a session.
+-- KEYS[1] is the session. `header` is the field `~`, or false if there is no session.
 local key = KEYS[1]
 local header = redis.call('HGET', key, '~')

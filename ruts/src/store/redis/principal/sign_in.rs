@@ -233,8 +233,9 @@ impl SignIn<'_> {
         let _ = list.run(&WITHDRAW, arguments).await;
     }
 
-    /// Returns the time for which the session stays listed. It is longer than the time until the
-    /// session's deadline, because the deadline is set later, and perhaps by a different clock.
+    /// Returns the time for which the session stays listed. It is longer than the time until the absolute
+    /// deadline of the session, because the deadline is set later, and perhaps by a different clock.
+    /// `None` without such a deadline.
     fn listed_for<C: ScriptClient>(&self, list: &PrincipalList<'_, C>) -> Option<Ttl> {
         let longest = self.absolute?.as_duration().saturating_add(list.longest_sign_in());
         Some(Ttl::new(longest).unwrap_or(Ttl::MAX))

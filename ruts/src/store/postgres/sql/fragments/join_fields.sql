@@ -1,5 +1,5 @@
--- Joins the fields of session s as arrays, one row for each session. {field_filter} is empty, or
--- adds a condition on f. The condition selects the fields.
+-- Joins the fields of session s as arrays, one row for each session. {field_filter} is empty to
+-- select all fields. Otherwise it is `and` and a condition on f.
 --
 -- needs: s, {fields}, {field_filter}
 -- defines: f.names, f.contents, f.cache_policies, f.expiries

@@ -2,5 +2,6 @@
 --
 -- needs: KEYS
 --
--- KEYS[1] holds a part of the name of their history. If KEYS[1] is absent, `history` makes a new name.
+-- KEYS[1] holds a part of the name of the history of these entries. If KEYS[1] is absent, `history`
+-- makes a new name.
 redis.call('DEL', KEYS[1])

@@ -3,9 +3,9 @@
 -- needs: KEYS, ARGV, server, history, look_up
 --
 -- KEYS are entries. ARGV[1] has one byte for each number: the number of lists, the number of
--- arguments in each, and the list of each entry, counted from 1. ARGV[2] is the nonce, ARGV[3] the
--- number of bytes after which no more entries are read. The lists follow, each with the request of
--- `look_up` without the secret, and the names of fields; then the secret of each entry.
+-- arguments in each, and the list of each entry, counted from 1. ARGV[2] is the nonce. ARGV[3] is
+-- the number of bytes after which the script reads no more entries. The lists follow, each with the
+-- request of `look_up` without the secret, and the names of fields; then the secret of each entry.
 -- Answers in MessagePack: for each entry the answer of `look_up`. If the lookup failed, or if
 -- enough bytes had been read before it, the answer is false.
 local head, room, to = ARGV[1], tonumber(ARGV[3]), 3

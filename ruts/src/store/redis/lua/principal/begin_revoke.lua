@@ -3,8 +3,8 @@
 --
 -- needs: ARGV, members_from, joined_at, format_entry, replace_entry, find_entry
 --
--- ARGV: `=` and the sessions to end. Or `*` and the session that stays or '', then the last session of
--- the previous step or '', and the maximum number of sessions in this step.
+-- ARGV begins with `=` or `*`. After `=` come the sessions to end. After `*` come the session that stays
+-- or '', the last session of the previous step or '', and the maximum number of sessions in this step.
 -- Answers the last session of the step, and then the member of each session to end. If the list has no
 -- further sessions, the first item is '' instead, or `evicted` if the list may be incomplete.
 local function begin(id, entry)
@@ -28,8 +28,8 @@ for _, member in ipairs(members) do
   if id ~= ARGV[2] then answer[#answer + 1] = begin(id, string.sub(member, 17)) end
 end
 if answer[1] == '' then
-  -- `info` is in lower case, so that the probe does not require the command. A user who may not run
-  -- `info` may still revoke.
+  -- `info` is in lower case, because the probe has to list every command that is in capitals. So a user
+  -- who may not run `info` may still revoke.
   local stats = redis.pcall('info', 'stats')
   local evicted = type(stats) == 'string' and string.match(stats, 'evicted_keys:(%d+)')
   if (evicted or '0') ~= '0' then answer[1] = 'evicted' end

@@ -13,7 +13,8 @@ local key = KEYS[1]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
--- Answers at most `count` members after the session `after`, from the first on if it is ''.
+-- Answers at most `count` members after the session `after`. If `after` is '', begins with the first
+-- member.
 local function members_from(after, count)
   -- Entries are ASCII, so all their bytes are below 255.
   local from = after == '' and '-' or '(' .. after .. '\255'

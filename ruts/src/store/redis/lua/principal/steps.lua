@@ -3,7 +3,8 @@
 -- needs: key, time, now, joined_at, parse_entry, format_entry, replace_entry, find_entry
 -- defines: join, verify, withdraw
 --
--- `listed` is the time for which the session stays listed. 0 means that it has no end.
+-- `listed` is the time for which the session stays listed, or 0 if the session has no absolute
+-- deadline.
 
 -- Keeps the list for at least `listed`. `left` is its former lifetime, as PTTL answers it.
 local function prolong(listed, left)
@@ -32,7 +33,7 @@ local function join(id, nonce, listed, limit)
   if limit ~= '0' and count >= tonumber(limit) then return { 'full' } end
   local state, marks = parse_entry(held)
   if state == '!' then state, marks = '', {} end
-  -- Aborted sign-ins leave their marks behind.
+  -- Aborted sign-ins leave their marks behind, so the oldest marks are removed.
   while #marks >= 32 do table.remove(marks, 1) end
   -- The mark is short, so that a member with one mark has at most 64 bytes. Longer members make a set
   -- take more memory.
