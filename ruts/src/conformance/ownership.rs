@@ -24,7 +24,7 @@ use crate::{
 const ALL: RevokeTarget<'_> = RevokeTarget::All { except: None };
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Creates a session with a principal.
+/// Creates a session to which a principal is signed in.
 async fn signed_in<T: Subject>(subject: &T, principal: &PrincipalKey) -> Client<T::Store> {
     let client = new_client(subject);
     client
@@ -148,7 +148,7 @@ pub async fn a_lapse_keeps_the_time_of_the_sign_in(subject: &impl Subject) {
 }
 
 /// A sign-in of a different principal removes the fields of the former principal, unless the sign-in keeps
-/// them. The fields of a guest stay.
+/// them. If no principal was signed in, the fields stay.
 pub async fn another_principal_starts_without_fields(subject: &impl Subject) {
     let [ada, bob, eve] = [principal(), principal(), principal()];
     let client = session(subject, &[("cart", "1")]).await;
@@ -271,7 +271,8 @@ pub async fn ended_sessions_are_not_listed(subject: &impl Subject) {
     assert_eq!(list(&store, &ada).await, BTreeSet::new());
 }
 
-/// A revocation by id ends the session if it belongs to the principal, and ends no other session.
+/// A revocation by id ends the session with this id if the principal is signed in to it. It ends no other
+/// session.
 // proves: ASVS-7.5.2
 pub async fn a_revocation_ends_one_session(subject: &impl Subject) {
     let (ada, bob) = (principal(), principal());
@@ -361,7 +362,7 @@ async fn racing_sign_in<S: Store>(
     }
 }
 
-/// A session that signs in during a revocation ends too, or is listed after the revocation.
+/// If a sign-in overlaps with a revocation, its session ends too, or is listed after the revocation.
 // proves: ASVS-7.4.2
 pub async fn a_revocation_ends_sign_ins_that_race_it(subject: &impl Subject) {
     for _ in 0..subject.rounds().min(5) {
@@ -572,7 +573,7 @@ pub async fn a_limit_holds_for_parallel_sign_ins(subject: &impl Subject) {
     }
 }
 
-/// `revoke_everyone` ends all sessions. New sessions can be created.
+/// `revoke_everyone` ends all sessions. Afterwards, new sessions can be created.
 // proves: ASVS-7.4.5
 pub async fn revoke_everyone_ends_all_sessions(subject: &impl Subject) {
     let ada = principal();

@@ -109,7 +109,7 @@ pub async fn a_secret_in_its_grace_period_has_few_rights(subject: &impl Subject)
     new.is_refused(Refusal::Ended).await;
 }
 
-/// A secret is not renewed before it is old enough.
+/// A secret is not renewed before it has the required age.
 pub async fn a_young_secret_is_not_renewed(subject: &impl Subject) {
     let client = session(subject, &[]).await;
     let new = client.with(secret());
@@ -148,7 +148,7 @@ pub async fn one_of_parallel_renewals_wins(subject: &impl Subject) {
     }
 }
 
-/// If the new secret never reached the client, the next renewal replaces it.
+/// If the new secret never reached the client, the next renewal replaces that secret.
 pub async fn the_next_renewal_replaces_an_unused_secret(subject: &impl Subject) {
     let (former, lost) = renewed(subject, Duration::from_millis(1)).await;
     subject.pass(subject.unit()).await;

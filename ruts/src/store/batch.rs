@@ -122,9 +122,9 @@ impl BatchTuning {
 /// Batches concurrent operations. Up to [`max_in_flight`](BatchTuning::max_in_flight) commands are in flight.
 /// Later operations queue. When a command ends, queued operations are sent as one command.
 ///
-/// If nothing is in flight, a caller sends its own operation, without a task. A task sends the queued
-/// operations. If a caller stops polling the operation that it sends itself, other operations wait for at
-/// most [`slow_after`](BatchTuning::slow_after).
+/// If nothing is in flight, a caller sends its own operation. A separate task sends the queued operations. If
+/// a caller stops polling the operation that it sends itself, other operations wait for at most
+/// [`slow_after`](BatchTuning::slow_after).
 pub(super) struct Batcher<Op: BatchOp> {
     op: Op,
     tuning: BatchTuning,

@@ -166,8 +166,9 @@ pub trait Cache: Send + Sync + 'static {
 
     /// Removes a write intent, and stores `fields` unless the intent is marked as overlapping.
     ///
-    /// If the intent is gone, another write or a reader may have stored older values since. The call then
-    /// empties the entry and drops the lease. The other intents stay, and are marked as overlapping.
+    /// If the intent is gone, another write or a reader may have stored older values in the meantime. The
+    /// call then empties the entry and drops the lease. The other intents stay, and are marked as
+    /// overlapping.
     fn finish_write(
         &self,
         id: &SessionId,
@@ -230,7 +231,7 @@ impl Lease {
     }
 }
 
-/// A write in progress.
+/// The registration of a write in progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WriteIntent {
@@ -273,9 +274,9 @@ pub enum InvalidationScope<'a> {
 pub struct CachedField<'a> {
     /// Name of the field.
     pub name: &'a str,
-    /// Its value. `None` if the field is known to be absent.
+    /// Value of the field. `None` if the field is known to be absent.
     pub value: Option<&'a Bytes>,
-    /// Time left of the field's own TTL. `None` if it has none.
+    /// Time left of the field's own TTL. `None` if the field has no TTL.
     pub ttl: Option<Duration>,
     /// How a cache may serve the field.
     pub cache_policy: CachePolicy,

@@ -165,9 +165,9 @@ pub trait Store: Send + Sync + 'static {
         id: &SessionId,
     ) -> impl Future<Output = Result<Option<SessionMeta>, StoreError>> + Send;
 
-    /// Returns the deadline that ended a session. The caller asks after an operation was refused with
-    /// [`NotFound`](Refused::NotFound). Returns `None` if no deadline ended the session, or if the store
-    /// has freed the session. A store may free an expired session immediately.
+    /// Returns the deadline that ended a session. Called after an operation was refused with
+    /// [`NotFound`](Refused::NotFound). Returns `None` if no deadline ended the session, or if the store has
+    /// freed the session. A store may free an expired session immediately.
     ///
     /// The default implementation returns `None`.
     fn expiry(
@@ -181,7 +181,7 @@ pub trait Store: Send + Sync + 'static {
     /// Waits until a session may have ended or changed its principal since this call.
     ///
     /// A store may miss a change, so the caller also has to check the session at intervals. In a store that
-    /// cannot notice changes, the future never completes. This is the default.
+    /// cannot notice changes, the future never completes. The default implementation returns such a future.
     fn wait_for_change(&self, id: &SessionId) -> impl Future<Output = ()> + Send + 'static {
         let _ = id;
         std::future::pending()
@@ -198,10 +198,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// Ends sessions of a principal and returns their ids. Sessions of other principals stay.
     ///
-    /// The current and the former secret of such a session are then refused with [`Refused::Revoked`]. This
-    /// lasts until the former deadline of the session, but no longer than [`REVOKED_RETENTION`]. The fields
-    /// of the session are freed, and no list contains it. A store that lacks space may forget the session
-    /// earlier. If a [limit](super::SessionLimit) ends a session, the session is revoked, too.
+    /// Then the store refuses the current and the former secret of such a session with [`Refused::Revoked`].
+    /// It does so until the deadline that the session had, but for no longer than [`REVOKED_RETENTION`]. The
+    /// fields of the session are freed, and no list contains the session. A store that lacks space may forget
+    /// the session earlier. A session that is ended by a [limit](super::SessionLimit) counts as revoked, too.
     ///
     /// # Errors
     ///

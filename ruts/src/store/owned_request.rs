@@ -22,7 +22,7 @@ use crate::{
 #[derive(Clone, Copy)]
 pub(in crate::store) struct OwnedCredentials {
     pub(in crate::store) id: SessionId,
-    /// `None` for internal credentials.
+    /// The hash of the presented secret, or `None` for internal credentials.
     secret: Option<SecretHash>,
 }
 

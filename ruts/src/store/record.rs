@@ -70,7 +70,7 @@ pub struct SessionRecord {
     idle: Option<Duration>,
     absolute: Option<Duration>,
     ended: Option<Duration>,
-    /// The session was revoked. `absolute` is then the time at which this record can be freed.
+    /// Whether the session was revoked. If so, `absolute` is the time at which this record can be freed.
     revoked: bool,
     signed_in: Option<Authentication>,
     /// The absolute deadline that a sign-in set. No later update moves `absolute` beyond it.

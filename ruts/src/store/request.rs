@@ -21,7 +21,7 @@ use crate::{
 pub struct Credentials<'a> {
     /// Id of the session.
     pub id: &'a SessionId,
-    /// The proof.
+    /// Proof of the right to use the session.
     pub proof: Proof<'a>,
 }
 
@@ -72,7 +72,7 @@ impl<'a> From<&'a SecretHash> for Proof<'a> {
 pub enum Projection<'a> {
     /// All fields.
     All,
-    /// The fields with these names. The list contains each name once. An empty list reads only the
+    /// The fields with these names. The caller lists each name only once. An empty list reads only the
     /// metadata.
     Named(&'a [&'a str]),
 }
@@ -237,7 +237,7 @@ pub enum OnLimit {
 pub struct FieldWrite<'a> {
     /// Name of the field.
     pub name: &'a str,
-    /// Its value.
+    /// Value of the field.
     pub value: &'a Bytes,
     /// The field's own TTL, counted from now. `None` removes an earlier TTL.
     pub ttl: Option<Ttl>,

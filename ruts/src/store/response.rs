@@ -169,9 +169,9 @@ impl SignedIn {
 pub struct StoredField {
     /// Name of the field.
     pub name: FieldName,
-    /// Its value.
+    /// Value of the field.
     pub value: Bytes,
-    /// Time left of the field's own TTL. `None` if it has none.
+    /// Time left of the field's own TTL. `None` if the field has no TTL.
     pub ttl: Option<Duration>,
     /// How a cache may serve the field.
     pub cache_policy: CachePolicy,

@@ -96,8 +96,8 @@ pub(super) async fn revoke_everyone<C: Cache, O: Store>(
         Err(error.with_source(elapsed))
     });
     let is_cleared = tiers.clear().await;
-    // The revocation may still take place. Dropping `not_cleared` clears the cache repeatedly until the
-    // revocation can no longer take place.
+    // The revocation may still take place. After `not_cleared` is dropped, the store keeps clearing the
+    // cache until the revocation can no longer take place.
     if revoked.as_ref().is_err_and(|error| error.kind() == StoreErrorKind::OutcomeUnknown) {
         return revoked;
     }
@@ -109,9 +109,9 @@ pub(super) async fn revoke_everyone<C: Cache, O: Store>(
     revoked.map(|revoked| revoked.stale_for(tiers.settings.cache_ttl))
 }
 
-/// A revocation of all sessions, from its start until the cache has been cleared. If the future of the
-/// revocation is dropped, or its outcome is unknown, the cache is cleared repeatedly until the revocation
-/// can no longer take place.
+/// A revocation of all sessions, from its start until the cache has been cleared. If its future is dropped,
+/// or its outcome is unknown, the store keeps clearing the cache until the revocation can no longer take
+/// place.
 struct NotCleared<'a, C: Cache, O: Store> {
     tiers: &'a Arc<Tiers<C, O>>,
     pending: Option<PendingEvictionOfAll>,

@@ -165,7 +165,7 @@ impl<C: Cache, O: Store> Tiers<C, O> {
 
     /// Tries to evict the entry of a session in the background, until that succeeds or the entry has
     /// expired. Until then, reads of the session bypass the cache. The write that makes the entry stale
-    /// may still take place within `write_window` from now, so an eviction before the end of that time
+    /// may still take place within `write_window` from now. So an eviction before the end of that time
     /// does not count.
     pub(super) fn evict_later(self: &Arc<Self>, id: &SessionId, write_window: Duration) {
         // If a future is dropped outside a runtime, this function also runs outside it, and cannot spawn a

@@ -99,7 +99,7 @@ impl<'a, C: Cache, O: Store> Write<'a, C, O> {
         let (tiers, names) = (self.tiers, self.set.names());
         let scope = self.set.scope(&names);
         match begin_write(tiers, self.id, scope).await {
-            // The key of the entry holds data that is not a cache entry.
+            // The key of the entry holds data that is not a cache entry, so this data is removed first.
             Err(error) if error.kind() == StoreErrorKind::Corrupt => {
                 tiers.evict(self.id).await?;
                 begin_write(tiers, self.id, scope).await
@@ -142,8 +142,8 @@ pub(super) fn finish_write<'a, C: Cache, O: Store>(
 }
 
 /// The sessions of a write that have no write intent. While the write is in progress, these sessions count
-/// as pending evictions. If the future of the write is dropped, or its outcome is unknown, their entries
-/// are evicted repeatedly until the write can no longer take place.
+/// as pending evictions. If the future of the write is dropped, or its outcome is unknown, the store keeps
+/// evicting their entries until the write can no longer take place.
 pub(super) struct WithoutIntent<'a, C: Cache, O: Store> {
     tiers: &'a Arc<Tiers<C, O>>,
     ids: Vec<SessionId>,
@@ -162,7 +162,7 @@ impl<'a, C: Cache, O: Store> WithoutIntent<'a, C, O> {
         }
     }
 
-    /// Notes that every entry was evicted, or will be.
+    /// Notes that every entry was evicted, or that a task will evict it.
     pub(super) fn disarm(&mut self) {
         self.ids.clear();
         self.pending = None;

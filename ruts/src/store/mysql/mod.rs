@@ -75,7 +75,8 @@
 //! | The connection broke, or no answer came in time. A write may have taken place. | [`OutcomeUnknown`](crate::store::StoreErrorKind::OutcomeUnknown) |
 //!
 //! If a process is suspended between two round trips, it keeps the session locked. MariaDB ends the
-//! transaction of this process after five seconds, and MySQL when the connection ends.
+//! transaction of this process after five seconds. MySQL ends the transaction only when the connection
+//! ends.
 //!
 //! A deletion survives a crash of the server if `innodb_flush_log_at_trx_commit` is 1. Otherwise the
 //! builder warns. Operations on a read-only server fail. In a cluster in which several servers accept

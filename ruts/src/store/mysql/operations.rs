@@ -146,7 +146,7 @@ impl Operation for UpdateSession {
     ) -> Result<Self::Answer, StoreError> {
         let (id, proof) = (&self.credentials.id, self.credentials.proof());
         self.update.lend(|update| {
-            // A sign-in that is refused must not end other sessions.
+            // A refused sign-in must not end other sessions.
             if let (Some(who), Some(record)) = (signs_in(update), opened.record())
                 && record.would_apply(proof, update, opened.now) == Ok(true)
                 && let Step::Again = make_room(tables, opened, writes, id, &who)?
@@ -206,7 +206,7 @@ impl Operation for Delete {
     }
 }
 
-/// Ends sessions of a principal, a batch in each transaction.
+/// Ends sessions of a principal, one batch in each transaction.
 pub(super) struct Revoke {
     pub(super) principal: PrincipalKey,
     pub(super) target: OwnedTarget,

@@ -28,8 +28,9 @@ const MAX_IN_UNION: usize = 32 * 1024;
 /// - No touch is due.
 /// - The precondition holds.
 ///
-/// Returns `None` in these cases: the credentials are internal, the update does more than set fields and
-/// touch the session, or it sets several fields and a value is longer than [`MAX_IN_UNION`].
+/// Returns `None` if the credentials are internal, or if the update does more than set fields and touch the
+/// session. Also returns `None` if the update sets several fields and a value is longer than
+/// [`MAX_IN_UNION`].
 pub(super) fn plain_write(
     tables: &Tables,
     credentials: Credentials<'_>,

@@ -39,12 +39,12 @@ pub(super) const CLOCK: &str = "cast(unix_timestamp(sysdate(6)) * 1000000 as sig
 /// index.
 pub(super) const STATEMENT_CLOCK: &str = "cast(unix_timestamp(now(6)) * 1000000 as signed)";
 
-/// The columns of [`SessionRow::decode`], of the table `s`.
+/// The columns of the table `s` that [`SessionRow::decode`] reads.
 pub(super) const SESSION: &str = "s.number, s.id, s.secret, s.former_secret, s.grace, \
      s.grace_until, s.created_at, s.issued_at, s.used_at, s.idle_at, s.absolute_at, s.latest_at, \
      s.ended_at, s.principal, s.assurance, s.signed_in_at, s.revoked, s.epoch";
 
-/// The columns of [`decode_field`], of the table `f`.
+/// The columns of the table `f` that [`decode_field`] reads.
 pub(super) const FIELD: &str = "f.name, f.value, f.expires_at, f.cache_policy";
 
 /// The row of a session.
@@ -184,7 +184,7 @@ impl Value {
         moment.map_or(Self::Null, |moment| Self::Moment(micros(moment)))
     }
 
-    /// Returns the literal.
+    /// Returns the value as a literal. A moment is counted from `origin`.
     pub(super) const fn from(&self, origin: Origin) -> Literal<'_> {
         Literal(self, origin)
     }

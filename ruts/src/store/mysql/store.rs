@@ -70,7 +70,7 @@ const SETTINGS: &str = "set session transaction isolation level read committed; 
 pub struct MySqlStore {
     executor: Arc<Executor>,
     reads: Arc<Batcher<ReadBatch>>,
-    /// Ends the cleanup when it is dropped.
+    /// Dropping the last clone of this sender ends the cleanup.
     _cleanup: Arc<watch::Sender<()>>,
 }
 

@@ -27,7 +27,7 @@ pub(super) struct ReadBatch(pub(super) Arc<Executor>);
 
 pub(super) struct ReadRequest {
     id: SessionId,
-    /// `None` for internal credentials.
+    /// The hash of the presented secret, or `None` for internal credentials.
     secret: Option<SecretHash>,
     /// The names of the fields, each followed by a zero byte, which no name contains. `None` reads all
     /// fields.

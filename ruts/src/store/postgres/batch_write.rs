@@ -38,7 +38,7 @@ pub(super) struct WriteBatch(pub(super) Arc<Executor>);
 /// A write that only sets fields, perhaps under a precondition or with a touch.
 pub(super) struct WriteRequest {
     id: SessionId,
-    /// `None` for internal credentials.
+    /// The hash of the presented secret, or `None` for internal credentials.
     secret: Option<SecretHash>,
     /// Value that the precondition expects.
     expected: Option<Bytes>,

@@ -30,8 +30,8 @@ use crate::{
     ttl::Ttl,
 };
 
-/// A moment of the server's clock, in microseconds. sqlx decodes a timestamp only with a calendar
-/// crate.
+/// A moment of the server's clock, in microseconds. This type decodes timestamps without a calendar
+/// crate, which sqlx would need.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Moment(i64);
 

@@ -51,7 +51,7 @@ pub struct PostgresStore {
     reads: Arc<Batcher<ReadBatch>>,
     writes: Arc<Batcher<WriteBatch>>,
     identifiers: Arc<Identifiers>,
-    /// Ends the cleanup when it is dropped.
+    /// Dropping the last clone of this sender ends the cleanup.
     _cleanup: Arc<watch::Sender<()>>,
 }
 

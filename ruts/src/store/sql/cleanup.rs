@@ -19,7 +19,8 @@ use crate::store::StoreError;
 /// Maximum number of sessions that one statement deletes, so that its locks do not delay callers.
 const BATCH: usize = 500;
 
-/// Timeout of a batch. No caller waits for it.
+/// Timeout of a batch. It does not depend on the timeout of operations, because no caller waits for
+/// a batch.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A store from which expired sessions can be deleted.
@@ -43,7 +44,7 @@ pub(in crate::store) async fn clean_up<C: Cleanup>(
     let mut wait = interval.mul_f64(random());
     loop {
         tokio::select! {
-            // Nothing is ever sent. This returns when the sender is dropped.
+            // Nothing is ever sent. `changed` completes when the sender is dropped.
             _ = store_dropped.changed() => return,
             () = sleep(wait) => {}
         }

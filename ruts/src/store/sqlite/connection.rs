@@ -44,7 +44,8 @@ pub enum Durability {
 
 /// A connection of one thread.
 pub(super) struct Database {
-    /// `None` in memory. Dropped before the connection, which may then remove the log.
+    /// The files, or `None` if the database is in memory. This field is dropped before the connection.
+    /// The connection may then remove the log.
     file: Option<DatabaseFile>,
     connection: Connection,
     clock: Arc<Clock>,
@@ -55,7 +56,7 @@ pub(super) struct Database {
 /// The settings of all connections of a store.
 #[derive(Debug, Clone)]
 pub(super) struct ConnectionSettings {
-    /// `None` in memory.
+    /// The path of the file, or `None` if the database is in memory.
     pub(super) path: Option<PathBuf>,
     pub(super) durability: Durability,
     pub(super) clock: Arc<Clock>,

@@ -16,8 +16,9 @@ use crate::store::StoreError;
 /// A read that takes longer counts as slow, because it delays the other tasks of its thread.
 const SLOW: Duration = Duration::from_millis(1);
 
-/// After a slow read, all reads run on the threads of the store. This pause is this many times as long as
-/// the slow read. So slow reads take at most about a hundredth of the time of a caller's thread.
+/// Length of the pause after a slow read, as a multiple of the duration of that read. During the pause, all
+/// reads run on the threads of the store. So slow reads take at most about a hundredth of the time of a
+/// caller's thread.
 const PAUSE: u32 = 100;
 
 /// Maximum length of such a pause. A read during which the process was suspended would otherwise cause a long
@@ -29,7 +30,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(10);
 /// Such a read takes about 10 µs while its pages are in memory. Handing it to another thread would take
 /// longer.
 pub(super) struct InlineReads {
-    /// `None` once closed.
+    /// Each connection is `None` once it is closed.
     connections: Vec<Mutex<Option<Database>>>,
     begun: Instant,
     /// End of the pause, in microseconds since `begun`.

@@ -113,7 +113,7 @@ pub(super) fn update(
         return Ok(Step::Done(Err(Refused::NotFound)));
     };
     let (mut record, now) = (stored.record(), database.now());
-    // A sign-in that is refused must not end other sessions.
+    // A refused sign-in must not end other sessions.
     if let Some(who) = who
         && record.would_apply(proof, update, now) == Ok(true)
         && let Step::Again = make_room(database, id, who)?

@@ -35,7 +35,7 @@ const MAX_INLINE: usize = 8;
 /// The settings of a store.
 #[derive(Debug)]
 pub(super) struct Settings {
-    /// `None` in memory.
+    /// The path of the file, or `None` if the database is in memory.
     pub(super) path: Option<PathBuf>,
     pub(super) durability: Durability,
     pub(super) lock_timeout: Duration,
@@ -164,7 +164,7 @@ impl Threads {
     pub(super) async fn close(&self) {
         self.refuse();
         let mut ended = self.ended.clone();
-        // Nothing is ever sent. This returns when the last thread drops the sender.
+        // Nothing is ever sent. `changed` fails when the last thread drops the sender.
         while ended.changed().await.is_ok() {}
     }
 

@@ -55,7 +55,7 @@ pub(super) struct Writer {
     pub(super) queue: Arc<Queue<Box<dyn Task>>>,
     /// Sessions that ended or changed their principal. `None` stands for all.
     pub(super) changes: broadcast::Sender<Option<SessionId>>,
-    /// `None` in memory.
+    /// The reserve, or `None` if the database is in memory.
     pub(super) reserve: Option<Reserve>,
     pub(super) cleanup_interval: Option<Duration>,
 }

@@ -65,9 +65,9 @@ pub(in crate::store::redis) trait ScriptClient:
 pub enum Call<'a> {
     /// A script, for the server that keeps the first of its keys.
     Script {
-        /// The script.
+        /// The name of the script in a command.
         name: ScriptName,
-        /// Its keys.
+        /// The keys of the script.
         keys: &'a [Bytes],
         /// Its arguments.
         arguments: &'a [Bytes],
@@ -77,7 +77,7 @@ pub enum Call<'a> {
     Commands {
         /// A key with the hash tag of all commands.
         key: &'a Bytes,
-        /// The commands.
+        /// The pipelined commands.
         commands: &'a [Command; 3],
     },
 }
@@ -94,7 +94,7 @@ impl Call<'_> {
 
 /// A command that is not a script.
 pub struct Command {
-    /// Its name.
+    /// Name of the command.
     pub name: &'static str,
     /// Its arguments.
     pub arguments: Vec<Bytes>,

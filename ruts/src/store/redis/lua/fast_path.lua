@@ -10,7 +10,7 @@
 -- ARGV[1] packs three values:
 --   - the hash of the presented secret or, for a read by principal, the principal key
 --   - the idle time to grant, 0 for none
---   - the part of the idle time that must have passed before a touch is due
+--   - the part of the idle time after which a touch is due
 -- This file does not define functions, because each definition costs more than a thousand
 -- instructions.
 local presented, idle, after = struct.unpack('>c32I6I6', ARGV[1])

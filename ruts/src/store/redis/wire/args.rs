@@ -252,8 +252,7 @@ pub(in crate::store::redis) fn change_kinds<'a>(
     kinds.freeze()
 }
 
-/// Returns the idle time of a [`Touch`] and the part of it that must have passed before the touch is due,
-/// in milliseconds.
+/// Returns the idle time of a [`Touch`] and the part of it after which the touch is due, in milliseconds.
 pub(in crate::store::redis) fn touch_millis(touch: Option<Touch>) -> [u64; 2] {
     touch.map_or([0, 0], |touch| {
         let after = touch.after.as_nanos().div_ceil(1_000_000);

@@ -48,8 +48,8 @@ impl RecordReply {
 
     /// Decodes the header and the extension of a session that is on the fast path, see
     /// `lua/fast_path.lua`. Unlike there, the session need not have a deadline. `touch` is the idle time
-    /// to grant and the part of it that must have passed before a touch is due, in milliseconds. Returns
-    /// `None` for a session that needs the general path.
+    /// to grant and the part of it after which a touch is due, in milliseconds. Returns `None` for a
+    /// session that needs the general path.
     pub(in crate::store::redis) fn on_fast_path(
         now: u64,
         header: &[u8],

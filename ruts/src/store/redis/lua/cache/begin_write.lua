@@ -2,10 +2,9 @@
 --
 -- needs: ARGV, key, now, mark, history, other_intents
 --
--- ARGV[1] packs the idle time to grant (0 for none), the part of it that must have passed before a
--- touch is due, and `*` if the whole entry becomes invalid. Then come the nonce, the life of the intent
--- and the life of the entry. The names of the fields that become invalid follow, and `~` if the record
--- becomes invalid too.
+-- ARGV[1] packs the idle time to grant (0 for none), the part of it after which a touch is due, and `*`
+-- if the whole entry becomes invalid. Then come the nonce, the life of the intent and the life of the
+-- entry. The names of the fields that become invalid follow, and `~` if the record becomes invalid too.
 -- Answers the mark of the intent and the server's time.
 local idle, after = struct.unpack('>I6I6', ARGV[1])
 local here = history(key)
