@@ -846,7 +846,7 @@ mod tests {
         );
     }
 
-    /// The clock of a server may step back.
+    /// The clock of a server may step back to a moment before the replacement.
     #[test]
     fn a_replaced_secret_stays_invalid_before_its_replacement() {
         let (mut record, _) = record();

@@ -185,7 +185,7 @@ impl<S: RecordStore> Store for S {
             None => Err(Refused::NotFound),
         };
         let mut lock = self.lock_principal(who.principal).await?;
-        // A refused sign-in must not end other sessions. So the record of this session is checked first.
+        // A refused sign-in must not end other sessions, so the update is checked first.
         match self.with_record(id, would_apply).await? {
             Ok(true) => {
                 end_oldest(self, id, &who, &mut lock).await?;

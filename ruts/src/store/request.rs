@@ -103,7 +103,7 @@ impl Touch {
 pub struct Create<'a> {
     /// Id of the session.
     pub id: &'a SessionId,
-    /// Hash of its secret.
+    /// Hash of the secret of the session.
     pub secret: &'a SecretHash,
     /// Time until the idle deadline.
     pub idle: Option<Ttl>,
@@ -111,7 +111,7 @@ pub struct Create<'a> {
     pub absolute: Option<Ttl>,
     /// First fields.
     pub fields: &'a [FieldWrite<'a>],
-    /// The principal that signs in with this session.
+    /// The principal that signs in to the session as it is created.
     pub sign_in: Option<NewSignIn<'a>>,
 }
 

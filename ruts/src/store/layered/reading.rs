@@ -37,7 +37,8 @@ impl<C: Cache, O: Store> Read<'_, C, O> {
     /// Answers from the cache if the cache may answer this read, and otherwise from the origin.
     pub(super) async fn run(&self) -> StoreResult<Loaded> {
         let Restrictions { bypass, revalidate } = self.tiers.policies.restrictions(self.fields);
-        // A cache opens an entry only with a secret, which internal credentials lack.
+        // A read with internal credentials bypasses the cache, because a cache opens an entry only with
+        // a secret.
         if bypass
             || self.credentials.secret().is_none()
             || !self.tiers.may_read_cache(self.credentials.id)
@@ -116,7 +117,7 @@ impl<C: Cache, O: Store> Read<'_, C, O> {
         let fill = async move {
             let (record, fields) = fill_of(&loaded, named.as_deref(), tiers.settings.cache_ttl);
             let credentials = Credentials::new(&id, &secret);
-            // After a failure, a later read fills the entry.
+            // A failure is ignored, because a later read fills the entry.
             let _ =
                 tiers.call_cache(tiers.cache().fill(credentials, &lease, record, &fields)).await;
             drop(permit);

@@ -209,7 +209,8 @@ impl<C: Cache, O: Store> LayeredStore<C, O> {
         Write::new(&self.tiers, credentials.id, set).run(operation, effect).await
     }
 
-    /// Reads the origin and moves the idle deadline, as a write.
+    /// Reads the origin with a touch that is always due. This runs as a write, because it moves the idle
+    /// deadline.
     async fn load_and_touch(
         &self,
         credentials: Credentials<'_>,

@@ -32,7 +32,8 @@ impl<'a> WriteSet<'a> {
     /// Returns the write set of an update. The cache may serve the new values for at most `longest`.
     pub(super) fn update(update: &Update<'a>, longest: Duration) -> Self {
         let mut set = Self {
-            // A sign-in may remove all fields, if a different principal was signed in.
+            // A sign-in invalidates the whole entry, because it may remove all fields of the former
+            // principal.
             all: matches!(update.auth_change, Some(AuthChange::In { .. })),
             record: update.needs_current_secret(),
             touch: update.touch,

@@ -102,7 +102,7 @@ struct Record {
 
 struct Field {
     until: Duration,
-    /// `None` if the field is known to be absent.
+    /// The value, or `None` if the field is known to be absent.
     value: Option<(Bytes, CachePolicy)>,
     expires: Option<Duration>,
 }

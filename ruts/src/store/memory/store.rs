@@ -74,7 +74,7 @@ struct Shard {
 }
 
 struct Slot {
-    /// Present, except within an operation that removes it.
+    /// `None` only within an operation that removes the record.
     record: Option<SessionRecord>,
     /// The deadline with which this session is in `due`.
     filed: Option<Duration>,

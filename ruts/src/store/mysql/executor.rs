@@ -249,7 +249,7 @@ impl Attempt<'_> {
         if connection_is_dead {
             executor.connections.discard(connection);
         } else if self.in_transaction {
-            // The caller does not wait for the rollback.
+            // The rollback is a task of its own, so that the caller does not wait for it.
             tokio::spawn(async move {
                 let script = Script::of("rollback");
                 let ended = timeout(executor.timeout, run(&script, &mut connection, false));

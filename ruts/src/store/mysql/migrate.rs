@@ -75,7 +75,7 @@ pub(super) async fn prepare(
         let (pool, tables) = (executor.pool(), &executor.tables);
         let mut connection = connect(pool, executor.timeout).await?;
         let max_packet = check::server(&mut connection).await?;
-        // One byte of a packet is the command.
+        // One byte of a packet is the command, so a script can fill the other bytes.
         executor.set_max_text(max_packet.saturating_sub(1));
         if create_tables {
             migrate(&mut connection, tables).await?;

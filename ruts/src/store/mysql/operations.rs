@@ -131,7 +131,7 @@ impl Operation for UpdateSession {
         self.update.lend(|update| {
             let (who, names) = (signs_in(update), update.needed_names());
             lock_for_limit(opening, who.as_ref());
-            // A sign-in may remove every field.
+            // A sign-in may remove every field, so it needs all of them.
             let needed = if who.is_some() { Projection::All } else { Projection::Named(&names) };
             opening.lock_session(&self.credentials.id, needed);
             read_for_limit(opening, who.as_ref());
@@ -146,7 +146,7 @@ impl Operation for UpdateSession {
     ) -> Result<Self::Answer, StoreError> {
         let (id, proof) = (&self.credentials.id, self.credentials.proof());
         self.update.lend(|update| {
-            // A refused sign-in must not end other sessions.
+            // A refused sign-in must not end other sessions, so the update is checked first.
             if let (Some(who), Some(record)) = (signs_in(update), opened.record())
                 && record.would_apply(proof, update, opened.now) == Ok(true)
                 && let Step::Again = make_room(tables, opened, writes, id, &who)?
@@ -305,7 +305,7 @@ impl Operation for DeleteExpired {
     ) -> Result<usize, StoreError> {
         let mut sessions = opened.others.clone();
         sessions.sort_unstable_by_key(|session| session.number);
-        // A session may be both expired and of an earlier epoch.
+        // A session may be both expired and of an earlier epoch. It was then read twice.
         sessions.dedup_by_key(|session| session.number);
         sessions.truncate(self.0);
         let (mut expired, mut earlier) = (Vec::new(), Vec::new());
@@ -325,7 +325,7 @@ impl Operation for DeleteExpired {
             delete(writes, tables, &expired);
         }
         if !earlier.is_empty() {
-            // The next cleanup does not find them again.
+            // In the current epoch, the next cleanup does not find these sessions again.
             move_to_epoch(writes, tables, &earlier, opened.epoch);
         }
         Ok(expired.len() + earlier.len())

@@ -59,7 +59,7 @@ pub(super) fn plain_write(
             "select s.number, {name}, {value}, {CLOCK} + {ttl}, {policy} \
              from {sessions} s where {conditions}"
         ),
-        // The rows are locked in the order of their names.
+        // Because of `order by`, the server locks the rows in the order of their names.
         _ => format!(
             "select s.number, v.name, v.value, {CLOCK} + v.ttl, v.policy \
              from {sessions} s join ({}) v where {conditions} order by v.name",

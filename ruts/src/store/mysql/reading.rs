@@ -102,7 +102,7 @@ impl Work for Read {
             fields.extend(decode_field(&mut columns)?);
         }
         snapshot.sessions = sessions.into_values().collect();
-        // Without a row, the table of the epoch is empty.
+        // The answer has no row only if the table of the epoch is empty.
         if rows.is_empty() { Err(corrupt().into()) } else { Ok(snapshot) }
     }
 }

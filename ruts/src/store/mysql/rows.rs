@@ -173,7 +173,7 @@ pub(super) enum Value {
 /// The zero from which the moments of a record are counted.
 #[derive(Clone, Copy)]
 pub(super) enum Origin {
-    /// The year 1970.
+    /// The start of the year 1970.
     Epoch,
     /// The clock of the server when the statement begins.
     Statement,

@@ -30,7 +30,7 @@ impl Script {
     /// abort a statement without an error. The statement then finds no row.
     pub(super) fn push_for(&mut self, rows: u64, statement: impl Display) -> usize {
         let separator = if self.text.is_empty() { "" } else { "; " };
-        // Writing to a string does not fail.
+        // The result is ignored, because writing to a string does not fail.
         let _ = write!(self.text, "{separator}{statement}");
         self.expected.push(rows);
         self.expected.len() - 1

@@ -171,7 +171,8 @@ impl Store for MySqlStore {
             let insert = create(&self.executor.tables, &request);
             match self.executor.run(insert, begun + self.executor.timeout).await {
                 Ok(_) => return Ok(Written::new(())),
-                // The session with that id may have ended.
+                // The session with that id may have ended. The transaction below finds out, and replaces an
+                // ended session.
                 Err(failed) if failed.is_duplicate => {}
                 Err(failed) => return Err(failed.into()),
             }
@@ -361,8 +362,8 @@ impl MySqlStoreBuilder {
         self
     }
 
-    /// Sets the table of sessions, and the prefix of the other tables: at most 50 letters, digits,
-    /// underscores and hyphens. Defaults to `sessions`.
+    /// Sets the name of the table of sessions: at most 50 letters, digits, underscores and hyphens. The
+    /// names of the other tables begin with this name. Defaults to `sessions`.
     ///
     /// Stores with different tables can share a database.
     #[must_use]

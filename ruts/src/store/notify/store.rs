@@ -209,7 +209,8 @@ impl<S: Store, C: Channel> Store for NotifyingStore<S, C> {
         let revoked = self.inner.store.revoke(principal, target).await;
         match &revoked {
             Ok(revoked) => self.notify(revoked.answer.iter().copied().map(Some)),
-            // Some sessions may have ended, and it is not known which.
+            // Some sessions may have ended, and it is not known which, so every watcher has to check its
+            // session.
             Err(_) => self.notify([None]),
         }
         revoked

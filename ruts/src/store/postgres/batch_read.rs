@@ -106,7 +106,7 @@ impl BatchOp for ReadBatch {
 
     async fn one(&self, request: &ReadRequest, deadline: Instant) -> StoreResult<Loaded> {
         let Self(executor) = self;
-        // A touch may lock the session.
+        // A touch may lock the session, so the read waits for its turn.
         let _turn = match request.touch {
             Some(_) => Some(executor.turn(request.id.as_bytes(), deadline).await?),
             None => None,

@@ -112,7 +112,7 @@ impl BatchOp for WriteBatch {
         batch.len() < MAX_SESSIONS
             && batch.first().is_some_and(|first| first.shape == next.shape)
             && bytes() <= MAX_BYTES
-            // One statement cannot write a row twice.
+            // One statement cannot write a row twice, so a batch has only one write of each session.
             && !self.has_its_share(batch, next)
     }
 
@@ -163,7 +163,8 @@ impl BatchOp for WriteBatch {
             Err(error) if !matches!(error.kind(), OutcomeUnknown | Unavailable) => {
                 Ok(requests.iter().map(|_| None).collect())
             }
-            // The database function skips a session that is locked or does not exist.
+            // The database function returns no row for a session that is locked or does not exist. Its
+            // request is sent again in a statement of its own.
             rows => rows,
         }
     }

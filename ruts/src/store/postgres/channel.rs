@@ -45,7 +45,7 @@ impl Channel for PostgresChannel {
             loop {
                 match connection.try_recv().await? {
                     Some(notification) => listener.on_message(notification.payload()),
-                    // The connection was lost and replaced.
+                    // The connection was lost and replaced, so notifications may be missing.
                     None => listener.on_subscribed(),
                 }
             }

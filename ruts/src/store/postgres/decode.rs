@@ -295,7 +295,7 @@ pub(super) fn by_ordinal(
     let ordinal = ordinal.into();
     let mut ordered: Vec<_> = (0..requests).map(|_| None).collect();
     for row in rows {
-        // An ordinal counts from 1.
+        // Ordinals count from 1, and indexes from 0.
         let at = usize::try_from(column::<i64>(&row, ordinal)? - 1).ok();
         *at.and_then(|at| ordered.get_mut(at)).ok_or_else(corrupt)? = Some(row);
     }

@@ -158,7 +158,7 @@ async fn run(
     let is_standby = |row: &PgRow| row.try_get(usize::from(SessionColumn::IsStandby));
     match rows.first().filter(|_| statement.is_read()).map(is_standby) {
         Some(Ok(true)) => Err(on_standby()),
-        // Without this column, the answer could come from a standby.
+        // An answer without this column is an error, because it could come from a standby.
         Some(Err(_)) => Err(corrupt().into()),
         Some(Ok(false)) | None => Ok(rows),
     }

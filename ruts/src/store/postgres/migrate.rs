@@ -49,7 +49,7 @@ enum WrongVersion {
 /// Returns the SQL that creates the tables, or migrates them from any earlier version.
 pub(super) fn sql(identifiers: &Identifiers) -> String {
     let fill = |template: &str| fill(template, identifiers, "");
-    // A valid name holds no quotation mark.
+    // A valid name holds no quotation mark, so the text needs no escaping.
     let mut text = format!(
         "begin;\n\nselect pg_advisory_xact_lock(hashtextextended('{}', {LOCK}));\n\n",
         identifiers.schema
@@ -91,13 +91,14 @@ pub(super) async fn prepare(
             migrate(&mut connection, identifiers).await?;
         }
         check_all(&mut connection, identifiers).await?;
-        // After a migration, the statements that were prepared before it are outdated.
+        // The statements that were prepared before a migration are outdated after it, so the
+        // connection drops them.
         let _ = connection.clear_cached_statements().await;
         Ok::<_, StoreError>(())
     });
     let prepared = prepared.await;
     if prepared.is_err() {
-        // Detached, because its return to the pool would wait for the statement.
+        // The connection is detached, because its return to the pool would wait for the statement.
         drop(connection.detach());
     }
     prepared.map_err(timed_out)?

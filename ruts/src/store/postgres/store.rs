@@ -316,16 +316,16 @@ impl PostgresStoreBuilder {
         self
     }
 
-    /// Sets the schema of the tables: at most 50 letters, digits, underscores and hyphens. Case
-    /// matters, because statements quote the name. Defaults to `public`.
+    /// Sets the name of the schema of the tables: at most 50 letters, digits, underscores and hyphens.
+    /// Case matters, because statements quote the name. Defaults to `public`.
     #[must_use]
     pub fn schema_name(mut self, schema: impl Into<String>) -> Self {
         self.schema = schema.into();
         self
     }
 
-    /// Sets the table of sessions, and the prefix of the other tables and of the functions: at most
-    /// 50 letters, digits, underscores and hyphens. Defaults to `sessions`.
+    /// Sets the name of the table of sessions: at most 50 letters, digits, underscores and hyphens. The
+    /// names of the other tables and of the functions begin with this name. Defaults to `sessions`.
     ///
     /// Stores with different tables can share a database.
     #[must_use]

@@ -37,7 +37,7 @@ pub(super) type File = (&'static str, &'static str);
 /// The behaviour of a script on a server that is out of memory.
 #[derive(Clone, Copy)]
 pub(super) enum WhenFull {
-    /// The script runs, because it frees memory or needs little.
+    /// The script runs, because it frees memory or stores no value of a field.
     Runs,
     /// The server refuses the script before its first command.
     Refused,
@@ -144,7 +144,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(20);
 /// Whether a command of unknown outcome is sent again.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Repeat {
-    /// Sent again once: a second run does no harm.
+    /// The command is sent again once, because a second run does no harm.
     Once,
     Never,
 }
@@ -218,7 +218,7 @@ pub(super) async fn probe<C: ScriptClient>(
             Unfit::NotAllowed(String::from_utf8_lossy(&command).into_owned())
         }
         Ok(_) => Unfit::NoFieldExpiry,
-        // The probe changes nothing, and the script was not sent.
+        // The probe changes nothing and the script was not sent, so the outcome of the operation is known.
         Err(CommandError::OutcomeUnknown(source)) => return Err(CommandError::NotSent(source)),
         Err(error) => return Err(error),
     };

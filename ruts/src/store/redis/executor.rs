@@ -32,7 +32,7 @@ use crate::{
     token::SessionId,
 };
 
-/// Expected length of a key.
+/// Expected length of a key in bytes. A buffer for several keys has this size for each key.
 const KEY: usize = 32;
 
 /// A client, the prefix of its keys, and a timeout.
@@ -50,9 +50,9 @@ pub(super) struct Executor<C> {
 #[derive(Clone, Copy)]
 pub(super) enum Reader<'a> {
     Credentials(Credentials<'a>),
-    /// The principal that is signed in.
+    /// The right of the principal that is signed in to the session.
     Principal(&'a PrincipalKey),
-    /// Anyone may read, but only the metadata.
+    /// The right of any caller, which may read only the metadata.
     Anyone,
 }
 

@@ -40,7 +40,8 @@ pub(in crate::store) async fn clean_up<C: Cleanup>(
     mut store_dropped: watch::Receiver<()>,
     interval: Duration,
 ) {
-    // Instances that start together should not delete at the same time.
+    // The first cleanup begins at a random time, so that instances that start together do not
+    // delete at the same time.
     let mut wait = interval.mul_f64(random());
     loop {
         tokio::select! {

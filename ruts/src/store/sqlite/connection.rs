@@ -90,7 +90,7 @@ impl Database {
         connection.busy_handler(Some(wait_for_lock as fn(i32) -> bool))?;
         connection.set_prepared_statement_cache_capacity(PREPARED);
         connection.pragma_update(None, "journal_size_limit", LOG_BYTES)?;
-        // Removed values are overwritten if this needs no additional write.
+        // SQLite overwrites removed values with zeros if this needs no additional write.
         connection.pragma_update(None, "secure_delete", "fast")
     }
 
@@ -236,7 +236,7 @@ fn open_file(path: &Path) -> Result<(Connection, DatabaseFile), StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection =
         Connection::open_with_flags(path, flags).map_err(|error| statement_error(&error))?;
-    // SQLite opens a file even without write permission.
+    // SQLite also opens a file without write permission, but then only for reads.
     if connection.is_readonly("main").map_err(|error| statement_error(&error))? {
         return Err(unsupported("the file of the database is read-only"));
     }

@@ -88,8 +88,8 @@ fn open_logs() -> MutexGuard<'static, BTreeMap<Identity, Weak<Identity>>> {
     LOGS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Returns the path of a further file of the database. As in SQLite, if the path of the database is a
-/// symbolic link, the further file is next to the target of the link.
+/// Returns the path of the file with this suffix next to the database. As in SQLite, if the path of the
+/// database is a symbolic link, that file is next to the target of the link.
 fn beside(database: &Path, suffix: &str) -> PathBuf {
     let database = fs::canonicalize(database).unwrap_or_else(|_| database.to_owned());
     let mut path = database.into_os_string();

@@ -107,13 +107,13 @@ pub(super) fn update(
         _ => None,
     };
     let names = update.needed_names();
-    // A sign-in may remove every field.
+    // A sign-in may remove every field, so it needs all of them.
     let needed = if who.is_some() { Projection::All } else { Projection::Named(&names) };
     let Some(stored) = StoredSession::find(database, id, needed)? else {
         return Ok(Step::Done(Err(Refused::NotFound)));
     };
     let (mut record, now) = (stored.record(), database.now());
-    // A refused sign-in must not end other sessions.
+    // A refused sign-in must not end other sessions, so the update is checked first.
     if let Some(who) = who
         && record.would_apply(proof, update, now) == Ok(true)
         && let Step::Again = make_room(database, id, who)?

@@ -72,7 +72,7 @@ where
             Err(error) => Some(Err(error)),
         };
         if let Some(answer) = answer {
-            // The caller may have been dropped.
+            // An error only means that the caller was dropped.
             let _ = self.caller.send(answer);
         }
     }

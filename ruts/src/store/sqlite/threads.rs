@@ -53,7 +53,7 @@ pub(super) struct Threads {
     ended: watch::Receiver<()>,
 }
 
-/// Dropped by each thread when it ends.
+/// Each thread holds a clone, and drops it when the thread ends.
 type Running = Arc<watch::Sender<()>>;
 
 impl Threads {
@@ -79,7 +79,7 @@ impl Threads {
 
     /// Opens the connections and starts the readers, on the thread of the writer.
     fn open(settings: Settings) -> Result<(Self, Writer, Running), StoreError> {
-        // The process may change its working directory later.
+        // The path is made absolute, because the process may change its working directory later.
         let path = settings.path.map(absolute).transpose();
         let path = path.map_err(|_| unavailable("the path of the database is empty"))?;
         let connection =

@@ -85,7 +85,8 @@ impl Writer {
         let _abandon = AbandonOnDrop(&self.queue);
         let now = Instant::now();
         let mut chores = Chores {
-            // Processes that start together should not clean up at the same time.
+            // The first cleanup begins at a random time, so that processes that start together do not clean
+            // up at the same time.
             next_cleanup: self.cleanup_interval.map(|interval| now + interval.mul_f64(random())),
             next_look: now,
             data_version: 0,
@@ -121,14 +122,14 @@ impl Writer {
         let outcome = match self.database.begin_write() {
             Ok(()) => self.carry_out(batch, chores),
             Err(error) => {
-                // A locked or missing file affects all tasks.
+                // No transaction could begin: a locked or missing file affects all tasks.
                 batch.drain(..).for_each(|task| task.finish(Err(error.clone())));
                 return;
             }
         };
         let is_final = match &outcome {
             Ok(()) => true,
-            // Another attempt could apply a task twice.
+            // After an unknown outcome, a second attempt could apply a task twice.
             Err(error) => error.kind() == StoreErrorKind::OutcomeUnknown,
         };
         for mut task in batch.drain(..) {
@@ -186,7 +187,7 @@ impl Writer {
         } else if has_changes {
             chores.counted += 1;
             for changed in self.database.take_changes() {
-                // There may be no watcher.
+                // An error only means that there is no watcher.
                 let _ = self.changes.send(changed);
             }
         }
@@ -197,7 +198,7 @@ impl Writer {
     /// hold the lock nearly all the time.
     fn leave_lock_to_others(&self, turn: &mut Turn) {
         if self.reserve.is_none() {
-            // No other process uses a database in memory.
+            // A store without a reserve is in memory, and no other process uses it.
             return;
         }
         let version = self.database.row(DATA_VERSION, [], |row| row.get::<_, i64>(0));
@@ -255,7 +256,8 @@ impl Writer {
         });
         let now = Instant::now();
         chores.next_cleanup = Some(match deleted {
-            // The cleanup takes at most half of the time.
+            // More sessions may be left. The pause is as long as this step, so that the cleanup takes at
+            // most half of the time.
             Ok(CLEANUP_BATCH) => now + begun.elapsed(),
             Ok(_) => now + interval.mul_f64(0.8 + 0.4 * random()),
             Err(error) => {

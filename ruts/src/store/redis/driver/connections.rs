@@ -166,7 +166,7 @@ struct Sending<'a, K: Connector> {
 
 impl<K: Connector> Drop for Sending<'_, K> {
     fn drop(&mut self) {
-        // Without a runtime, no new connection can be opened.
+        // Outside a runtime, no strike is noted, because no new connection can be opened there.
         if !self.is_answered
             && self.sent.elapsed() >= MIN_SILENCE
             && Handle::try_current().is_ok()

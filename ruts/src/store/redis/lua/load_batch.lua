@@ -17,7 +17,8 @@ for i = 1, count do
   to = to + length
 end
 local time = redis.call('TIME')
--- All keys have the same prefix, and hash tags of the same length.
+-- The hash tag ends at the same position in every key: all keys have the same prefix, and hash tags
+-- of the same length.
 local tag = string.find(KEYS[1], '}', 1, true)
 local answer, epochs = { time[1] * 1000 + math.floor(time[2] / 1000) }, {}
 for i, key in ipairs(KEYS) do

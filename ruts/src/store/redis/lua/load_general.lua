@@ -18,7 +18,7 @@ if not session then return refusal or 'none' end
 if idle > 0 then
   local started = start_grace(session)
   if extend_idle(session, idle, after) or started then
-    -- If the server temporarily refuses writes, reads are still answered.
+    -- If the server temporarily refuses writes, the read is still answered, without a touch.
     local is_saved, saved = pcall(save, session)
     if is_saved then header = saved end
   end

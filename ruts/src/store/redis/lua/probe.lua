@@ -11,7 +11,8 @@
 local arguments = { KEYS[1], KEYS[1], KEYS[1], KEYS[1], KEYS[1] }
 for command in string.gmatch(commands, '%S+') do
   local is_known, is_allowed
-  -- Some servers check a command only with a valid number of arguments.
+  -- Some servers check the permission for a command only if the number of its arguments is valid. So
+  -- the loop tries each number.
   for count = #arguments, 0, -1 do
     is_known, is_allowed = pcall(redis.acl_check_cmd, command, unpack(arguments, 1, count))
     if is_known then break end

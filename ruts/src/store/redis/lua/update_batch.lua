@@ -26,7 +26,8 @@ for i = 1, count do
 end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
--- All keys have the same prefix, and hash tags of the same length.
+-- The hash tag ends at the same position in every key: all keys have the same prefix, and hash tags of
+-- the same length.
 local tag, epochs = string.find(KEYS[1], '}', 1, true), {}
 for i, key in ipairs(KEYS) do epochs[i] = string.sub(key, 1, tag) end
 epochs = redis.call('MGET', unpack(epochs))

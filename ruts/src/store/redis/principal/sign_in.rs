@@ -197,7 +197,7 @@ impl SignIn<'_> {
         }
         let (executor, principal, id) = (Arc::clone(executor), *self.who.principal, *self.id);
         let trim = async move {
-            // After an error, a later sign-in checks these entries.
+            // An error is ignored, because a later sign-in checks these entries.
             let _ = PrincipalList::new(&executor, &principal).trim(&id).await;
         };
         tokio::spawn(trim.in_current_span());
@@ -215,7 +215,7 @@ impl SignIn<'_> {
             Ok(_) => Ok(()),
             Err(error) => Err(error),
         };
-        // No client has the secret yet, and no client may get it.
+        // No client has the secret of this sign-in yet. No client may get it, so the session ends.
         let ended = list.end_session(self.id).await;
         match (verified, ended) {
             (Ok(()), Ok(_)) | (Err(_), Ok(true)) => {

@@ -23,7 +23,7 @@ pub(in crate::store::redis) fn session_key(prefix: &str, id: &SessionId) -> Byte
 /// Appends the key of a session.
 pub(in crate::store::redis) fn put_session_key(key: &mut BytesMut, prefix: &str, id: &SessionId) {
     let mut text = [0; 22];
-    // The encoding of 16 bytes always has this length.
+    // The result is ignored, because the encoding of 16 bytes always has the length of `text`.
     let _ = URL_SAFE_NO_PAD.encode_slice(id.as_bytes(), &mut text);
     let (tag, rest) = text.split_at(TAG);
     for part in [prefix.as_bytes(), b":{", tag, b"}", rest] {

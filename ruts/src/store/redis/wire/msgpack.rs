@@ -30,7 +30,7 @@ pub(in crate::store::redis) fn next<'a>(packed: &mut &'a [u8]) -> Option<Token<'
         0x00..=0x7f => kind.into(),
         _ => return None,
     };
-    // Each item of a list takes at least one byte.
+    // Each item of a list takes at least one byte, so a longer list is malformed.
     let length = || usize::try_from(number).ok().filter(|length| *length <= packed.len());
     Some(match kind {
         0xc0 | 0xc2 => Token::Nil,

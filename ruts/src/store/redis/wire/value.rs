@@ -35,7 +35,7 @@ pub(in crate::store::redis) fn encode(
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::store::redis) struct Decoded {
     pub(in crate::store::redis) cache_policy: CachePolicy,
-    /// Moment at which its TTL ends.
+    /// Moment at which the TTL of the field ends.
     pub(in crate::store::redis) end: Option<u64>,
     pub(in crate::store::redis) value: Bytes,
 }

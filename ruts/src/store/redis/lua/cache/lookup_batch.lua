@@ -15,7 +15,8 @@ for i = 1, count do
   requests[i], names[i] = ARGV[to + 1], { unpack(ARGV, to + 2, to + length) }
   to = to + length
 end
--- All keys have the same prefix, and hash tags of the same length.
+-- The hash tag ends at the same position in every key: all keys have the same prefix, and hash tags
+-- of the same length.
 local tag, since, answers = string.find(KEYS[1], '}', 1, true), {}, {}
 for i, key in ipairs(KEYS) do since[i] = string.sub(key, 1, tag) .. ':hot' end
 since = redis.call('MGET', unpack(since))

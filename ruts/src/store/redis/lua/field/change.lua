@@ -28,7 +28,7 @@ end
 -- sets a field without a TTL. From `arguments[from]` on come the name and the value of each change.
 -- Answers the number of changes `-` and `+` that found their field.
 local function apply_changes(key, now, kinds, arguments, from)
-  -- `unpack` takes a few thousand values at most.
+  -- `unpack` takes a few thousand values at most, so longer lists of changes are written in parts.
   if kinds == '' then
     for i = from, #arguments, 2000 do
       redis.call('HSET', key, unpack(arguments, i, math.min(i + 1999, #arguments)))
