@@ -30,8 +30,8 @@ pub async fn parallel_writes_to_different_fields_survive(subject: &impl Subject)
     }
 }
 
-/// Only one of several parallel updates with the same precondition applies. The others get the new
-/// value.
+/// Only one of several parallel updates with the same precondition applies. The answers to the
+/// others contain the new value.
 pub async fn one_of_parallel_conditional_updates_applies(subject: &impl Subject) {
     for expected in [None, Some("0")] {
         for _ in 0..subject.rounds() {

@@ -168,8 +168,8 @@ impl<C: Cache, O: Store> Tiers<C, O> {
     /// may still take place within `write_window` from now. So an eviction before the end of that time
     /// does not count.
     pub(super) fn evict_later(self: &Arc<Self>, id: &SessionId, write_window: Duration) {
-        // If a future is dropped outside a runtime, this function also runs outside it, and cannot spawn a
-        // task.
+        // If a future is dropped outside a runtime, this function also runs outside a runtime. It then
+        // cannot spawn a task, and evicts nothing.
         let Ok(runtime) = Handle::try_current() else { return };
         let pending = self.pending_eviction(write_window);
         if !self.pending_evictions.add(id, pending) {

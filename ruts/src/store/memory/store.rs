@@ -90,9 +90,9 @@ impl MemoryStoreBuilder {
     /// Sets the maximum number of sessions. At the limit, creating one more fails with
     /// [`StoreErrorKind::Full`]. Unlimited by default.
     ///
-    /// Deleted and revoked sessions do not count, although the store still keeps their secret hashes.
-    /// Beyond about `2 * sessions` live, deleted and revoked sessions together, the store removes a session
-    /// immediately when it is revoked.
+    /// Deleted and revoked sessions do not count, although the store still keeps their secret hashes. If
+    /// the store holds more than about `2 * sessions` sessions, including deleted and revoked ones, it
+    /// removes a session immediately when it is revoked.
     #[must_use]
     pub fn capacity(mut self, sessions: usize) -> Self {
         self.capacity = sessions;

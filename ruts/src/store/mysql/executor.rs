@@ -266,8 +266,8 @@ impl Attempt<'_> {
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        // The task was aborted, or panicked. The pool would hand out a connection with an open
-        // transaction.
+        // A connection is still here only if the task was aborted or panicked. It may have an open
+        // transaction, so it must not return to the pool.
         if let Some(connection) = self.connection.take() {
             self.executor.connections.discard(connection);
         }

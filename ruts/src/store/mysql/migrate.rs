@@ -104,11 +104,13 @@ async fn connect(
 /// Migrates the tables to [`VERSION`]. If several instances start at the same time, one instance
 /// migrates and the other instances wait.
 async fn migrate(connection: &mut MySqlConnection, tables: &Tables) -> Result<(), StoreError> {
-    // A role without the privilege to change tables can start if the tables are up to date.
+    // The version is read first, so that a role without the privilege to change tables can start if
+    // the tables are up to date.
     if version(connection, tables).await? >= VERSION {
         return Ok(());
     }
-    // Names of locks are limited in length, and shared by all databases of the server.
+    // The name of the lock is a hash, because its length is limited. It includes the database,
+    // because all databases of the server share the names of locks.
     let lock = format!("sha2(concat('ruts ', database(), ' {}'), 224)", tables.prefix);
     let seconds = PREPARATION.as_secs();
     let row = sqlx::raw_sql(AssertSqlSafe(format!("select get_lock({lock}, {seconds})")))

@@ -31,7 +31,8 @@ impl Read {
     /// Reads several sessions.
     pub(super) fn sessions(tables: &Tables, ids: &[SessionId], fields: Projection<'_>) -> Self {
         let ids: Vec<_> = ids.iter().map(|id| Hex(id.as_bytes())).collect();
-        // Without the hint, the server scans the whole table as long as its statistics say it is small.
+        // Without the hint, the server scans the whole table as long as its statistics say that the
+        // table is small.
         let sessions = format!(
             "{} s force index (by_id) on s.id in ({})",
             tables.sessions,
@@ -62,8 +63,8 @@ impl Read {
             Projection::Named([]) => ("null".to_owned(), String::new()),
             _ => {
                 let named = named(fields);
-                // Without the hint, MySQL scans the whole table as long as its statistics say it is
-                // small.
+                // Without the hint, MySQL scans the whole table as long as its statistics say that the
+                // table is small.
                 let join = format!(
                     " left join {} f force index (primary) on f.session = s.number{named}",
                     tables.fields

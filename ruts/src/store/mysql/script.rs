@@ -26,8 +26,8 @@ impl Script {
         self.push_for(0, statement)
     }
 
-    /// Adds a statement that has to find at least this number of rows, because they are locked. MariaDB may
-    /// abort a statement without an error. The statement then finds no row.
+    /// Adds a statement that has to find at least this number of rows, because the transaction has locked
+    /// them. If MariaDB aborts the statement without an error, the statement finds no row.
     pub(super) fn push_for(&mut self, rows: u64, statement: impl Display) -> usize {
         let separator = if self.text.is_empty() { "" } else { "; " };
         // The result is ignored, because writing to a string does not fail.

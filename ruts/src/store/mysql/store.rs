@@ -171,8 +171,8 @@ impl Store for MySqlStore {
             let insert = create(&self.executor.tables, &request);
             match self.executor.run(insert, begun + self.executor.timeout).await {
                 Ok(_) => return Ok(Written::new(())),
-                // The session with that id may have ended. The transaction below finds out, and replaces an
-                // ended session.
+                // The session with that id may have ended. If so, the transaction below replaces a session
+                // that is no longer retained.
                 Err(failed) if failed.is_duplicate => {}
                 Err(failed) => return Err(failed.into()),
             }
@@ -252,7 +252,7 @@ impl Store for MySqlStore {
     ) -> Result<SessionPage, StoreError> {
         let limit = page.limit.clamp(1, MAX_PAGE);
         let tables = &self.executor.tables;
-        // One session more than the page holds shows that there is a next page.
+        // Reads one session more than the page holds, to find out whether there is a next page.
         let read = Read::sessions_of(tables, principal, page.after, limit + 1, fields);
         let mut snapshot = self.executor.run(read, self.executor.deadline()).await?;
         let has_next = snapshot.sessions.len() > limit;
@@ -283,8 +283,8 @@ impl Store for MySqlStore {
             let batch = self.transact(revoke, begun).await?;
             ended.extend(batch.ended);
             match batch.next {
-                // The same sessions are read again. The read does not find sessions that the principal has
-                // left.
+                // The next step reads the same sessions again. It no longer finds sessions that the
+                // principal has left.
                 _ if batch.is_incomplete => {}
                 Some(next) => after = Some(next),
                 None => return Ok(Written::new(ended)),
@@ -346,8 +346,8 @@ pub struct MySqlStoreBuilder {
 impl MySqlStoreBuilder {
     /// Sets the maximum number of connections, at least one. Defaults to ten.
     ///
-    /// The store does not use the pool of the application. By default, sqlx logs the statements of a pool,
-    /// and the statements of the store contain values.
+    /// The store does not use the pool of the application, because sqlx logs the statements of a pool by
+    /// default. The statements of the store contain values.
     #[must_use]
     pub fn max_connections(mut self, connections: u32) -> Self {
         self.max_connections = connections.max(1);

@@ -202,8 +202,8 @@ impl<'a> FieldColumns<'a> {
     }
 }
 
-/// Returns the last write of each field, if all changes are writes. One statement cannot write a row
-/// twice.
+/// Returns the last write of each field, if all changes are writes. Earlier writes are left out, because
+/// one statement cannot write a row twice.
 pub(super) fn field_writes<'a>(changes: &[Change<'a>]) -> Option<Vec<FieldWrite<'a>>> {
     let write = |change: &_| if let Change::Set(write) = change { Some(*write) } else { None };
     changes.iter().map(write).collect::<Option<Vec<_>>>().map(last_of_each)

@@ -164,8 +164,8 @@ pub(super) async fn prepared_statements(
         let [(holder, held), (other, number)] = &mut clients;
         let mut transaction = holder.begin().await.map_err(failure)?;
         is_prepared(&mut transaction, *held).await?;
-        // A pooler may have only one server connection. The checks so far found no mix-up on that
-        // connection.
+        // A timeout is no failure: a pooler may have only one server connection, and the checks so far
+        // found no mix-up on it.
         let Ok(answer) = timeout(SECOND_CONNECTION, is_prepared(other, *number)).await else {
             return Ok(());
         };

@@ -270,7 +270,8 @@ pub(super) fn inspected(row: &PgRow) -> Result<Option<SessionMeta>, StoreError> 
 }
 
 pub(super) fn expiry(row: &PgRow) -> Result<Option<Expiry>, StoreError> {
-    // The first column is the same for every read: whether the server is a standby.
+    // The first column tells whether the server is a standby, as in every read. The second column
+    // names the deadline.
     match column::<Option<&str>>(row, 1_usize)? {
         None => Ok(None),
         Some("idle") => Ok(Some(Expiry::Idle)),

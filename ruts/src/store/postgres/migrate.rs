@@ -125,7 +125,8 @@ async fn migrate(
     connection: &mut PgConnection,
     identifiers: &Identifiers,
 ) -> Result<(), StoreError> {
-    // A role without the privilege to change tables can start if the tables are up to date.
+    // The version is read first, so that a role without the privilege to change tables can start if
+    // the tables are up to date.
     if version(connection, identifiers).await? >= VERSION {
         return Ok(());
     }

@@ -219,7 +219,7 @@ impl Store for PostgresStore {
         let statement = Statement::read(&self.executor.statements.list_by_principal)
             .bind(&principal.as_bytes()[..])
             .bind(page.after.map_or(&[][..], |after| &after.as_bytes()[..]))
-            // One session more than the page holds shows whether there is a next page.
+            // Reads one session more than the page holds, to find out whether there is a next page.
             .bind(limit as i64 + 1)
             .bind(names);
         let rows = self.executor.fetch_all(statement, self.executor.deadline()).await?;

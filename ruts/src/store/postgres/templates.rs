@@ -40,7 +40,7 @@ const FRAGMENTS: [(&str, &str); 19] = fragments![
 /// Fills in a template. `field_filter` is the condition on `f` by which a read selects fields.
 ///
 /// An unknown placeholder is left in the text, so the server refuses the statement. A test checks that
-/// no file has one.
+/// no file has an unknown placeholder.
 pub(super) fn fill(template: &str, identifiers: &Identifiers, field_filter: &str) -> String {
     let mut text = String::new();
     let mut rest = without_head(template);

@@ -143,8 +143,8 @@ impl<C: ScriptClient> Executor<C> {
     /// Reads a session with commands instead of a script, in one round trip. Returns `None` if a script
     /// has to decide.
     ///
-    /// After an error, also returns `None` if there is time left. The caller then sends the script, with
-    /// the retries of `eval`.
+    /// Also returns `None` if a command failed and there is time left. The caller then sends the script,
+    /// with the retries of `eval`.
     pub(super) async fn read_natively(
         &self,
         read: &NativeRead<'_>,

@@ -34,8 +34,8 @@ pub(super) struct NativeRead<'a> {
 }
 
 impl NativeRead<'_> {
-    /// Returns whether commands may be enough. Commands cannot touch a session. They cannot check internal
-    /// credentials either. A secret hash of zeros stands for internal credentials.
+    /// Returns whether the commands may be able to answer this read. The commands cannot touch a session, or
+    /// check internal credentials. A secret hash of zeros stands for internal credentials.
     pub(super) fn is_possible(&self) -> bool {
         let [idle, after] = self.touch;
         let is_always_due = idle > 0 && after == 0;

@@ -172,13 +172,14 @@ impl<D: Database> Connections<D> {
     /// them is tested before its next use.
     pub(in crate::store) fn discard(&self, connection: PoolConnection<D>) {
         self.in_use.fetch_sub(1, Ordering::Relaxed);
-        // The pool would wait for an answer of a connection that is returned to it.
+        // The connection is detached, because the pool would wait for an answer of a connection that is
+        // returned to it.
         drop(connection.detach());
         self.returns().clear();
     }
 
-    /// Closes the idle connections, because one connection did not answer. A test of each other connection
-    /// may take up to [`MAX_TEST`].
+    /// Closes the idle connections, because one connection did not answer. Testing the idle connections
+    /// instead could take up to [`MAX_TEST`] for each of them.
     fn close_idle(&self) {
         for _ in 0..self.idle() {
             self.pool.try_acquire().map(PoolConnection::detach);

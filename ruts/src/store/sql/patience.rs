@@ -42,7 +42,7 @@ impl Patience {
             return Some(answer);
         }
         if let Ok(permit) = Arc::clone(&self.given_up).try_acquire_owned() {
-            // The server may work on the statement until `end`.
+            // The permit is held until `end`, because the server may work on the statement until then.
             tokio::spawn(async move {
                 sleep_until(end).await;
                 drop(permit);

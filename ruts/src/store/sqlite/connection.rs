@@ -111,7 +111,7 @@ impl Database {
             });
             match mode {
                 // SQLite does not call the busy handler here, because two processes that switch at the
-                // same time might wait for each other.
+                // same time might wait for each other. So this loop waits.
                 Err(error) if is_busy(&error) && wait_for_lock(attempts) => attempts += 1,
                 mode => break mode.map_err(|error| statement_error(&error))?,
             }

@@ -55,7 +55,7 @@ impl InlineReads {
         }
         let mut free = self.connections.iter().filter_map(|it| it.try_lock().ok());
         let mut connection = free.next()?;
-        // Taken, so that a panic in the operation closes the connection, and with it the transaction.
+        // The connection is taken out, so that a panic in the operation drops it. This ends the transaction.
         let database = connection.take()?;
         let answer = database.begin_read().and_then(|()| {
             let answer = operation(&database)?;

@@ -160,7 +160,7 @@ pub(super) fn list_by_principal(
     fields: Projection<'_>,
 ) -> Result<SessionPage, StoreError> {
     let limit = limit.max(1);
-    // One session more than the page holds shows that there is a next page.
+    // Reads one session more than the page holds, to find out whether there is a next page.
     let mut rows = sessions_of(database, principal, after, limit.saturating_add(1))?;
     let has_next = rows.len() > limit;
     rows.truncate(limit);

@@ -35,7 +35,7 @@ pub trait Connector: Send + Sync + 'static {
     fn connect(&self) -> impl Future<Output = Result<Self::Connection, Source>> + Send;
 }
 
-/// A connection to a server, or to all nodes of a cluster. Dropping it closes it.
+/// A connection to a server, or to all nodes of a cluster. Dropping this value closes the connection.
 pub trait Connection: Send + Sync + 'static {
     /// Returns whether the connection is known to be closed.
     fn is_closed(&self) -> bool;

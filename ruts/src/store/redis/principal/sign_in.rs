@@ -36,8 +36,8 @@ const ATTEMPTS: usize = 8;
 
 /// Minimum length of a list that is trimmed. About one of `TRIM_EVERY` sign-ins trims its list.
 ///
-/// A trim checks 64 entries. On average, these are four entries for each sign-in. Each sign-in adds one
-/// entry, so at most about a quarter of the sessions in a long list have ended.
+/// A trim checks 64 entries, so on average four entries are checked for each sign-in. Each sign-in adds
+/// one entry, so at most about a quarter of the sessions in a long list have ended.
 const LONG_LIST: i64 = 32;
 const TRIM_EVERY: u8 = 16;
 

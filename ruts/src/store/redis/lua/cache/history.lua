@@ -19,7 +19,8 @@ local function history(key)
   local name = string.match(key, '^[^}]*}') .. ':hot'
   local since = redis.call('GET', name)
   if not since then
-    -- A new name each time: if the former name was evicted, the entries with it must stay invalid.
+    -- The name is new each time. If the server has evicted the former name, entries with the former
+    -- name must stay invalid.
     since = mark
     redis.pcall('SET', name, since)
   end
