@@ -265,9 +265,9 @@ impl<L: LayerName> SessionLayer<L> {
         self
     }
 
-    /// Replaces the secret of a session once the secret has reached this age. Each renewal costs
-    /// one round trip. A request that only sets or takes fields does not know the age, so the next read
-    /// renews the secret.
+    /// Replaces the secret of a session once the secret has reached this age. Each renewal costs one round
+    /// trip. A request that only sets or takes fields does not know the age, so the next request that reads a
+    /// field renews the secret.
     ///
     /// The former secret stays valid until the client has used the new one, and for a
     /// [grace period](Self::renewal_grace) after that. In the grace period a request with the
@@ -495,9 +495,9 @@ impl<L: LayerName> SessionLayer<L> {
     /// Switches to development mode, in which the cookie works over plain http.
     ///
     /// The cookie has a different name and no `Secure`. It has a `Domain` only if the host in the request
-    /// belongs to that domain. Only requests for a loopback name (`localhost`, `127.0.0.1`, `[::1]`) have
-    /// sessions. A request that asks for a different host, or comes through a proxy or from another site, has
-    /// no session. Its cookies are ignored, and its writes fail with
+    /// belongs to the configured domain. Only requests for a loopback name (`localhost`, `127.0.0.1`,
+    /// `[::1]`) have sessions. A request that asks for a different host, or comes through a proxy or from
+    /// another site, has no session. Its cookies are ignored, and its writes fail with
     /// [`Error::NotLoopback`](crate::Error::NotLoopback). An event at `WARN` names the reason, so the mode
     /// cannot reach production unnoticed. A proxy is not recognised if it asks for a loopback name and adds
     /// none of the usual headers.

@@ -27,7 +27,8 @@ use crate::{
 pub struct SessionService<S, L> {
     inner: S,
     state: Arc<LayerState>,
-    /// The cookie for hosts that do not belong to the domain of the cookie, in development mode.
+    /// The same state, but with a cookie without `Domain`. Development mode uses it for hosts that
+    /// do not belong to the domain of the cookie.
     without_domain: Option<Arc<LayerState>>,
     name: PhantomData<fn() -> L>,
 }
@@ -100,7 +101,8 @@ where
     }
 }
 
-/// Returns the page that the client sees after a sign-in. `None` if the layer has no sign-in page.
+/// Returns the page that the client asks for, to which it may return after a sign-in. `None` if the
+/// layer has no sign-in page.
 fn target(context: &SessionContext, uri: &Uri) -> Option<PathAndQuery> {
     context.config.sign_in_page.as_ref().and_then(|_| uri.path_and_query().cloned())
 }

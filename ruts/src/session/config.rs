@@ -52,8 +52,8 @@ impl LayerIdentity {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Unreadable {
-    /// [`Error::Decode`](crate::Error::Decode). An `update` fails, too, and does not change the
-    /// value.
+    /// A read fails with [`Error::Decode`](crate::Error::Decode). An `update` fails, too, and does not change
+    /// the value.
     #[default]
     Error,
     /// The field reads as absent, or as its default, and an `update` overwrites the value. Logged at
@@ -80,7 +80,7 @@ pub(crate) struct SessionConfig {
     pub(crate) cookie_life: Option<Ttl>,
     /// Limit on the number of sessions of a principal.
     pub(crate) limit: Option<SessionLimit>,
-    /// Page that guards redirect to for a sign-in.
+    /// Page to which guards redirect a browser that has to sign in.
     pub(crate) sign_in_page: Option<String>,
     /// Codec of values that are set by name.
     pub(crate) codec: Codec,
@@ -221,8 +221,8 @@ impl SessionConfig {
         self.idle_of(cookie) > self.idle
     }
 
-    /// Returns whether secrets are renewed, by age or with the cookie, so that a request in transit has a grace
-    /// period.
+    /// Returns whether secrets are renewed, either by age or to extend the cookie. If so, a late request has
+    /// a grace period.
     pub(super) fn renews(&self, cookie: CookieLife) -> bool {
         let kept = self.cookie_life.is_some() || cookie != CookieLife::Default;
         self.renew_every.is_some() || kept

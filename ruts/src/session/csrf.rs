@@ -42,8 +42,8 @@ pub(super) async fn verify(request: &Request, text: &str) -> Result<bool, Error>
     let bound = xor(mask, masked);
     let accepted = match bound_bytes(request).await? {
         Some(accepted) => vec![accepted],
-        // The user has clicked twice on a form that signs in, or has missed the response. Its token is bound to
-        // a guest, or to the same principal as before.
+        // The user may have clicked twice on a sign-in form, or the response may be lost. The token of the
+        // form is bound to a guest, or to the principal of the former session.
         None => match request.get_of_former(SEED.name()).await? {
             Some((seed, principal)) => {
                 let principals = [None].into_iter().chain(principal.map(Some));
@@ -55,8 +55,8 @@ pub(super) async fn verify(request: &Request, text: &str) -> Result<bool, Error>
     Ok(accepted.iter().any(|accepted| bound.ct_eq(accepted).into()))
 }
 
-/// Returns the bytes that every token of this session and its principal carries, XORed with a mask.
-/// `None` without a seed.
+/// Returns the bytes that are bound to this session and its principal. Each of their tokens contains these
+/// bytes, XORed with the mask of the token. `None` without a seed.
 async fn bound_bytes(request: &Request) -> Result<Option<[u8; BYTES]>, Error> {
     let Some(seed) = request.get(SEED.name(), None).await? else { return Ok(None) };
     let signed_in = request.known_meta().await?.and_then(|meta| meta.signed_in);

@@ -68,8 +68,8 @@ pub struct Entry<'a, T, M = Optional> {
     state: State<'a, T, M>,
 }
 
-/// A separate type, because rustc would suggest a private field of type `Option` in an error about
-/// `match shop.user()`.
+/// Whether the entry has begun to read its field. Not an `Option`, because rustc would suggest a private
+/// field of type `Option` in an error about `match shop.user()`.
 enum State<'a, T, M> {
     Idle(EagerGroup),
     Reading(ReadFuture<'a, T, M>),
@@ -223,8 +223,8 @@ impl<'a, T> Entry<'a, T, Principal> {
     /// }
     /// ```
     ///
-    /// If the request has presented a former secret, the call changes nothing: the sign-in starts a new
-    /// session, and this session ends.
+    /// If the request has presented a former secret, the call may change nothing: the sign-in that follows
+    /// starts a new session, and this session ends.
     ///
     /// # Round trips
     ///

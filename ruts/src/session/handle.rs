@@ -575,8 +575,8 @@ impl<S> Session<S> {
 
     /// Returns whether `text` is a token of this session. Compares in constant time.
     ///
-    /// If a sign-in or rotation has replaced the secret of the request, the token may also belong to the
-    /// session before the sign-in. So a second click on a sign-in form is accepted.
+    /// If a sign-in or rotation has replaced the secret of the request, tokens from before the sign-in are
+    /// valid, too. So a second click on a sign-in form is accepted.
     ///
     /// # Round trips
     ///

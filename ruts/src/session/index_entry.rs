@@ -25,12 +25,12 @@ pub(super) const TARGET: &str = "ruts.target";
 const ID_LEN: usize = 16;
 const NONCE_LEN: usize = 8;
 
-/// Maximum number of calls that add an entry: two in each attempt. An entry that is being freed may expire
-/// between the two calls of an attempt.
+/// Maximum number of attempts to add an entry. An attempt creates the entry or, if it exists, updates it. An
+/// entry that is being freed may expire between these two calls.
 const TRIES: u8 = 3;
 
-/// Lifetime of a freed entry. Until it expires, the entry can be added again. After that, the store no longer
-/// keeps the id.
+/// Lifetime of a freed entry. Until the entry expires, an update can add it again. After that, the store no
+/// longer keeps the id, so the entry can be created again.
 const FREED: Ttl = Ttl::from_secs(1);
 
 /// The entry of a session under a key.

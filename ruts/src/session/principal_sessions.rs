@@ -128,9 +128,8 @@ impl PrincipalSessions {
     ///
     /// # Round trips
     ///
-    /// One round trip in memory, in SQLite, in PostgreSQL and in MySQL. In Redis, one to three for
-    /// every 256 sessions in the list, and one for each session. Up to 256 of them run at the same
-    /// time.
+    /// One round trip in memory, in SQLite, in PostgreSQL and in MySQL. In Redis, one to three for every 256
+    /// sessions in the list, and one for each session. Up to 256 of these round trips run at the same time.
     ///
     /// # Errors
     ///

@@ -119,7 +119,7 @@ impl SessionIndex {
     ///     notices: Vec<String>,
     /// }
     ///
-    /// /// Runs in a queue, long after the request of the user that ordered it.
+    /// /// A job from a queue: runs long after the request in which the user has ordered the invoice.
     /// async fn invoice_is_ready(
     ///     store: Arc<MemoryStore>,
     ///     id: SessionId,

@@ -98,8 +98,8 @@ impl<'a> SignIn<'a> {
         self
     }
 
-    /// Keeps the fields of the session, even if a different principal is signed in. By default they
-    /// are removed.
+    /// Keeps the fields of the session, even if a different principal is signed in. By default, the
+    /// fields of the former principal are removed.
     pub fn keep_fields(mut self) -> Self {
         self.options = self.options.map(SignInOptions::keep_fields);
         self

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Time after which an update leaves a queue in which no turn has begun, and runs alongside the
-/// others. It bounds the wait if the store does not answer.
+/// others. This time bounds the wait if the store does not answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Waits for the turn of an update of the session. `None` if no turn of the queue begins within

@@ -28,9 +28,9 @@ use crate::{
 
 /// Maximum time that a request is expected to be in transit.
 ///
-/// A request is late if its secret was replaced, or its session deleted, after the request arrived
-/// or less than this time before. A client that sends the former secret still later has not
-/// received the new one, or has a copy of the cookie.
+/// A request is late if its secret was replaced, or its session deleted, after the request arrived or less
+/// than this time before. A client that sends the former secret after this time has not received the new
+/// secret, or uses a copy of the cookie.
 pub(super) const IN_TRANSIT: Duration = Duration::from_secs(5);
 
 /// Exclusive access to the state of a request, for store calls with its credentials.
@@ -97,8 +97,7 @@ impl Exchange<'_> {
             Ok(output) => {
                 let Written { answer, stale_for, .. } = O::written(output);
                 self.state.stale_for = stale_for;
-                // After a sign-in of unknown outcome, the request has continued with its former
-                // session.
+                // The session is live, so its token may be sent, even after a sign-in of unknown outcome.
                 self.shared.response().set_verified(true);
                 return Ok(Some(answer));
             }
@@ -136,8 +135,8 @@ impl Exchange<'_> {
         answer
     }
 
-    /// Finds out which of several tokens belongs to the session. This token determines the lifetimes of an
-    /// operation, and the id to which its values are bound. So this is the first step of an operation.
+    /// Finds out which of several tokens belongs to the session. An operation takes its lifetimes from this
+    /// token, and encrypts values for the session id in it. So this is the first step of an operation.
     ///
     /// A cookie that an attacker has set must not hide the valid one.
     pub(super) async fn resolve(&mut self) -> Result<(), Error> {
@@ -171,8 +170,8 @@ impl Exchange<'_> {
         if let Some(known) = known {
             return Ok((known, others));
         }
-        // Applies to a secret that was replaced more than once, and to the token of an expired
-        // session.
+        // The store does not recognise a secret that was replaced more than once, or the token of an expired
+        // session. But it may still know the session id.
         for (at, Token { id, .. }) in tokens.iter().enumerate() {
             if store.inspect(id).await?.is_some() || store.expiry(id).await?.is_some() {
                 return Ok((at, Vec::new()));

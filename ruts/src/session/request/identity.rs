@@ -1,5 +1,4 @@
-//! [`Identity`]: the session that a request belongs to, as far as it is known: a presented token, a
-//! session, or none.
+//! [`Identity`]: what a request knows of its session: an unchecked token, a confirmed session, or none.
 //!
 //! Owned by `state`, changed by `exchange`. Knows only tokens, and makes no store call.
 
@@ -75,7 +74,7 @@ impl Identity {
         }
     }
 
-    /// Makes the next secret of the session one without the mark of a successor.
+    /// Makes the next rotation create a secret without the mark of a successor.
     pub(super) fn clear_successor(&mut self) {
         if let Self::Open { is_successor, .. } = self {
             *is_successor = false;
@@ -102,7 +101,7 @@ impl Identity {
         }
     }
 
-    /// Keeps only one of the tokens.
+    /// Keeps only the token at the index `at` of [`candidates`](Self::candidates).
     pub(super) fn choose(&mut self, at: usize) {
         if let Self::Presented(first, others) = self {
             let others = std::mem::take(others);
@@ -124,7 +123,7 @@ impl Identity {
 }
 
 impl Closed {
-    /// Returns whether the client may have lost the response with a newer token of the session.
+    /// Returns whether the client may have lost a response with a newer token.
     pub(super) fn may_be_lost(self) -> bool {
         matches!(self, Self::Replaced | Self::Revoked)
     }

@@ -130,14 +130,15 @@ impl IndexChange {
         let is_signed_in = !matches!(plan.signing, Some(Signing::Out(_))) && state.owner.is_some();
         let layer = shared.config().layer;
         let config_life = shared.config().absolute_of(state.identity.cookie(), None);
-        // A deploy may have lowered the timeout since the session began.
+        // A deploy may have lowered the absolute timeout since the session began.
         let remaining = state.meta_now().and_then(|meta| meta.absolute_remaining);
         let life = config_life.max(remaining.and_then(|left| Ttl::new(left).ok()));
         // A write may start a new session. The fields that it inherits are known by now.
         let is_same = self.former == Some(id);
         let store = shared.call_store();
         let stored = match plan.is_sign_in() {
-            // Another request of a guest may have written a value since the read, without an entry.
+            // Since the read, a different request of the guest may have written a value. Such a write adds no
+            // entry.
             true => Some(stored_keys(store, layer, &id, &self.fields).await?),
             false => None,
         };

@@ -1,14 +1,14 @@
-//! [`Inherited`]: the fields that a sign-in takes over if the store refuses the token of the
-//! client.
+//! [`Inherited`]: the fields that a sign-in takes over from lost sessions, if the store refuses the token of
+//! the client or the session is a successor.
 //!
 //! Used by `transfer`. Knows refused tokens, stored fields and their encryption. It reads from the store, but
 //! does not write to it.
 //!
 //! A client that clicked twice, or lost the response to a sign-in, presents a secret that the store has
-//! replaced. The fields of that session, such as a cart, have to be found again. They are in the session
-//! itself or, if the client lost several responses, in the session that the latest attempt has created. The
-//! id of such a session is computed from the former id, the principal and a number. So the next attempt finds
-//! the session.
+//! replaced. The next sign-in has to find the fields of the session with this secret, such as a cart. They
+//! are in that session or, if the client lost several responses, in the session that the latest sign-in
+//! attempt has created. The id of a session that an attempt creates is computed from the id of the former
+//! session, the principal key and the number of the attempt. So the next attempt finds it.
 
 use std::time::Duration;
 
@@ -34,27 +34,28 @@ use crate::{
     token::{CookieLife, SessionId},
 };
 
-/// Assumed maximum drift between the clocks of server and process during a call.
+/// Assumed maximum drift between the clocks of the store's server and of this process during a call.
 const CLOCK_ERROR: Duration = Duration::from_millis(10);
 
-/// Maximum number of earlier attempts to sign in that are found again.
+/// Maximum number of earlier sign-in attempts that a search looks for.
 const MAX_ATTEMPTS: u8 = 16;
 
-/// Maximum number of successors, one after the other, whose former sessions are found.
+/// Maximum number of successors in a chain that a sign-in follows back to former sessions.
 const MAX_SUCCESSORS: usize = 8;
 
 /// The parts of other sessions that a sign-in takes over, and the id of the new session.
 pub(super) struct Inherited {
     pub(super) id: SessionId,
     pub(super) fields: Vec<StoredField>,
-    /// The principal that signs in, if its former session was found.
+    /// The principal that signs in, if a session of this principal was found: the former session, or the
+    /// session of an earlier attempt.
     pub(super) owner: Option<PrincipalKey>,
     /// The lifetime of the cookie of the former session.
     pub(super) cookie: CookieLife,
-    /// Sessions of the principal that the new session replaces. They have to end only if they count
-    /// towards a session limit.
+    /// Sessions of the principal that the new session replaces. They have to end only if the session limit
+    /// refuses the sign-in.
     pub(super) replaced: Vec<SessionId>,
-    /// The field [`FORMER`] of the former session, if it is a successor.
+    /// The field [`FORMER`] of the former session, if that session is a successor.
     former: Option<Bytes>,
 }
 
@@ -71,16 +72,20 @@ impl Inherited {
         }
     }
 
-    /// Finds the parts to take over:
+    /// Finds the parts to take over. The search for one refused token finds them in at most two sessions. If
+    /// both have a field, the value of the former session counts.
     ///
-    /// - if the same principal is signed in to the former session: the lifetime of the cookie, and all fields
-    ///   except those marked `once` and reserved fields that belong to that session alone,
-    /// - if the former session belongs to a guest, and the presented secret is still valid or was replaced by
-    ///   a secret of which the store has noted no use: the fields that a schema declares without `rotate`. A
-    ///   field with `rotate` may be the reason for the replacement.
-    /// - otherwise the fields of the latest attempt that no client has used.
+    /// - The former session, if the same principal is signed in to it: the lifetime of its cookie, and all
+    ///   its fields except the fields marked `once` and the reserved fields that belong to that session
+    ///   alone.
+    /// - The former session, if it belongs to a guest: the fields that a schema declares without `rotate`. A
+    ///   field with `rotate` may be the reason for which the secret was replaced. The presented secret must
+    ///   still be valid, or the store must have noted no use of the secret that replaced it.
+    /// - The session of the latest attempt, if the store has noted no use of it: the same fields as in the
+    ///   first case. Its fields are not needed if the principal is signed in to a former session that is not
+    ///   a successor.
     ///
-    /// The former session stays unchanged, because the client may still receive its cookie.
+    /// The search does not change the former session, because the client may still receive its cookie.
     pub(super) async fn find(
         shared: &Shared,
         refused: &[RefusedToken],
@@ -101,8 +106,8 @@ impl Inherited {
         found.follow(shared, &principal).await
     }
 
-    /// Finds the parts that a successor takes over when its principal signs in. They are encrypted for a new
-    /// session. `former` is the field [`FORMER`] of the successor.
+    /// Finds the parts that a successor takes over when its principal signs in. Their values are encrypted
+    /// for the id in the answer. `former` is the field [`FORMER`] of the successor.
     ///
     /// An earlier sign-in with a former secret of the successor may already have created a session with these
     /// parts.
@@ -121,7 +126,8 @@ impl Inherited {
         found.follow(shared, &principal).await
     }
 
-    /// Adds the parts of the sessions that came before, as long as the former session is a successor.
+    /// Adds the parts of earlier sessions: as long as the former session is a successor, adds those of the
+    /// sessions whose tokens it stores.
     async fn follow(mut self, shared: &Shared, principal: &PrincipalKey) -> Result<Self, Error> {
         for _ in 0..MAX_SUCCESSORS {
             let Some(former) = self.former.take() else { break };
@@ -144,7 +150,7 @@ impl Inherited {
     }
 
     /// Runs the searches. Returns the parts of the first session that belongs to the principal. If there is
-    /// none, returns the parts of a guest, who may have fields.
+    /// none, returns the parts of a guest's session, preferably of one with fields to take over.
     async fn choose(searches: Vec<Search<'_>>, id: NewId) -> Result<Self, Error> {
         let mut guest = None;
         for search in searches {
@@ -152,7 +158,7 @@ impl Inherited {
             if found.owner.is_some() {
                 return Ok(found);
             }
-            // An attacker may have planted the cookie of a guest.
+            // An attacker may have planted the cookie of a guest session without fields.
             let has_more = |guest: &Self| guest.fields.is_empty() && !found.fields.is_empty();
             if guest.as_ref().is_none_or(has_more) {
                 guest = Some(found);
@@ -164,12 +170,13 @@ impl Inherited {
         }
     }
 
-    /// Returns the fields as another session stores them. Leaves out fields that cannot be decrypted.
+    /// Returns the fields as the session `id` stores them: encrypted values are encrypted again for this id.
+    /// Leaves out fields that cannot be decrypted.
     pub(super) fn fields_for(&self, shared: &Shared, id: &SessionId) -> Vec<StoredField> {
         move_fields(shared, self.fields.clone(), &self.id, id)
     }
 
-    /// Adds the parts that these do not have yet.
+    /// Adds the parts of `other` that are missing in these parts.
     fn add(&mut self, other: Self) {
         if self.owner.is_none() {
             (self.owner, self.cookie) = (other.owner, other.cookie);
@@ -178,7 +185,7 @@ impl Inherited {
         self.add_fields(other.fields);
     }
 
-    /// Adds the fields that are not among the inherited ones yet.
+    /// Adds the fields whose names are not among the inherited fields yet.
     fn add_fields(&mut self, fields: Vec<StoredField>) {
         for field in fields {
             if self.fields.iter().all(|own| own.name != field.name) {
@@ -227,7 +234,7 @@ impl Search<'_> {
         if let Some(token) = self.token.filter(|token| token.reason == Closed::Replaced) {
             sources.extend(self.look_at_former(&token, &mut found).await?);
         }
-        // A successor may have been about to take over more fields.
+        // A former session that is a successor may lack fields that its sign-in was about to add.
         let is_complete = found.owner.is_some() && found.former.is_none();
         let mut latest = None;
         for number in 0..MAX_ATTEMPTS {
@@ -250,7 +257,7 @@ impl Search<'_> {
                 Ok(_) | Err(_) => {}
             }
         }
-        // The former session comes first, because the client may have continued to use it.
+        // The fields of the former session come first, because the client may have continued to use it.
         if let (false, Some(id)) = (is_complete, latest) {
             let loaded = self.load(Credentials::internal(&id), Projection::All).await?;
             if let Ok(Loaded { mut fields, .. }) = loaded {
@@ -273,7 +280,7 @@ impl Search<'_> {
         Ok(self.shared.call_store().load(credentials, fields, None).await?)
     }
 
-    /// Inspects the session that the token names. Returns the fields to take over.
+    /// Inspects the session that the token names. Returns its id and the fields to take over.
     async fn look_at_former(
         &self,
         token: &RefusedToken,
@@ -307,9 +314,8 @@ impl Search<'_> {
         Ok(Some((former, fields)))
     }
 
-    /// Returns whether an earlier attempt has created this session, and the store has noted no use of it. Once
-    /// a client has used the session, it may hold fields for which the client had to prove more than its former
-    /// secret.
+    /// Returns whether an earlier attempt has created this session, and the store has noted no use of it.
+    /// After a use, the session may hold fields that a client with only the former secret must not get.
     fn is_unused(&self, attempt: &Loaded) -> bool {
         let Loaded { meta, fields } = attempt;
         match meta.signed_in {
@@ -318,12 +324,13 @@ impl Search<'_> {
                 let is_own = signed_in.principal == *self.principal;
                 is_own && is_first_secret && meta.idle_for >= signed_in.ago
             }
-            // The attempt ended before its sign-in.
+            // The attempt has created the session, but not signed in to it yet: it has the field
+            // `INCOMPLETE`.
             None => !fields.is_empty(),
         }
     }
 
-    /// Removes the fields that no other session takes over for the same principal.
+    /// Keeps only the fields that a different session of the same principal takes over.
     fn retain_own(&self, fields: &mut Vec<StoredField>) {
         let schemas = self.shared.schemas();
         // The values of `RECORD` and `STAMP` are bound to the id of their session.
@@ -332,7 +339,8 @@ impl Search<'_> {
         fields.retain(|field| !is_of_session(&field.name) && !schemas.declares_once(&field.name));
     }
 
-    /// Removes each field of the guest that a sign-in does not copy to the new session.
+    /// Keeps only the fields that a sign-in takes over from a guest: those that are declared without
+    /// `rotate`, and the reserved fields with the keys of their index entries.
     fn retain_plain(&self, fields: &mut Vec<StoredField>) {
         let schemas = self.shared.schemas();
         let indexes = schemas.indexes().into_iter().map(FieldSpec::name);
@@ -344,7 +352,8 @@ impl Search<'_> {
     }
 }
 
-/// Returns the fields as a different session stores them. Leaves out fields that cannot be decrypted.
+/// Returns the fields of the session `from` as the session `to` stores them: encrypted values are encrypted
+/// again for its id. Leaves out fields that cannot be decrypted.
 fn move_fields(
     shared: &Shared,
     mut fields: Vec<StoredField>,
@@ -366,7 +375,8 @@ fn move_fields(
 
 /// Returns whether the secret was replaced by a rotation, and the store has noted no use of the new secret
 /// since. `longest_since` is the maximum time since the former secret was last valid. After a renewal, the
-/// former secret stays valid until the new secret is used. So the new secret is older than `longest_since`.
+/// former secret stays valid until the new secret is used. So after a renewal, the new secret is older than
+/// `longest_since`.
 fn is_unheard(meta: &SessionMeta, longest_since: Duration) -> bool {
     let is_rotation = meta.secret_age <= longest_since.saturating_add(CLOCK_ERROR);
     is_rotation && meta.idle_for >= meta.secret_age

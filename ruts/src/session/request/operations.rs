@@ -260,7 +260,7 @@ impl Request {
         transfer.exchange.check_fresh()
     }
 
-    /// Returns the state of the session that this request came with. Asks the store for it.
+    /// Asks the store for the status of the presented token, and returns it.
     pub(in crate::session) async fn token_status(&self) -> Result<TokenStatus, Error> {
         self.verify().await?;
         let (TokenStatus::Expired { .. }, Some(id)) = self.0.token_status() else {
@@ -578,7 +578,7 @@ impl Request {
         if !indexes.is_empty() && state.identity.may_be_open() {
             let names = names_of(indexes.iter().copied());
             let names = names.iter().map(|name| &**name).collect();
-            // The session ends in any case. If the entry stays, it leads to no live session.
+            // The session ends in any case. If an index entry stays, it leads to no live session.
             let _ = Transfer::new(&self.0, &mut state).fetch(names).await;
         }
         let layer = self.config().layer;
@@ -734,8 +734,8 @@ async fn pause(attempt: u32) {
     tokio::time::sleep(longest.mul_f64(share)).await;
 }
 
-/// Returns the answer of a `take` without a session. If the session continues with a different secret, it was
-/// not signed out.
+/// Returns the answer of a `take` without a session. Returns an error if only the secret was replaced,
+/// because the principal is still signed in.
 async fn taken_without_session(
     shared: &Shared,
     state: &mut State,

@@ -24,8 +24,8 @@ pub(in crate::session) const REMEMBERED: &str = "ruts.remembered";
 /// second stamp that the session [accepts](accept_stamp).
 pub(super) const STAMP: &str = "ruts.stamp";
 
-/// Name of the field of a session whose principal could not sign in yet, because other sessions have to end
-/// first.
+/// Name of the field that marks an incomplete session: its principal can sign in only after other sessions
+/// have ended.
 pub(super) const INCOMPLETE: &str = "ruts.incomplete";
 
 /// Length of the digest of a stamp.

@@ -1,7 +1,8 @@
 //! Renews the secret of a session, and extends a remembered session, as the last step of a request.
 //!
-//! `transfer` calls [`note_due`] after a read, and `operations` calls [`renew`] before the response. After the
-//! response, `transfer` calls both. A write that replaces the secret takes the parts of [`Use`] along. Knows deadlines and secrets, and nothing of fields.
+//! `transfer` calls [`note_due`] after a read, and `operations` calls [`renew`] before the response. After
+//! the response, `transfer` calls both. A write that replaces the secret contains the parts of [`Use`]. Knows
+//! deadlines and secrets, and nothing of fields.
 
 use std::time::Duration;
 
@@ -47,8 +48,8 @@ pub(super) fn note_use(exchange: &Exchange<'_>) {
     }
 }
 
-/// Returns the age at which the secret has to be renewed, regularly or to extend the cookie. `None`
-/// if the secret is younger.
+/// Returns the age at which the secret has to be renewed, either at the configured interval or to extend a
+/// remembered cookie. `None` if the secret is younger.
 fn secret_due(config: &SessionConfig, cookie: CookieLife, meta: &SessionMeta) -> Option<Ttl> {
     let age = meta.secret_age;
     let by_age = config.renew_every.filter(|every| age >= every.as_duration());

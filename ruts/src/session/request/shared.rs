@@ -108,8 +108,8 @@ impl Shared {
     }
 
     /// Waits for exclusive use of the session. Fails if another operation of this request holds it
-    /// for longer than [`LONGEST_HOLD`]. The future of that operation may have been polled once,
-    /// and then neither polled nor dropped.
+    /// for longer than [`LONGEST_HOLD`]. For example, the handler may have polled the future of
+    /// that operation once, and then neither polled nor dropped it.
     pub(super) async fn lock(&self) -> Result<tokio::sync::MutexGuard<'_, State>, Error> {
         self.was_used.store(true, Ordering::Relaxed);
         if let Ok(state) = self.state.try_lock() {

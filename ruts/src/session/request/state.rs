@@ -37,11 +37,12 @@ pub(super) struct State {
     /// The signed-in principal, according to the last answer of the store.
     pub(super) owner: Option<PrincipalKey>,
     /// The presented tokens that the store refused. The first is the token that the request used. The store
-    /// knows the others.
+    /// recognised the others as replaced, ended or revoked.
     pub(super) refused: Vec<RefusedToken>,
 }
 
-/// The principal of a session, as far as a request knows it, and the fields of this principal.
+/// The principal, fields and metadata of a session, as far as a request knows them. A change of principal may
+/// make all of them wrong.
 pub(super) struct Known {
     fields: FieldCache,
     meta: Option<(SessionMeta, Instant)>,
@@ -55,7 +56,8 @@ pub(super) struct RefusedToken {
     pub(super) id: SessionId,
     pub(super) secret: SecretHash,
     pub(super) reason: Closed,
-    /// The lifetime of its cookie. The client may have made it up, unless the store knows the token.
+    /// The lifetime of its cookie. The client may have invented this lifetime, unless the store recognises
+    /// the token.
     pub(super) cookie: CookieLife,
     /// Time since the token was last valid, if the store knows this time.
     pub(super) ago: Option<Duration>,
@@ -83,7 +85,8 @@ pub(super) struct PendingRotation {
 }
 
 impl RefusedToken {
-    /// Creates the answer to a token. `asked` is the time at which the store was called.
+    /// Describes a token that the store refused for the reason `refused`. `asked` is the time at which the
+    /// call to the store began.
     pub(super) fn new(
         id: SessionId,
         secret: SecretHash,
@@ -156,7 +159,7 @@ impl State {
         self.meta.map(|(meta, at)| meta.after(at.elapsed()))
     }
 
-    /// Removes the data that depends on the principal from the state, and returns it.
+    /// Removes the principal, and the data that depends on it, from the state, and returns them.
     pub(super) fn take_known(&mut self) -> Known {
         let fields = std::mem::take(&mut self.fields);
         Known { fields, meta: self.meta.take(), owner: self.owner.take() }
@@ -187,7 +190,7 @@ impl Pending {
         matches!(self, Self::Deletion(_))
     }
 
-    /// Replaces the rotation.
+    /// Replaces the pending rotation. A pending deletion stays.
     pub(super) fn set_rotation(&mut self, rotation: Option<PendingRotation>) {
         *self = match (self.is_deletion(), rotation) {
             (true, rotation) => Self::Deletion(rotation),

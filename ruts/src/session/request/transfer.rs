@@ -40,10 +40,10 @@ use crate::{
     ttl::Ttl,
 };
 
-/// Maximum number of ids that are tried to create the session of the next sign-in attempt.
+/// Maximum number of ids of sign-in attempts that `create` tries before it takes a random id.
 const MAX_TRIES: usize = 16;
 
-/// Time after which a session ends if its principal has not signed in.
+/// Time after which an incomplete session ends. Such a session holds fields until its principal can sign in.
 const INCOMPLETE_LIFE: Ttl = Ttl::from_secs(600);
 
 /// Moves fields between the store and the state of a request.
@@ -171,10 +171,11 @@ impl<'a> Transfer<'a> {
         self.apply(update, plan).await
     }
 
-    /// Signs in with a successor, then adds the fields of the session that the client has lost.
+    /// Signs in to a successor, then adds the fields of the lost sessions that came before it.
     ///
-    /// The sign-in comes first. From then on, these fields belong to the principal of the session, and no other
-    /// request of the client changes the session. If adding the fields fails, the next sign-in adds them.
+    /// The sign-in comes first, so a guest's session never holds these fields. The sign-in also replaces the
+    /// secret, so no other request of the client changes the session while the fields are added. If adding
+    /// the fields fails, the next sign-in adds them.
     async fn sign_in_successor(
         &mut self,
         update: Update<'_>,
@@ -203,7 +204,8 @@ impl<'a> Transfer<'a> {
         Ok(updated)
     }
 
-    /// Returns what the successor takes over when the principal signs in. `None` if that is nothing.
+    /// Returns the parts that the successor takes over when the principal signs in, or `None` if there are
+    /// none.
     async fn inherited_by_successor(
         &mut self,
         plan: &WritePlan,
@@ -217,8 +219,9 @@ impl<'a> Transfer<'a> {
         Ok(Some(inherited).filter(|it| it.owner.is_some() || !it.fields.is_empty()))
     }
 
-    /// Signs in. If the session limit refuses the sign-in, ends the sessions that this one replaces and signs
-    /// in again. Meanwhile, an incomplete session holds their fields, in case of a failure.
+    /// Signs in to the successor. If the session limit refuses the sign-in, ends the sessions that the
+    /// successor replaces, and signs in again. In case this fails, an incomplete session holds the inherited
+    /// fields. Returns `None` if the successor is no longer live.
     async fn sign_in_for(
         &mut self,
         inherited: &Inherited,
@@ -239,7 +242,7 @@ impl<'a> Transfer<'a> {
         let fields: Vec<Change<'_>> = inherited.fields.iter().map(copy).collect();
         let create = Create::new(&inherited.id, &secret);
         match create_incomplete(shared, create.fields(&outcome(&fields))).await {
-            // A parallel request holds the same fields.
+            // A parallel request has created this session, with the same fields.
             Err(error) if error.kind() == StoreErrorKind::Exists => {}
             created => drop(created?),
         }
@@ -285,7 +288,8 @@ impl<'a> Transfer<'a> {
         // signed-in principal has to be known.
         let presented = self.state().identity.cookie();
         let is_kept = plan.keeps_cookie() && presented != CookieLife::Default;
-        // After this write, no further step of the request counts the use, because the cookie is decided.
+        // This write sets the cookie. So it also counts the use: the renewal at the end of the request no
+        // longer does.
         let counts_use =
             plan.rotate && plan.signing.is_none() && shared.config().outlives_idle(presented);
         if (is_kept || counts_use) && self.state().meta.is_none() {
@@ -414,7 +418,7 @@ impl<'a> Transfer<'a> {
         self.create_from(inherited, update, plan).await
     }
 
-    /// Boxed, because most writes create no session.
+    /// Finds the parts that a new session takes over. Boxed, because most writes create no session.
     async fn inherited(&mut self, plan: &WritePlan, id: NewId) -> Result<Inherited, Error> {
         let shared = self.shared();
         Box::pin(Inherited::find(shared, &self.state().refused, plan, id)).await
@@ -456,7 +460,8 @@ impl<'a> Transfer<'a> {
             event::limit_reached();
         }
         let Written { answer: is_only_source, stale_for } = created?;
-        // If no client gets the token of this session, another attempt has to find the fields in it.
+        // A session in `created` is deleted if no client gets its token. If the fields exist only in this
+        // session, it has to stay, so that another attempt finds them.
         shared.response().created = (!is_only_source).then_some(id);
         let longest = if plan.is_sign_in() { deadline_of(change) } else { config.absolute };
         let longest = longest.map(Ttl::as_duration);
@@ -564,7 +569,7 @@ async fn create_or_delete(shared: &Shared, create: Create<'_>) -> Result<Written
     created
 }
 
-/// Returns the remaining time of a lifetime. `None` if it has passed.
+/// Returns the remaining time of a field as a TTL. `None` if no time is left.
 fn lifetime(left: Duration) -> Option<Ttl> {
     Ttl::new(left).ok()
 }
