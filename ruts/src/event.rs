@@ -183,8 +183,8 @@ pub(crate) fn unreadable(field: &str, error: &dyn std::error::Error) {
     }
 }
 
-/// A request presented a token that opens no session: the session has expired or was revoked, or
-/// the token was guessed.
+/// A request presented a token that does not belong to a live session: the session has expired or was
+/// revoked, or the token was guessed.
 pub(crate) fn unknown_token(id: &SessionId) {
     count!("ruts_unknown_tokens_total");
     tracing::info!(%id, "unknown session token");

@@ -21,7 +21,7 @@ const ATTRIBUTES_LEN: usize = 6;
 
 /// The bit of the attributes that marks a [successor](Secret::is_successor).
 const SUCCESSOR: u32 = 1 << 31;
-/// The other bits of the attributes for [`CookieLife::Default`]. A longer lifetime is not possible.
+/// The other bits of the attributes for [`CookieLife::Default`]. No lifetime has so many seconds.
 const DEFAULT_LIFE: u32 = SUCCESSOR - 1;
 
 /// Length of a token as text: id, a dot, secret.
@@ -63,8 +63,8 @@ impl SessionId {
     }
 
     /// Returns the id of the session that a sign-in creates in place of a former one. `number` counts the
-    /// attempts. If the answer is lost, the client presents the same token again. Its next attempt then finds
-    /// the session that this attempt has created.
+    /// attempts. If the response is lost, the client presents the same token again. Then its next attempt
+    /// finds the session that this attempt has created.
     pub(crate) fn of_attempt(former: &Self, principal: &[u8; 32], number: u8) -> Self {
         let hash = Sha256::new_with_prefix("ruts sign-in")
             .chain_update(former.0)
@@ -128,8 +128,8 @@ impl<'de> Deserialize<'de> for SessionId {
     }
 }
 
-/// SHA-256 of a secret with the layer name and the cookie's lifetime. This hash is all that a store
-/// keeps of the secret.
+/// SHA-256 of a secret, the layer name and the attributes of the token, such as the lifetime of the cookie. A
+/// store keeps only this hash of the secret.
 ///
 /// Comparing two hashes takes constant time. `Debug` does not show the hash.
 #[derive(Clone, Copy)]
@@ -185,7 +185,7 @@ impl CookieLife {
         }
     }
 
-    /// Returns 31 bits.
+    /// Returns the lifetime as the lower 31 bits of the attributes.
     pub(crate) fn to_bits(self) -> u32 {
         match self {
             Self::Default => DEFAULT_LIFE,
@@ -231,8 +231,8 @@ impl Secret {
         Self { life, ..self.clone() }
     }
 
-    /// Returns whether the session may have a field that names a session before it, because the request that
-    /// started it had a token that was replaced or revoked.
+    /// Returns whether the session is a successor: the request that started it had presented a token that was
+    /// replaced or revoked. Such a session may have a field with that token.
     pub(crate) fn is_successor(&self) -> bool {
         self.is_successor
     }

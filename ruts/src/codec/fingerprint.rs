@@ -61,7 +61,7 @@ impl Fingerprint {
         self.is_partial() || self.has_any()
     }
 
-    /// Returns whether a type other than the type of `reader` may have written the value.
+    /// Returns whether a different type from that of `reader` may have written the value.
     pub(super) fn may_be_other_than(self, reader: Self) -> bool {
         self != reader || self.may_differ()
     }

@@ -1,4 +1,4 @@
-//! [`Target`]: the former version as which a value is written.
+//! [`Target`]: the former version in which a value is written.
 //!
 //! Used by typed keys and by the downgrades of applications. Knows nothing of field names.
 
@@ -7,7 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{error::CodecError, format::Codec, shape::fingerprint_of, value::encode};
 
-/// The version as which a value is written: the argument of a
+/// The former version in which a value is written: the argument of a
 /// [downgrade](crate::field::Field::writes).
 #[derive(Debug, Clone, Copy)]
 pub struct Target {

@@ -232,8 +232,8 @@ impl FieldSpec {
         self
     }
 
-    /// Makes this the field of the signed-in principal, of type `T`, which implies
-    /// [`rotate`](Self::rotate). A write through a [`Field::principal`](super::Field::principal)
+    /// Makes this the field of the signed-in principal, whose values have the type `T`. The call also marks
+    /// the field [`rotate`](Self::rotate). A write through a [`Field::principal`](super::Field::principal)
     /// signs in.
     ///
     /// The value lives as long as the sign-in. A [lifetime](Self::with_ttl) of the field limits

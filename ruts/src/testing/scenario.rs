@@ -81,7 +81,7 @@ impl SessionSecurity {
         self
     }
 
-    /// Sets a page that all clients may see, and that starts no session. Defaults to `/`.
+    /// Sets a page that all clients may see, and that does not start a session. Defaults to `/`.
     #[must_use]
     pub fn public(mut self, path: &str) -> Self {
         path.clone_into(&mut self.public);

@@ -237,8 +237,8 @@ impl<'de> MapAccess<'de> for &mut Parts<'_, '_> {
     }
 }
 
-/// The missing value of a variant that was written without a value, for a type whose variant has
-/// one.
+/// Nil, which is read in place of a missing value: the variant was written without a value, but the type that
+/// reads it expects one.
 const NO_VALUE: &[u8] = &[0xc0];
 
 /// A variant of an enum: its name, and perhaps its value.

@@ -27,8 +27,9 @@ type Entries<'b> = [(&'b [u8], Node<'b>)];
 /// that this release writes.
 ///
 /// The other release may have renamed a field, and read the former name as an alias. It cannot read a value
-/// with both names. So if a stored struct has a field that this release does not know, the fields that it
-/// lacks are left out while they have their defaults, except those in `written`.
+/// with both names. So if a stored struct has a field that this release does not know, the result leaves out
+/// the fields that the stored struct lacks, as long as they have their defaults. A field in `written` is
+/// never left out.
 ///
 /// `None` if there is nothing to keep, or if a payload is malformed.
 pub(in crate::codec) fn merge(
@@ -67,8 +68,9 @@ struct Merge<'a> {
 impl Merge<'_> {
     /// Merges a part. `part` is `None` if its type is not known.
     fn nodes(&mut self, [stored, known, next]: [&Node<'_>; 3], part: Option<TypePart<'_>>) {
-        // This release may read the stored value as a different one. For example, it may read an
-        // unknown variant as the variant marked `#[serde(other)]`.
+        // This release may read the stored value as a different one. For example, it may read an unknown
+        // variant as the variant marked `#[serde(other)]`. So a part that the caller has not changed stays as
+        // it is stored.
         if known == next
             && (self.keeps_unchanged || matches!((stored, next), (Node::Leaf(_), Node::Leaf(_))))
         {
@@ -336,7 +338,8 @@ impl<'b> Renamed<'b> {
     }
 }
 
-/// Returns whether two lists have the same elements in different orders, as a `HashSet` inside an element does.
+/// Returns whether two lists have the same elements in different orders, as two encodings of one `HashSet`
+/// may have.
 fn is_reordered(stored: &[Node<'_>], known: &[Node<'_>]) -> bool {
     let sorted = |nodes: &[Node<'_>]| {
         let mut written: Vec<Vec<u8>> = nodes.iter().map(Node::to_vec).collect();

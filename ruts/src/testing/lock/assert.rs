@@ -101,7 +101,7 @@ pub fn assert_lock<S: LockedSession>(path: impl AsRef<Path>) {
 ///     .sample(Search::FILTER, &Filter::Words("tea".to_owned()))
 ///     .assert();
 /// # });
-/// # assert!(differs.is_err(), "the lock does not have the samples yet");
+/// # assert!(differs.is_err(), "the comparison should fail: the lock lacks the samples");
 /// # std::fs::remove_file(&path).unwrap();
 /// ```
 #[derive(Debug)]
@@ -132,8 +132,8 @@ impl<S: LockedSession> LockTest<S> {
     /// sample.
     #[track_caller]
     pub fn assert(self) {
-        // Several sessions may share a file, and their tests run in parallel. A section has the name of its
-        // struct.
+        // Several session structs may share a file, and their tests run in parallel. A section has the name
+        // of its struct.
         static SECTIONS: Mutex<BTreeMap<(PathBuf, &str), &str>> = Mutex::new(BTreeMap::new());
         let mut sections = SECTIONS.lock().unwrap_or_else(PoisonError::into_inner);
 
@@ -146,8 +146,8 @@ impl<S: LockedSession> LockTest<S> {
              another file: #[session(lock = \"..\")]",
             path.display()
         );
-        // Tests of other processes may write the file at the same time. On Windows, a locked file could not be
-        // read again.
+        // Tests of other processes may write the file at the same time, so this test locks the file. On
+        // Windows it does not, because the lock would also stop this test from reading the file.
         let locked = || File::open(path).and_then(|file| file.lock().map(|()| file)).ok();
         let _other_processes = cfg!(unix).then(locked);
         let mut lock: Lock = match fs::read_to_string(path) {

@@ -172,8 +172,8 @@ impl LockReport {
                  type."
             ));
         }
-        // Once the change is accepted, the lock has a type of the new version that the same releases write.
-        // So the warnings stop.
+        // Once the change is accepted, the last type in the lock has the version and the `writes` of the
+        // field. So the warnings stop.
         let is_new = last.version < version || field.writes() != last.writes;
         for (at, of) in locked.iter().enumerate().filter(|(_, of)| of.version < version) {
             let is_last = locked[at + 1..].iter().all(|later| later.version != of.version);
@@ -239,8 +239,9 @@ impl LockReport {
         }
     }
 
-    /// Checks whether the field migrates each sample of a type of a former version. Most warnings need a
-    /// new version of the field (`is_new`). `is_last`: the type is the last one of its version.
+    /// Checks whether the field migrates each sample of a type of a former version. Most warnings appear only
+    /// if the version or the `writes` of the field has changed (`is_new`). `is_last` means that the type is
+    /// the last one of its version.
     fn migration(&mut self, field: &Described, locked: &LockedType, is_new: bool, is_last: bool) {
         let (name, former) = (field.spec.name(), locked.version);
         let mut kept = Vec::new();

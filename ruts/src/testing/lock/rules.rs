@@ -15,8 +15,8 @@ pub(super) fn unreadable(writer: &Shape, reader: &Shape) -> Vec<String> {
     reasons.map(|(reason, _)| reason).collect()
 }
 
-/// Returns the reasons why `reader` cannot read any value of `writer`. A variant that it does not know, or a
-/// number that it cannot hold, is not such a reason.
+/// Returns the reasons why `reader` cannot read any value of `writer`. A variant that `reader` does not know,
+/// or a number that `reader` cannot hold, is not such a reason.
 pub(super) fn always_unreadable(writer: &Shape, reader: &Shape) -> Vec<String> {
     let reasons = Check::of(writer, reader).reasons.into_iter();
     reasons.filter(|(_, extent)| *extent == Extent::Always).map(|(reason, _)| reason).collect()
@@ -52,7 +52,7 @@ impl Check {
         self.refuse_to(Extent::Always, reason);
     }
 
-    /// Some values are refused.
+    /// Notes a reason for which only some values are refused.
     fn refuse_some(&mut self, reason: impl AsRef<str>) {
         self.refuse_to(Extent::Sometimes, reason);
     }
@@ -190,7 +190,7 @@ impl Check {
                         }
                         (writer, reader) => self.at(&written.name, writer, reader),
                     }
-                    // Other variants are read.
+                    // Values of other variants are read, so the reasons hold only for some values.
                     let inside = self.reasons[before..].iter_mut();
                     inside.for_each(|(_, extent)| *extent = Extent::Sometimes);
                 }
