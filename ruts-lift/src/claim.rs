@@ -28,7 +28,7 @@ const DONE: &str = "done";
 
 /// Time after which another request may lift the session if the first request has not finished.
 const LEASE: Ttl = Ttl::from_secs(10);
-/// Time after which a claim expires if no request carries its old cookie. It has to be longer than the
+/// Time after which a claim expires if no request carries its old cookie. This time has to be longer than the
 /// lifetime of old sessions. After that lifetime, the old session has expired, so it cannot be lifted again.
 const CLAIM: Ttl = Ttl::from_secs(60 * 24 * 60 * 60);
 /// Minimum time between two extensions of a claim.

@@ -4,8 +4,8 @@
 //! | the request has | and | then |
 //! | --- | --- | --- |
 //! | an old session | no request has lifted it | it is lifted |
-//! | an old session and the session it became | the old session was written since the last lift | the changes are lifted |
-//! | an old session and the session it became | the old session was not written since the last lift | nothing changes; after the rollout the old session ends |
+//! | an old session and the session it became | the old library has written to the old session since the last lift | the changes are lifted |
+//! | an old session and the session it became | the old library has not written to the old session since the last lift | nothing changes; after the rollout the old session ends |
 //! | an old session | it was lifted for another request | the request gets the session it became |
 //! | an old session | the session it became has ended | the old session ends, too |
 //! | the session of a user | its old session was signed out | the session ends |
@@ -237,8 +237,8 @@ where
     /// signed in to the session of the request. Only the lift function knows the user of the old session. So
     /// this method runs the lift function in a session that ends immediately.
     ///
-    /// The old library may sign a different user in. The ruts session is then linked to the former old
-    /// session, which has ended.
+    /// Returns `false` if the ruts session is linked to a different old session that has ended. In this case,
+    /// the old library itself may have signed the different user in, under a new id.
     async fn is_of_another_user(
         &self,
         parts: &Parts,
@@ -303,7 +303,8 @@ where
         let link = old.link(old_id);
         let job = |session: Session| -> BoxFuture<'_, Result<bool, Error>> {
             Box::pin(async move {
-                // In many cases the old library has only extended the lifetime of the old session.
+                // In many cases the old library has only extended the lifetime of the old session. Then there
+                // is nothing to write.
                 if old.has_changes() {
                     (self.lift)(old, session.clone()).await?;
                 }
@@ -430,8 +431,8 @@ where
         match self.rollout {
             Rollout::Running => (departure.old, departure.user) = (Some(old_id), seen.user),
             Rollout::Over => {
-                // The link is removed first, because other requests take a link to a missing old
-                // session for a sign-out.
+                // The link is removed first, because to other requests, a link to a missing old session
+                // means a sign-out.
                 self.unlink(parts).await?;
                 self.end_old(&old_id).await?;
                 departure.clear = true;
@@ -541,7 +542,8 @@ where
                     self.end_old(&old_id).await?;
                     clear = true;
                 } else {
-                    // If a client loses this cookie, it gets the cookie again with its old cookie.
+                    // If the client loses this cookie, it gets the cookie again when it presents its old
+                    // cookie.
                     self.claims.renew(&old_id, &cookie).await?;
                 }
             }
@@ -573,7 +575,7 @@ where
         };
         let is_guest = look_at_session(&self.sessions, &parts, look).await??;
         if is_guest {
-            // The link is removed first, because other requests take a link to a missing old session for a
+            // The link is removed first, because to other requests, a link to a missing old session means a
             // sign-out.
             self.unlink(&parts).await?;
         }

@@ -71,8 +71,8 @@ impl OldSession {
         Self { values: values.into_iter().collect(), ends: None, lifted: BTreeMap::new() }
     }
 
-    /// Sets the time at which the session expires. If it is not set, a session that no longer
-    /// exists counts as signed out.
+    /// Sets the time at which the session expires. Without this time, a session that no longer exists counts
+    /// as signed out.
     #[must_use]
     pub fn ends(mut self, at: SystemTime) -> Self {
         self.ends = Some(at);

@@ -61,7 +61,7 @@ pub(crate) struct Field {
     pub(crate) version: u16,
     /// Former versions, with or without a type, in ascending order.
     pub(crate) formers: Vec<Former>,
-    /// Former version as which new values are written. Its type is among `formers`.
+    /// Former version in which new values are written. Its type is among `formers`.
     pub(crate) writes: Option<u16>,
     pub(crate) lazy: bool,
     pub(crate) rotate: bool,

@@ -30,7 +30,7 @@ const RESERVED_WITH_A_PRINCIPAL: [(&str, &str); 5] = [
     ("stamp", "it keeps the stamp of the user at a sign-in by an edit"),
 ];
 
-/// The reserved names, the names in use, each with the field that uses it, and the retired stored names.
+/// The reserved names, the names in use (each with the field that uses it) and the retired stored names.
 pub(super) struct Names {
     reserved: Vec<(&'static str, &'static str)>,
     items: HashMap<String, Ident>,

@@ -156,7 +156,7 @@ mod tests {
         let stored = wrap_own(b"seed");
         assert!(!is_encrypted(&stored));
         assert_eq!(unwrap_own(&stored), Ok(&b"seed"[..]));
-        assert_eq!(Header::split(&stored), Err(CodecError::Header), "no codec should read a field of this crate");
+        assert_eq!(Header::split(&stored), Err(CodecError::Header), "no codec should read it");
         let newer = [&[PLAIN, 0, 0, 2, 0, 0, 0, 0], &b"seed"[..]].concat();
         assert_eq!(unwrap_own(&newer), Err(CodecError::Newer { stored: 2, known: 1 }));
         assert_eq!(unwrap_own(b"seed"), Err(CodecError::Header));
