@@ -62,8 +62,8 @@ use crate::{
 ///
 /// # Round trips
 ///
-/// - During the rollout: one to each store for a request with a session. None for a request without
-///   an old cookie and without a session cookie.
+/// - During the rollout: one round trip to each store for a request with a session, and none for a request
+///   with neither an old cookie nor a session cookie.
 /// - After the rollout: none without an old cookie.
 /// - During a lift: about twelve.
 ///
@@ -78,10 +78,10 @@ use crate::{
 ///
 /// # Security
 ///
-/// An old session that has not been lifted is not in any ruts session list, so a revocation does
-/// not reach it. So the lift function has to compare stamps before it signs a user in: the stamp of
-/// the old session, such as the axum-login `auth_hash`, and the stamp of the user. Otherwise it
-/// lifts sessions from before a change of the password.
+/// An old session that has not been lifted is not in any ruts session list, so a revocation does not reach
+/// it. So before the lift function signs a user in, it has to compare the stamp of the old session with the
+/// stamp of the user. An example of a stamp is the `auth_hash` of axum-login. Otherwise it lifts sessions
+/// from before a change of the password.
 #[derive(Clone)]
 pub struct LiftLayer {
     lift: Arc<dyn DynLift>,

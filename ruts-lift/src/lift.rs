@@ -233,9 +233,9 @@ where
         }
     }
 
-    /// Returns whether an old session that was never lifted belongs to a different user from the one who is
-    /// signed in to the session of the request. Only the lift function knows the user of the old session. So
-    /// this method runs the lift function in a session that ends immediately.
+    /// Returns whether an old session that was never lifted belongs to a user who is not signed in to the
+    /// session of the request. Only the lift function knows the user of the old session. So this method runs
+    /// the lift function in a session that ends immediately.
     ///
     /// Returns `false` if the ruts session is linked to a different old session that has ended. In this case,
     /// the old library itself may have signed the different user in, under a new id.

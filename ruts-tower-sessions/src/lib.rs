@@ -42,7 +42,7 @@ const BATCH: usize = 1000;
 ///
 /// # Round trips
 ///
-/// One for each method. `create` takes one more if the id exists.
+/// One round trip for each method. `create` takes one more if the id exists.
 /// [`delete_expired`](ExpiredDeletion::delete_expired) takes one for every 1,000 sessions.
 pub struct RutsStore<S> {
     store: Arc<S>,

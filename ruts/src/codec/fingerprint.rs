@@ -68,8 +68,8 @@ impl Fingerprint {
 
     /// Returns the codec that writes the values of the type, in a field with the codec `chosen`.
     ///
-    /// If a part of the type is not known, MessagePack takes the place of bincode. bincode could misread a
-    /// value after that part has changed, but MessagePack reads by name.
+    /// If a part of the type is not known, MessagePack takes the place of bincode. After a change of that
+    /// part, bincode could misread a value. MessagePack reads by name.
     pub(crate) fn codec(self, chosen: Codec) -> Result<Codec, CodecError> {
         match (chosen, self.is_partial()) {
             (Codec::Bincode, true) if Codec::MessagePack.is_enabled() => Ok(Codec::MessagePack),

@@ -96,8 +96,8 @@ impl<'a> Edit<'a> {
 
     /// Removes a field.
     pub fn remove<T, M: Mode>(mut self, field: Field<T, M>) -> Self {
-        // If a different field of the same edit signs a principal in, that principal replaces the principal
-        // of this field, in whatever order the methods were called.
+        // A different field of the same edit may sign a principal in. That principal replaces the principal
+        // of this field, whatever the order of the calls.
         let signs_in_by_other = matches!(self.auth, Some(Auth::In(..)))
             && !self.changes.iter().any(|(spec, value)| {
                 spec.is_principal() && value.is_some() && spec.name() == field.spec().name()

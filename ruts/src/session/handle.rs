@@ -128,8 +128,8 @@ impl<S> Session<S> {
 
     /// Removes a field, and returns whether it was present. One round trip.
     ///
-    /// If a schema that this process has used in the layer declares the field, this does the same as the
-    /// [entry](Entry::remove) of the field: the removal of a principal field signs out. The layer can
+    /// If a schema that this process has used in the layer declares the field, the call does the same as
+    /// [`Entry::remove`]. So the removal of a principal field signs out. The layer can
     /// [declare](crate::SessionLayer::schema) the schema in advance.
     ///
     /// # Errors
@@ -580,7 +580,8 @@ impl<S> Session<S> {
     ///
     /// # Round trips
     ///
-    /// One, or none if this request has asked for a token before. Two with a secret that was replaced.
+    /// One round trip, or none if this request has asked for a token before. Two round trips if the secret of
+    /// the request was replaced.
     ///
     /// # Errors
     ///

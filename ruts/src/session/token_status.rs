@@ -1,4 +1,4 @@
-//! [`TokenStatus`]: the state of the session whose token a request carried, as a page may show it.
+//! [`TokenStatus`]: whether the token of a request belongs to a live session, and if not, the reason.
 //!
 //! Made by `request::exchange`, returned by `Session::token_status`. Plain data.
 

@@ -3,8 +3,9 @@
 //!
 //! Values are written by `rmp-serde`, and read by a reader of this crate. The reader decodes only
 //! the kind of value that the type requests. For each type, this takes a third of the code that
-//! `rmp-serde` needs. The reader also refuses values that a different type may have written:
-//! `rmp-serde` would read a number as the position of a variant, and round an `f64` to an `f32`.
+//! `rmp-serde` needs. The reader also refuses values that a different type may have written.
+//! `rmp-serde` would accept them: it reads a number as the position of a variant, and rounds an
+//! `f64` to an `f32`.
 
 mod deserializer;
 mod node;

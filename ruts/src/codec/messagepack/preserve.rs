@@ -28,8 +28,7 @@ type Entries<'b> = [(&'b [u8], Node<'b>)];
 ///
 /// The other release may have renamed a field, and read the former name as an alias. It cannot read a value
 /// with both names. So if a stored struct has a field that this release does not know, the result leaves out
-/// the fields that the stored struct lacks, as long as they have their defaults. A field in `written` is
-/// never left out.
+/// each field that the struct lacks and that still has its default. A field in `written` is never left out.
 ///
 /// `None` if there is nothing to keep, or if a payload is malformed.
 pub(in crate::codec) fn merge(
@@ -132,7 +131,7 @@ impl Merge<'_> {
     }
 
     /// Returns whether the entries of two maps belong together. They do not if the caller has changed the
-    /// variant of an enum with a tag: the unknown fields of one variant do not belong to a different variant.
+    /// variant of an enum with a tag. The unknown fields of one variant do not belong to a different variant.
     fn may_be_merged(
         &mut self,
         part: Option<TypePart<'_>>,
@@ -249,8 +248,8 @@ fn first_text<'a>(entries: &'a Entries<'_>) -> Option<&'a str> {
 /// change.
 ///
 /// Equal elements are matched first: at the same index if both lists have the same length, then in the order
-/// of the list, then anywhere. If both lists have the same length, an element without an equal is matched
-/// with the element at its own index, because it has been changed there.
+/// of the list, then anywhere. If both lists have the same length, an element without an equal counts as
+/// changed: it is matched with the element at its own index.
 fn origins(known: &[Node<'_>], next: &[Node<'_>]) -> Vec<Option<usize>> {
     let has_same_len = known.len() == next.len();
     let mut origins = vec![None; next.len()];

@@ -216,10 +216,10 @@ impl Exchange<'_> {
 
     /// Prepares to replace the secret, if this operation or an earlier one asks for it.
     ///
-    /// An attempt of unknown outcome is repeated with the same secret, so that it does not matter
-    /// which attempt took place. A secret that the client has not seen yet is not replaced again:
-    /// the store recognises only one former secret, which has to be the secret that the client has.
-    /// But a sign-in that chooses a different cookie lifetime always needs a new secret.
+    /// An attempt of unknown outcome is repeated with the same secret, so that it does not matter which
+    /// attempt took place. A secret that the client has not seen yet is not replaced again. The store
+    /// recognises only one former secret, which has to be the secret that the client has. But a sign-in that
+    /// chooses a different cookie lifetime always needs a new secret.
     pub(super) fn begin_rotation(
         &mut self,
         rotate: bool,

@@ -7,8 +7,8 @@
 //! A client that clicked twice, or lost the response to a sign-in, presents a secret that the store has
 //! replaced. The next sign-in has to find the fields of the session with this secret, such as a cart. They
 //! are in that session or, if the client lost several responses, in the session that the latest sign-in
-//! attempt has created. The id of a session that an attempt creates is computed from the id of the former
-//! session, the principal key and the number of the attempt. So the next attempt finds it.
+//! attempt has created. An attempt computes the id of its session from the id of the former session, the
+//! principal key and the number of the attempt. So the next attempt finds this session.
 
 use std::time::Duration;
 
@@ -75,9 +75,8 @@ impl Inherited {
     /// Finds the parts to take over. The search for one refused token finds them in at most two sessions. If
     /// both have a field, the value of the former session counts.
     ///
-    /// - The former session, if the same principal is signed in to it: the lifetime of its cookie, and all
-    ///   its fields except the fields marked `once` and the reserved fields that belong to that session
-    ///   alone.
+    /// - The former session, if the same principal is signed in to it: the lifetime of its cookie, and its
+    ///   fields. Fields marked `once`, and reserved fields that belong to that session alone, stay behind.
     /// - The former session, if it belongs to a guest: the fields that a schema declares without `rotate`. A
     ///   field with `rotate` may be the reason for which the secret was replaced. The presented secret must
     ///   still be valid, or the store must have noted no use of the secret that replaced it.
@@ -339,8 +338,8 @@ impl Search<'_> {
         fields.retain(|field| !is_of_session(&field.name) && !schemas.declares_once(&field.name));
     }
 
-    /// Keeps only the fields that a sign-in takes over from a guest: those that are declared without
-    /// `rotate`, and the reserved fields with the keys of their index entries.
+    /// Keeps only the fields that a sign-in takes over from a guest: fields declared without `rotate`, and
+    /// the reserved fields with their index keys.
     fn retain_plain(&self, fields: &mut Vec<StoredField>) {
         let schemas = self.shared.schemas();
         let indexes = schemas.indexes().into_iter().map(FieldSpec::name);

@@ -375,7 +375,7 @@ impl Request {
         let update = Update { changes: &with_keys, ..Update::default() };
         let updated = transfer.update(update, &plan).await;
         if updated.is_err() && plan.is_sign_in() {
-            // The fields may have been read without a check of the client.
+            // The fields may have been read without a check of the client, so they are forgotten.
             let state = &mut *transfer.exchange.state;
             (state.fields, state.meta) = (FieldCache::default(), None);
         }
@@ -637,7 +637,7 @@ impl Request {
     pub(super) fn end_itself(&self) {
         match self.0.try_lock() {
             Some(mut state) => Exchange { shared: &self.0, state: &mut state }.end(),
-            // An operation is in progress. It checks this flag if the store refuses it.
+            // An operation is in progress. If the store refuses the operation, `Exchange` checks this flag.
             None => self.0.response().ended_itself = true,
         }
     }
@@ -712,7 +712,7 @@ impl Request {
         plaintext.map_err(|source| Undecrypted::new(source, stored))
     }
 
-    /// Decrypts the value of a field whose version is `known`.
+    /// Decrypts the value of a field. `known` is the version of the field, which the error names.
     fn decrypt_field(
         &self,
         state: &State,
@@ -725,8 +725,8 @@ impl Request {
     }
 }
 
-/// Waits for a random time, whose maximum grows with each attempt, so that concurrent updates do
-/// not collide again.
+/// Waits for a random time, so that concurrent updates do not collide again. The maximum of this time doubles
+/// with each attempt, up to [`LONGEST_PAUSE`].
 async fn pause(attempt: u32) {
     let longest = LONGEST_PAUSE.min(Duration::from_micros(500) * 2_u32.saturating_pow(attempt));
     // Without random numbers the pause is the maximum.

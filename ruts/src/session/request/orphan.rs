@@ -13,7 +13,7 @@ use crate::{
     token::{SecretHash, SessionId},
 };
 
-/// Time after which a store has carried out a call whose caller no longer waits.
+/// Time after which a store is assumed to have carried out a call whose caller no longer waits.
 const CARRIED_OUT: Duration = Duration::from_secs(1);
 
 /// A session that the store may create although the request never gets the answer.

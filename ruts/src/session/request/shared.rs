@@ -40,7 +40,8 @@ pub(super) struct Shared {
     has_cookie: bool,
     #[cfg_attr(not(feature = "axum"), allow(dead_code, reason = "only guards read it"))]
     target: Option<PathAndQuery>,
-    /// The state of the session that the request came with, once the store was asked.
+    /// The status of the presented token, and the session that the token names, once the store was
+    /// asked.
     token_status: OnceLock<(TokenStatus, SessionId)>,
     /// The fingerprint of the client, if clients are watched.
     pub(super) client: Option<ClientFingerprint>,
