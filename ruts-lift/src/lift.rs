@@ -460,7 +460,8 @@ where
     ) -> Result<(), Error> {
         departure.clear = self.rollout == Rollout::Over;
         let mut seen = self.look(parts).await?;
-        // Another request may have lifted the old session and ended it.
+        // Another request may have lifted the old session and ended it. Then the claim holds the cookie of
+        // the lifted session.
         if !seen.is_live()
             && let Some(cookie) = self.claims.find(old_id).await?.and_then(|done| done.set_cookie)
         {
@@ -494,8 +495,8 @@ where
         }
         let end = |session: Session| -> BoxFuture<'_, Result<bool, ruts::Error>> {
             Box::pin(async move {
-                // The link is read again, after the old session. If another request ends the old
-                // session, it removes the link first.
+                // The link is read again, after the old session. If another request ends the old session, it
+                // removes the link first. So a link that is still there means a sign-out.
                 let now = session.entry(LINK).await?;
                 let is_meant = now.is_some_and(|now| now.id == link.id)
                     && session.signed_in().await?.is_some();

@@ -278,7 +278,7 @@ impl Token {
             TOKEN_LEN => (text, DEFAULT_LIFE),
             LONG_TOKEN_LEN if text[TOKEN_LEN] == b'.' => {
                 let attributes = u32::from_be_bytes(decode(&text[TOKEN_LEN + 1..])?);
-                // The short form is the only one for the default attributes.
+                // A token with the default attributes has only the short form, so they are refused here.
                 (&text[..TOKEN_LEN], Some(attributes).filter(|bits| *bits != DEFAULT_LIFE)?)
             }
             _ => return None,

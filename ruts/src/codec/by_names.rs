@@ -112,7 +112,7 @@ impl<'s> Transcoder<'_, 's> {
                 [1] => {
                     let at = self.out.len();
                     self.value(inner, depth + 1)?;
-                    // A reader of MessagePack would take such a value for `None`.
+                    // MessagePack writes this value as nil, so a reader would read `None`.
                     if self.out.get(at) == Some(&0xc0) {
                         return None;
                     }

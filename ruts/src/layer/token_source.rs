@@ -141,7 +141,7 @@ fn put(jar: &Cookies, cookie: &SessionCookie, action: &CookieAction) -> bool {
             Some(cookie) => jar.add(cookie),
             None => return false,
         },
-        // A jar sends a removal only for a cookie that came with the request.
+        // `Cookies::remove` sends a removal only for a cookie that came with the request.
         CookieAction::Clear if jar.get(cookie.name()).is_none() => jar.add(cookie.removal()),
         CookieAction::Clear => jar.remove(cookie.removal()),
     }

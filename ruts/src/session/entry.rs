@@ -490,7 +490,7 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
                     Ok(Some(Unknown::keep(unknown, field, next)))
                 })
                 .await?;
-            // `change` ran at least once, or `modify` has failed.
+            // Never an error here: `modify` succeeds only after `change` has run.
             result.ok_or_else(|| Error::Conflict { field: spec.name().to_owned() })
         })
     }

@@ -198,7 +198,7 @@ impl SessionIndex {
     /// still show them.
     pub fn revoke_everyone(&self) -> WriteFuture<'_> {
         WriteFuture::new(async move {
-            // A request of a different layer may have its session in a different store.
+            // A request of a different layer may have its session in a different store, where it stays live.
             let mut own = Vec::new();
             for id in current_sessions() {
                 if matches!(self.store.inspect(&id).await, Ok(Some(_))) {

@@ -62,7 +62,7 @@ pub(super) fn owner(signed_in: Option<SignedIn>) -> Option<PrincipalKey> {
 
 /// Returns the time until the next deadline.
 fn left(meta: &SessionMeta) -> Duration {
-    // The store may have rounded down by a part of a millisecond.
+    // The store may have rounded down by a part of a millisecond, so one millisecond is added.
     let deadlines = [meta.idle_remaining, meta.absolute_remaining].into_iter().flatten();
     deadlines.min().map_or(INTERVAL, |left| left + Duration::from_millis(1))
 }

@@ -190,7 +190,7 @@ async fn randomness(scenario: &SessionSecurity, name: &str) -> Outcome {
     for _ in 0..8 {
         let member = scenario.member().await;
         tokens.extend(member.cookie(name));
-        // The application may limit the number of sessions.
+        // The application may limit the number of sessions, so each client signs out again.
         scenario.sign_out(&member).await;
     }
     // 128 bits take 22 characters in base64.

@@ -43,8 +43,9 @@ pub(in crate::codec) fn merge(
         writes_back,
         trials: MAX_TRIALS,
         written,
-        // A `settle` does not change the value, but has to write it in the form of this release. A stored
-        // part may lack the fields that have to be written.
+        // Unchanged parts do not stay as they are stored in two cases. A `settle` (`known` equals `next`) has
+        // to write the whole value in the form of this release. If `written` has fields, a stored part may
+        // lack them.
         keeps_unchanged: known != next && written.is_empty(),
         out: Vec::with_capacity(next.len() + 64),
     };
@@ -303,8 +304,8 @@ impl<'b> Renamed<'b> {
                     .all(|(key, value)| known.get(key).is_none_or(|known| self.add(value, known)))
             }
             (Node::List(stored), Node::List(known)) => {
-                // A list in a different order must not add anything: all its elements seem to be
-                // renamed.
+                // If the list is in a different order, all its elements seem to be renamed. So it is compared
+                // on its own, and adds its values only if they are consistent.
                 let mut inner = Self::default();
                 match inner.add_all(stored, known) && inner.is_consistent() {
                     true => {
@@ -320,8 +321,7 @@ impl<'b> Renamed<'b> {
                 self.known.insert(known);
                 true
             }
-            // One release writes bytes as a byte string, and the other release writes them as a
-            // list of numbers.
+            // One release may write bytes as a byte string, and the other release as a list of numbers.
             (Node::Leaf(_), Node::List(_)) | (Node::List(_), Node::Leaf(_)) => true,
             (stored, known) => stored == known,
         }

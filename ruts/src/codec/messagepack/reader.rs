@@ -108,8 +108,7 @@ impl<'b> Reader<'b> {
             0xde => Token::Map(self.len::<2>()?),
             0xdf => Token::Map(self.len::<4>()?),
             0xe0.. => signed((marker as i8).into()),
-            // Extensions, which this reader does not support, and 0xc1, which MessagePack never
-            // uses.
+            // This reader does not support extensions, and MessagePack never uses 0xc1.
             0xc1 | 0xc7..=0xc9 | 0xd4..=0xd8 => return Err(ReadError::SHAPE),
         })
     }

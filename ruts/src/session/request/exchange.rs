@@ -339,6 +339,7 @@ impl Exchange<'_> {
         let RefusedToken { id, reason, cookie, ago, .. } = refused;
         let in_transit = self.shared.elapsed() + IN_TRANSIT;
         // During a long request, such as an upload, the store may have forgotten that the session has ended.
+        // So a request that takes longer than the retention counts as late.
         let is_late = ago.map_or(in_transit > ENDED_RETENTION, |ago| ago < in_transit);
         let was_open = matches!(self.state.identity, Identity::Open { .. });
         // With renewal, the grace period covers late requests. So a replaced secret is always

@@ -97,7 +97,7 @@ impl IndexChange {
             transfer.checks_client = !plan.is_sign_in();
             let names = names_of(fields.iter().map(|field| field.spec));
             transfer.fetch(names.iter().map(|name| &**name).collect()).await?;
-            // After a `take`, the field is known, but perhaps not the principal.
+            // After a `take`, the field is known, but the principal may be unknown.
             let state = &*transfer.exchange.state;
             if state.owner.is_none() && state.meta.is_none() && state.identity.may_be_open() {
                 transfer.load(Projection::Named(&[])).await?;
@@ -130,15 +130,17 @@ impl IndexChange {
         let is_signed_in = !matches!(plan.signing, Some(Signing::Out(_))) && state.owner.is_some();
         let layer = shared.config().layer;
         let config_life = shared.config().absolute_of(state.identity.cookie(), None);
-        // A deploy may have lowered the absolute timeout since the session began.
+        // A deploy may have lowered the absolute timeout since the session began. So an entry lasts at least
+        // as long as the session.
         let remaining = state.meta_now().and_then(|meta| meta.absolute_remaining);
         let life = config_life.max(remaining.and_then(|left| Ttl::new(left).ok()));
-        // A write may start a new session. The fields that it inherits are known by now.
+        // A write may start a new session. Then `former` does not count: the field cache has the inherited
+        // fields.
         let is_same = self.former == Some(id);
         let store = shared.call_store();
         let stored = match plan.is_sign_in() {
             // Since the read, a different request of the guest may have written a value. Such a write adds no
-            // entry.
+            // entry. So the values are read again.
             true => Some(stored_keys(store, layer, &id, &self.fields).await?),
             false => None,
         };
@@ -156,7 +158,8 @@ impl IndexChange {
             let replaced = former.filter(|key| is_same && next != Some(*key));
             if let Some(key) = replaced {
                 IndexEntry::new(&key, &id).free(store, None).await;
-                // Another request may have written the former value again, and added its entry.
+                // Another request may have written the former value again, and added its entry, which this
+                // request has just freed.
                 let stored = stored_keys(store, layer, &id, &[IndexedField::kept(spec)]).await?;
                 if stored.is_some_and(|keys| keys.contains(&Some(key))) {
                     IndexEntry::add(&key, &id, store, life).await?;

@@ -252,8 +252,8 @@ impl Request {
         let update = Update { changes: &[change], ..Update::default() };
         let mut transfer = Transfer::new(&self.0, &mut state);
         match transfer.update(update, &WritePlan::default()).await {
-            // A client has used the new secret. The sign-in that follows starts a new session, and this
-            // session has to end when the stamp changes.
+            // A client has used the new secret. The sign-in that follows starts a new session. This session
+            // has to end when the stamp changes, so it needs no second stamp.
             Err(Error::Ended) if is_former => return Ok(()),
             updated => updated?,
         };

@@ -120,7 +120,7 @@ async fn try_renew(exchange: &mut Exchange<'_>) -> Result<(), Error> {
     let may_set_cookie = match exchange.shared.response() {
         response if response.check_open().is_err() => false,
         response if response.is_undecided() => true,
-        // The write that decided the cookie has counted the use.
+        // The write that set the cookie has counted the use.
         _ => return Ok(()),
     };
     if exchange.state.pending.rotation().is_some() {

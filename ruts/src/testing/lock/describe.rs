@@ -107,7 +107,7 @@ impl FieldVisitor for Describe<'_> {
         let has_values = !values.is_empty() || !own.is_empty();
         resolve::<T>(&mut shape, values.iter().chain(&own));
         if !has_values {
-            // Without values, it is unknown which fields are optional.
+            // Without values, it is unknown which fields are optional, so all count as optional.
             shape.assume_optional();
         }
         shape.forget_loose();
@@ -157,7 +157,7 @@ fn is_key(spec: &FieldSpec) -> bool {
 fn is_unreadable(codec: Codec, shape: &Shape) -> bool {
     match codec {
         Codec::Bincode => shape.has(&|part| *part == Shape::Leaf("any")),
-        // `Some(None)` is written as `None`.
+        // MessagePack writes `Some(None)` as `None`.
         Codec::MessagePack => shape.has(&|part| match part {
             Shape::Option(inner) => matches!(**inner, Shape::Option(_)),
             _ => false,

@@ -34,10 +34,12 @@ impl LockedSchema {
             let mut field = LockedType::of(field);
             let is_of_version =
                 |of: &LockedType| of.name == field.name && of.version == field.version;
-            // After a rollback, live sessions still hold values that an earlier release wrote.
+            // If an earlier release has written this version, live sessions hold its values even
+            // after a rollback.
             field.is_unwritten &=
                 !self.types.iter().any(|of| is_of_version(of) && !of.is_unwritten);
-            // Live sessions hold no value of a type that was never written.
+            // Live sessions do not hold values of a type that was never written, so the lock drops
+            // such types.
             let is_current = |of: &LockedType| is_of_version(of) && of.is_same(&field);
             self.types.retain(|of| {
                 !of.is_unwritten

@@ -184,7 +184,7 @@ impl Check {
                 Some(variant) => {
                     let before = self.reasons.len();
                     match (&written.shape, &variant.shape) {
-                        // A variant without a value is read as one without fields.
+                        // A variant without a value is read as a variant without fields.
                         (Shape::Leaf("unit"), Shape::Struct { fields, .. }) => {
                             self.within(&written.name, |check| check.fields(&[], fields, false));
                         }
@@ -194,7 +194,7 @@ impl Check {
                     let inside = self.reasons[before..].iter_mut();
                     inside.for_each(|(_, extent)| *extent = Extent::Sometimes);
                 }
-                // `other` accepts only variants without a value.
+                // A variant marked `#[serde(other)]` accepts only variants without a value.
                 None if has_other && written.shape == Shape::Leaf("unit") => {}
                 None => self.within(&written.name, |check| {
                     check.refuse_some("this variant is not read");
