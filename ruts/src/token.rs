@@ -1,7 +1,7 @@
 //! Tokens: a public [`SessionId`] and a secret.
 //!
-//! Used everywhere. Knows the lifetime of a cookie (`CookieLife`), because the secret hash covers
-//! it. Knows nothing of cookie headers, sessions or stores.
+//! Used everywhere. Knows the attributes of a token, such as the lifetime of the cookie (`CookieLife`),
+//! because the secret hash covers them. Knows nothing of cookie headers, sessions or stores.
 //!
 //! The id names the session and may be logged. The secret proves the right to use it, and a store
 //! gets only its [`SecretHash`]. The public interface cannot make a token from chosen bytes (OWASP
@@ -278,7 +278,7 @@ impl Token {
             TOKEN_LEN => (text, DEFAULT_LIFE),
             LONG_TOKEN_LEN if text[TOKEN_LEN] == b'.' => {
                 let attributes = u32::from_be_bytes(decode(&text[TOKEN_LEN + 1..])?);
-                // A token with the default attributes has only the short form, so they are refused here.
+                // The default attributes are refused here, because they belong to the short form of a token.
                 (&text[..TOKEN_LEN], Some(attributes).filter(|bits| *bits != DEFAULT_LIFE)?)
             }
             _ => return None,

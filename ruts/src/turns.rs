@@ -1,6 +1,6 @@
 //! [`Turns`]: runs operations with the same key one at a time, in the order of their arrival.
 //!
-//! Used by updates of a session and by stores whose operations lock rows. Knows nothing of sessions
+//! Used by `update_queue` of the session, and by stores whose operations lock rows. Knows nothing of sessions
 //! or stores: the key is any value.
 
 use std::{

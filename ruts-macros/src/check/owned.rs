@@ -1,4 +1,4 @@
-//! Replaces borrowed types by owned ones.
+//! Replaces borrowed types with owned types.
 //!
 //! Called by `field`. Does not know whether a type can be stored.
 

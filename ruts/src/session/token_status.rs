@@ -1,6 +1,6 @@
 //! [`TokenStatus`]: whether the token of a request belongs to a live session, and if not, the reason.
 //!
-//! Made by `request::exchange`, returned by `Session::token_status`. Plain data.
+//! Made by `request`, returned by `Session::token_status`. Plain data.
 
 use std::time::Duration;
 

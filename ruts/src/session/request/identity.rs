@@ -1,6 +1,6 @@
 //! [`Identity`]: what a request knows of its session: an unchecked token, a confirmed session, or none.
 //!
-//! Owned by `state`, changed by `exchange`. Knows only tokens, and makes no store call.
+//! Owned by `state`, changed by `exchange` and `transfer`. Knows only tokens, and makes no store call.
 
 use crate::token::{CookieLife, SecretHash, SessionId, Token};
 

@@ -14,14 +14,15 @@
 //!    - `orphan`: deletes a session whose token no client gets.
 //!    - `exchange`: a call, and the new identity that follows from its answer.
 //! 3. Steps:
-//!    - `client_check`: after a read.
-//!    - `own_fields`: with a sign-in.
-//!    - `index`: around a write.
-//!    - `successor`: with a session that a page view starts after a lost sign-in.
+//!    - `client_check`: compares the client with the client of the sign-in, after a read.
+//!    - `own_fields`: the reserved fields of a sign-in.
+//!    - `index`: updates index entries, before and after a write.
+//!    - `successor`: the tokens that a session stores if a page view starts it after a lost
+//!      sign-in.
 //!    - `inherited`: the fields that a sign-in takes over from lost sessions.
-//!    - `transfer`: reads and writes of fields.
-//!    - `renewal`: the last step.
-//!    - `current`: the requests that run on this thread.
+//!    - `transfer`: reads and writes fields.
+//!    - `renewal`: renews the secret, as the last step.
+//!    - `current`: lists the requests that run on this thread.
 //!
 //! [`Request`](operations::Request) is the interface to the rest of `session`. It passes values as
 //! stored bytes.

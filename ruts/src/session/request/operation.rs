@@ -1,7 +1,7 @@
 //! [`Operation`]: a store call that can be tried again with other credentials.
 //!
-//! Run by `exchange`. Each implementation is one method of the store contract. Not to be confused
-//! with `operations`, the interface of this folder.
+//! Run by `exchange` and `orphan`. Each implementation is one method of the store contract. Not to
+//! be confused with `operations`, the interface of this folder.
 
 use bytes::Bytes;
 

@@ -1,7 +1,7 @@
 //! [`Request`]: the interface of this folder, with one method for each operation of a session.
 //!
-//! Called by `handle`, `entry`, `edit`, `sign_in` and `csrf`. Passes stored bytes, and knows
-//! nothing of value types.
+//! Called by `handle`, `entry`, `edit`, `sign_in`, `csrf` and `principal_sessions`. Passes stored bytes, and
+//! knows nothing of value types.
 
 use std::{iter, sync::Arc, time::Duration};
 

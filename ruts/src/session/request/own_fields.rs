@@ -1,6 +1,7 @@
 //! [`OwnFields`]: the reserved fields `ruts.*` that a sign-in or sign-out writes.
 //!
-//! Used by `transfer` and `operations`. Knows their formats, and makes no store call.
+//! Used by `transfer`, `inherited`, `operations` and `principal_sessions`. Knows their formats, and makes no
+//! store call.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! [`ResponseState`]: the cookie action of the response, and whether the response is closed.
 //!
-//! Changed by `exchange`, `renewal` and `operations`, read by the layer. A plain mutex guards it,
+//! Changed by `exchange`, `transfer`, `renewal` and `operations`, read by the layer. A plain mutex guards it,
 //! so the layer never waits for a store call.
 
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! [`Shared`]: the data of one request, and the lock that makes its operations run one at a time.
 //!
-//! Used by `exchange`, `transfer`, `operations` and `own_fields`. Makes no store call.
+//! Used by `own_fields` and by all files with store calls. Makes no store call itself.
 
 use std::{
     sync::{

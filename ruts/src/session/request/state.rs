@@ -1,6 +1,6 @@
 //! [`State`]: everything that a request knows about its session.
 //!
-//! Guarded by the lock of `shared`, changed by `exchange`, `transfer`, `client_check` and
+//! Guarded by the lock of `shared`. Changed by `exchange`, `transfer`, `client_check`, `renewal` and
 //! `operations`. Plain data.
 
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! [`WritePlan`]: the side effects of a write: rotation, sign-in or sign-out, encryption.
 //!
-//! Made by `entry`, `edit` and `sign_in` from field specs, and carried out by `transfer`.
+//! Made by `entry`, `edit`, `sign_in` and `handle` from field specs, and carried out by `transfer`.
 
 use std::borrow::Cow;
 

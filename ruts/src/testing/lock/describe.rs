@@ -1,6 +1,7 @@
 //! [`Described`]: a declared field of this build, with its shape and sample values.
 //!
-//! `file` makes one for each typed key of a session struct. Knows `probe`, and the tracer of `codec`.
+//! `file` makes a [`Described`] for each typed key of a session struct. Knows `probe`, and the tracer of
+//! `codec`.
 
 use std::collections::BTreeSet;
 
