@@ -35,8 +35,8 @@ where
     run(layer, with(parts, Companion::Acts), job).await
 }
 
-/// Runs `job`, which only reads, before the request of the client. So this request is not logged, and does
-/// not count as activity.
+/// Runs `job`, which only reads, before the request of the client. So the internal request is not logged, and
+/// does not count as activity.
 pub(crate) async fn look_at_session<'a, L, T, F>(
     layer: &SessionLayer<L>,
     parts: &Parts,

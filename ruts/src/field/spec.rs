@@ -204,10 +204,10 @@ impl FieldSpec {
     /// Sets the lock: the text of a `ruts::testing::Lock`, such as the file `sessions.lock`.
     /// `#[session(lock)]` calls this method.
     ///
-    /// A bincode value contains no names of struct fields. So if a different type of the same version wrote
-    /// the value, reading it fails with [`CodecError::Shape`]. A lock that describes that type prevents this
-    /// error if both codecs are compiled in. The value is then converted to MessagePack with the names from
-    /// the lock, and read by name.
+    /// A bincode value does not contain the names of struct fields. So if a different type of the same
+    /// version wrote the value, reading it fails with [`CodecError::Shape`]. A lock that describes that type
+    /// prevents this error if both codecs are compiled in. The value is then converted to MessagePack with
+    /// the names from the lock, and read by name.
     pub const fn with_lock(mut self, lock: &'static str) -> Self {
         self.lock = Some(WriterTypes { lock, transcode: by_names });
         self

@@ -237,10 +237,11 @@ impl<S> Session<S> {
     /// Forgets the fields that this request has read, so that the next read asks the store. For
     /// long-lived requests, such as event streams.
     ///
-    /// A request always presents the secret with which it came. If later requests replace the secret by
-    /// [renewals](crate::SessionLayer::renew_every), this request finds no session after the grace period. So
-    /// a stream that may last longer gets the session as a [job](crate::session::SessionIndex::get), by its
-    /// [id](Self::id). It calls [`watch`](Self::watch) to end when the session ends.
+    /// A request presents the secret with which it came, unless it has replaced the secret itself. If later
+    /// requests replace the secret by [renewals](crate::SessionLayer::renew_every), this request finds no
+    /// session after the grace period. So a stream that may last longer gets the session as a
+    /// [job](crate::session::SessionIndex::get), by its [id](Self::id). It calls [`watch`](Self::watch) to
+    /// end when the session ends.
     pub async fn refresh(&self) {
         self.request.refresh().await;
     }
@@ -575,8 +576,9 @@ impl<S> Session<S> {
 
     /// Returns whether `text` is a token of this session. Compares in constant time.
     ///
-    /// If a sign-in or rotation has replaced the secret of the request, tokens from before the sign-in are
-    /// valid, too. So a second click on a sign-in form is accepted.
+    /// If a sign-in or rotation has replaced the secret of the request, the tokens of this session stay
+    /// valid: those from before the sign-in, and those of the principal that is now signed in. So a second
+    /// click on a sign-in form is accepted.
     ///
     /// # Round trips
     ///

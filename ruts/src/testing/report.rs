@@ -32,7 +32,7 @@ pub struct Finding {
 pub enum Outcome {
     /// The application follows the rule.
     Kept,
-    /// The application breaks the rule, in this way.
+    /// The application breaks the rule. The text says how.
     Broken(String),
     /// The scenario does not have this part, so the rule was not checked.
     NotChecked(&'static str),

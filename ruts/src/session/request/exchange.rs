@@ -149,8 +149,9 @@ impl Exchange<'_> {
         Ok(())
     }
 
-    /// Returns the index of the token that the store accepts. If the store accepts none, returns the index of
-    /// a token whose session the store knows, and the other tokens of this kind.
+    /// Returns the index of the token that the store accepts. If there is none, returns the index of the
+    /// first token that the store recognises as replaced, ended or revoked, and all other such tokens. If the
+    /// store recognises no token, returns the index of a token whose session id it still knows, or zero.
     async fn choose(&self) -> Result<(usize, Vec<RefusedToken>), Error> {
         let tokens = self.state.identity.candidates();
         let (store, layer) = (self.shared.call_store(), self.shared.config().layer);

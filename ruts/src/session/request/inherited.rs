@@ -125,8 +125,8 @@ impl Inherited {
         found.follow(shared, &principal).await
     }
 
-    /// Adds the parts of earlier sessions: as long as the former session is a successor, adds those of the
-    /// sessions whose tokens it stores.
+    /// Adds the parts of earlier sessions. As long as the former session is a successor, searches the
+    /// sessions of the tokens in its field [`FORMER`].
     async fn follow(mut self, shared: &Shared, principal: &PrincipalKey) -> Result<Self, Error> {
         for _ in 0..MAX_SUCCESSORS {
             let Some(former) = self.former.take() else { break };
