@@ -120,8 +120,8 @@ pub enum Error {
     )]
     Busy,
 
-    /// An `update`, `push` or `settle` gave up, because other requests kept changing the field.
-    /// Nothing was changed.
+    /// An `update`, `push` or `settle` gave up after 48 attempts, because other requests kept changing the
+    /// field. Nothing was changed.
     #[error("too many concurrent requests changed the session field `{field}`")]
     Conflict {
         /// Stored name of the field.

@@ -83,7 +83,7 @@ fn sign_in(session: &Session) -> TokenStream {
             Self(self.0.keep_fields())
         }
 
-        /// Remembers a sign-in: the session then ends after this long without a visit.
+        /// Remembers a sign-in: the session then ends after this time without a visit.
         #vis fn remember(self, __life: ::core::time::Duration) -> Self {
             Self(self.0.remember(__life))
         }

@@ -15,8 +15,8 @@ use crate::{token::CookieLife, ttl::Ttl};
 /// The defaults are strict: `HttpOnly`, `Secure`, `SameSite=Lax`, `Path=/`, no `Domain` and no
 /// `Max-Age`, so that the cookie ends with the browser (NIST SP 800-63B-4, 5.1).
 ///
-/// A name without a prefix gets one (RFC 6265bis, 4.1.3): `__Host-` by default, `__Secure-` with a
-/// domain or a path other than `/`.
+/// A name without a prefix gets one (RFC 6265bis, 4.1.3): `__Host-` by default, `__Secure-` with a domain, or
+/// with a path that is not `/`.
 ///
 /// ```
 /// use ruts::{CookieOptions, cookie::SameSite};

@@ -236,8 +236,8 @@ impl FieldSpec {
     /// the field [`rotate`](Self::rotate). A write through a [`Field::principal`](super::Field::principal)
     /// signs in.
     ///
-    /// The value lives as long as the sign-in. A [lifetime](Self::with_ttl) of the field limits
-    /// both: it limits the time until the absolute deadline of the session.
+    /// The value lives as long as the sign-in. A [lifetime](Self::with_ttl) of the field limits both, because
+    /// it also limits the time until the absolute deadline of the session.
     pub const fn principal<T: FieldValue>(mut self) -> Self {
         self.principal = Some(KeyOf { name: name_value::<T>, has_formers: false });
         self.rotate()

@@ -235,9 +235,8 @@ impl<L: LayerName> SessionLayer<L> {
         self
     }
 
-    /// Ends a session after this time without activity. A use moves the deadline only if an eighth
-    /// of the time has passed since the deadline was last moved. So most reads do not write to the
-    /// store.
+    /// Ends a session after `timeout` without activity. A use moves the deadline only if an eighth of
+    /// `timeout` has passed since the deadline was last moved. So most reads do not write to the store.
     ///
     /// A use never moves the deadline back. If a deploy shortens the timeout, a session that is in use keeps
     /// its deadline until the new timeout leads to a later one.
@@ -252,8 +251,8 @@ impl<L: LayerName> SessionLayer<L> {
         self
     }
 
-    /// Ends a session this long after its start or its latest sign-in, even if it is in use. If a deploy
-    /// shortens the timeout, earlier sessions keep their deadlines.
+    /// Ends a session when `timeout` has passed since its start or its latest sign-in, even if it is in use.
+    /// If a deploy shortens the timeout, earlier sessions keep their deadlines.
     ///
     /// # Panics
     ///

@@ -62,7 +62,7 @@ impl TokenSource {
         }
     }
 
-    /// Returns the names of the request headers that decide on the session.
+    /// Returns the names of the request headers that determine the session.
     pub(super) fn request_headers(self) -> HeaderValue {
         HeaderValue::from_static(match self {
             Self::Cookie => "cookie",

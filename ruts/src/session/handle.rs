@@ -291,8 +291,8 @@ impl<S> Session<S> {
         self.request.verify().await
     }
 
-    /// Returns the state of the session that this request came with: live, or the reason why it is
-    /// not.
+    /// Returns the state of the session to which the token of this request belongs: live or, if known, the
+    /// reason why it is not live.
     ///
     /// # Round trips
     ///

@@ -61,8 +61,8 @@ pub struct PrincipalSessions {
     cipher: FieldCipher,
     field: &'static str,
     principal: Result<PrincipalKey, CodecError>,
-    /// The request that this value comes from. A task other than the handler may use this value to end the
-    /// session of that request.
+    /// The request that this value comes from. A task that does not run the handler may use this value to end
+    /// the session of that request.
     request: Option<Arc<Request>>,
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::store::Expiry;
 
-/// State of the session that a request came with: live, or the reason why it is not, as far as that
-/// is known. Returned by [`Session::token_status`](crate::Session::token_status).
+/// State of the session to which the token of a request belongs: live or, if known, the reason why it is not
+/// live. Returned by [`Session::token_status`](crate::Session::token_status).
 ///
 /// For pages that explain why a user is signed out. A sign-in works with every status.
 ///

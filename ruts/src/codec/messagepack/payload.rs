@@ -19,8 +19,8 @@ pub(in crate::codec) fn write<T: Serialize + ?Sized>(
 
 /// Reads one value, and returns it with its length in bytes.
 ///
-/// If a type other than `T` wrote the value, `other` returns the fingerprint of that type. It is called only
-/// if the bytes could also stand for a different value, such as the bytes of a large `u128`.
+/// If a different type from `T` wrote the value, `other` returns the fingerprint of that type. It is called
+/// only if the bytes could also stand for a different value, such as the bytes of a large `u128`.
 pub(in crate::codec) fn read<T: DeserializeOwned>(
     payload: &[u8],
     other: impl FnOnce() -> Option<Fingerprint>,

@@ -185,7 +185,7 @@ fn part_of<'t>(part: Option<TypePart<'t>>, key: &[u8]) -> Option<TypePart<'t>> {
 }
 
 /// Returns the index of the stored entry that this release has read under an alias. `known` is the value of
-/// the field, which the caller has changed since.
+/// the field before the caller changed it.
 fn alias_of(
     known: &Node<'_>,
     kept: &[&(&[u8], Node<'_>)],

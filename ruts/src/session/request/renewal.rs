@@ -78,7 +78,7 @@ fn has_to_lapse(config: &SessionConfig, cookie: CookieLife, meta: &SessionMeta) 
     config.is_lapsed(cookie, meta) && !meta.signed_in.is_some_and(is_noted)
 }
 
-/// The parts of an update that count a use of a session that outlives the idle timeout.
+/// The parts of an update that count a use, for a session that outlives the idle timeout.
 #[derive(Default)]
 pub(super) struct Use {
     pub(super) touch: Option<Touch>,

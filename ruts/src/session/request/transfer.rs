@@ -488,8 +488,8 @@ impl<'a> Transfer<'a> {
     }
 }
 
-/// Creates a session, possibly with a sign-in. Returns whether other sessions have ended for it, so that
-/// their fields exist only in this session.
+/// Creates a session, possibly with a sign-in. Returns whether other sessions were ended for the new session,
+/// so that their fields exist only in the new session.
 async fn create_for(
     shared: &Shared,
     create: Create<'_>,

@@ -38,8 +38,8 @@ pub(super) struct Described {
     pub(super) is_unreadable: bool,
     /// Whether this is a bridge release that cannot write any sample as the former version.
     pub(super) is_unwritable: bool,
-    /// Whether this is a bridge release that writes the former version as the type of the field
-    /// itself.
+    /// Whether this is a bridge release that writes values of the former version in the field's own type,
+    /// without a conversion.
     pub(super) writes_itself: bool,
     /// Reads a stored value, as the session does. Returns `false` if a migration discards the value.
     pub(super) read: ReadStored,

@@ -353,8 +353,8 @@ impl LockReport {
         }
     }
 
-    /// Checks whether the previous release reads the values that a bridge release writes as the type of the
-    /// field itself.
+    /// Checks whether the previous release reads the values that a bridge release writes in the field's own
+    /// type.
     fn bridge_of_itself(&mut self, field: &Described, locked: &LockedType) {
         let (name, former) = (field.spec.name(), locked.version);
         let (always, some) = match field.codec {
