@@ -72,8 +72,8 @@ pub(crate) struct Departure {
 }
 
 impl Departure {
-    /// Returns the headers of the response to a request that failed. A lift may have replaced the secret of the
-    /// client's session before it failed.
+    /// Returns the headers of the response to a request that failed. A lift may have replaced the secret of
+    /// the client's session before it failed.
     pub(crate) fn headers_of_failure(self) -> HeaderMap {
         let mut headers = HeaderMap::new();
         if let Some(cookie) = self.set_cookie {
@@ -233,9 +233,9 @@ where
         }
     }
 
-    /// Returns whether an old session that was never lifted belongs to a user who is not signed in to the
-    /// session of the request. Only the lift function knows the user of the old session. So this method runs
-    /// the lift function in a session that ends immediately.
+    /// Returns whether a user is signed in to the session of the request, but an old session that was never
+    /// lifted belongs to a different user. Only the lift function knows the user of the old session. So this
+    /// method runs the lift function in a session that ends immediately.
     ///
     /// Returns `false` if the ruts session is linked to a different old session that has ended. In this case,
     /// the old library itself may have signed the different user in, under a new id.

@@ -204,9 +204,9 @@ impl CookieLife {
     }
 }
 
-/// 256 random bits that only the client keeps, and two attributes: the lifetime of its cookie, and whether the
-/// session is a successor. Does not implement `Debug`, `Display` or `Serialize`, so that the secret is not
-/// leaked by accident.
+/// 256 random bits that only the client keeps, and two attributes: the lifetime of its cookie, and whether
+/// the session is a successor. Does not implement `Debug`, `Display` or `Serialize`, so that the secret is
+/// not leaked by accident.
 ///
 /// The hash covers the attributes, so the client cannot change them. A request reads the attributes from its
 /// token, without asking the store.

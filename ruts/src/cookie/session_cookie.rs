@@ -66,8 +66,8 @@ impl SessionCookie {
         Ok(Self { template, life, codec: options.codec.clone() })
     }
 
-    /// Returns the cookie without its domain, for hosts that do not belong to the domain. `None` if there is no
-    /// domain.
+    /// Returns the cookie without its domain, for hosts that do not belong to the domain. `None` if there is
+    /// no domain.
     pub(crate) fn without_domain(&self) -> Option<Self> {
         self.template.domain()?;
         let mut cookie = self.clone();

@@ -206,10 +206,10 @@ impl<L: LayerName> SessionLayer<L> {
 
     /// Declares the fields of a schema before its first use.
     ///
-    /// A layer learns the fields of a schema when a handler first extracts it. Until then, methods that name a
-    /// field, such as [`Session::remove`](crate::Session::remove), do not know how the field is declared. So a
-    /// removal of the principal field does not sign out. Call this method if handlers use declared fields by
-    /// name, or if several layers share a store.
+    /// A layer learns the fields of a schema when a handler first extracts it. Until then, methods that name
+    /// a field, such as [`Session::remove`](crate::Session::remove), do not know how the field is declared.
+    /// So a removal of the principal field does not sign out. Call this method if handlers use declared
+    /// fields by name, or if several layers share a store.
     ///
     /// ```
     /// use ruts::{SessionLayer, session, store::memory::MemoryStore};

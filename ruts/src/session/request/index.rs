@@ -170,8 +170,8 @@ impl IndexChange {
     }
 }
 
-/// Returns the keys of the values that a session has in the store. `None` if the session has ended or belongs to a
-/// guest.
+/// Returns the keys of the values that a session has in the store. `None` if the session has ended or belongs
+/// to a guest.
 async fn stored_keys(
     store: &dyn DynStore,
     layer: &str,

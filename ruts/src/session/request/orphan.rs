@@ -1,4 +1,5 @@
-//! Deletes sessions whose token no client receives: [`delete_lost`], and [`Orphan`] after a cancelled creation.
+//! Deletes sessions whose token no client receives: [`delete_lost`], and [`Orphan`] after a cancelled
+//! creation.
 //!
 //! Used by `exchange`, `transfer` and `operations`. Knows one token, and nothing of the request.
 
@@ -18,8 +19,8 @@ const CARRIED_OUT: Duration = Duration::from_secs(1);
 
 /// A session that the store may create although the request never gets the answer.
 ///
-/// No client gets its token, but it would count towards the session limit and appear in the list of devices. So
-/// it is deleted if this value is dropped before [`adopt`](Self::adopt).
+/// No client gets its token, but it would count towards the session limit and appear in the list of devices.
+/// So it is deleted if this value is dropped before [`adopt`](Self::adopt).
 pub(super) struct Orphan {
     session: Option<(Arc<dyn DynStore>, SessionId, SecretHash)>,
 }

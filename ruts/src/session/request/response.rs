@@ -80,7 +80,8 @@ impl ResponseState {
         )
     }
 
-    /// Sets the time until the absolute deadline of the session, for a token that the response already carries.
+    /// Sets the time until the absolute deadline of the session, for a token that the response already
+    /// carries.
     pub(super) fn set_longest(&mut self, absolute: Duration) {
         if let CookieAction::Set { longest, .. } = &mut self.cookie {
             *longest = Some(absolute);
