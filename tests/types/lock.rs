@@ -366,14 +366,14 @@ fn a_migration_from_another_type_than_the_locked_one_is_a_warning() {
     const CART: FieldSpec = self::CART.with_version(2);
     let report = release!(USER => u64, CART => Vec<String> => read_part, PAY => Pay);
     let text = report.to_string();
-    let warning = "Warning `cart` migrates version 1 from a type that is not what version 1 was";
+    let warning = "Warning `cart` migrates version 1 from a type that version 1 did not have";
     assert!(text.contains(warning), "{text}");
     assert!(!report.breaks(), "{text}");
     let report = release!(USER => u64, CART => Vec<String> => |stored| {
         let items = stored.read::<Vec<Item>>()?;
         Ok(Some(items.into_iter().map(|item| item.sku).collect()))
     }, PAY => Pay);
-    assert!(!report.to_string().contains("is not what version 1 was"), "{report}");
+    assert!(!report.to_string().contains("a type that version 1 did not have"), "{report}");
 
     // The type of the field itself may have grown.
     #[derive(Serialize, Deserialize)]
@@ -389,7 +389,7 @@ fn a_migration_from_another_type_than_the_locked_one_is_a_warning() {
     let report = release!(USER => u64, CART => Vec<Item>, PAY.with_version(2) => Later => |stored| {
         stored.read().map(Some)
     });
-    assert!(!report.to_string().contains("is not what version 1 was"), "{report}");
+    assert!(!report.to_string().contains("a type that version 1 did not have"), "{report}");
 }
 
 #[test]
@@ -750,7 +750,7 @@ fn an_index_has_to_keep_the_json_of_its_values() {
     assert_eq!(text.parse(), Ok(lock.clone()));
     let report = release!(of lock.clone(), retired [] USER => u64, RENAMED => Renamed);
     assert!(
-        report.breaks() && report.to_string().contains("would not be found by this value"),
+        report.breaks() && report.to_string().contains("could not be found by this value"),
         "{report}"
     );
     let report = release!(of lock, retired [] USER => u64, PLAIN => Sid);
@@ -853,7 +853,7 @@ fn a_bridge_release_that_writes_another_type_breaks() {
         BRIDGE => u32 => |stored| stored.read::<Former>().map(|former| Some(former.items)));
     assert!(report.breaks(), "{report}");
     let text = report.to_string();
-    assert!(text.contains("writes version 1 as a type that is not what version 1 was"), "{text}");
+    assert!(text.contains("writes version 1 with a type that version 1 did not have"), "{text}");
     assert!(text.contains("cannot write any of the sample values as version 1"), "{text}");
 
     // No release has written version 2, so its type may still change.
@@ -907,11 +907,15 @@ fn the_release_after_a_bridge_is_compared_with_it() {
     let report = release!(@with lock.compare::<Release>(), retired []
         BRIDGE => u32 => |stored| stored.read::<Changed>().map(|old| Some(old.a + old.c)));
     let text = report.to_string();
-    assert!(text.contains("writes version 1 as a type that is not what version 1 was"), "{text}");
+    assert!(text.contains("writes version 1 with a type that version 1 did not have"), "{text}");
 
     // No release has written version 2, so the field may return to version 1.
     let report = release!(of lock, retired [] BASKET => Former);
-    assert_finding(&report, LockLevel::Stale, &["version 1 again; no release has written 2"]);
+    assert_finding(
+        &report,
+        LockLevel::Stale,
+        &["version 1 again; no release has written version 2"],
+    );
 }
 
 /// Some values omit a field that the previous release requires.

@@ -159,8 +159,10 @@ impl LockReport {
         let (unwritten, locked): (Vec<&LockedType>, Vec<_>) =
             locked.iter().partition(|of| of.is_unwritten && of.version > version);
         if let Some(of) = unwritten.first() {
-            let text =
-                format!("has version {version} again; no release has written {}.", of.version);
+            let text = format!(
+                "has version {version} again; no release has written version {}.",
+                of.version
+            );
             self.say(LockLevel::Stale, name, text);
         }
         let Some(last) = locked.last() else { return };
@@ -208,8 +210,8 @@ impl LockReport {
             self.say(
                 LockLevel::Warning,
                 name,
-                "is no longer the principal: sessions that signed in before are not found by their \
-                 user any more, nor ended by `revoke_all`.",
+                "is no longer the principal: sessions that signed in before can no longer be listed by \
+                 user, or ended by `revoke_all`.",
             );
         }
         let of_version: Vec<_> =
@@ -321,7 +323,7 @@ impl LockReport {
                 name,
                 format!(
                     "does not name the same principals as version {former}: sessions that signed \
-                     in before would not be found by their user, nor ended by `revoke_all`. The \
+                     in before could not be listed by user, or ended by `revoke_all`. The \
                      conversion back to version {former} has to return the former value."
                 ),
             );
@@ -337,7 +339,7 @@ impl LockReport {
                     LockLevel::Breaks,
                     name,
                     format!(
-                        "writes version {former} as a type that is not what version {former} was: \
+                        "writes version {former} with a type that version {former} did not have: \
                          instances of the previous release may not read it.\n    Was {was}"
                     ),
                 ),
@@ -345,8 +347,8 @@ impl LockReport {
                     LockLevel::Warning,
                     name,
                     format!(
-                        "migrates version {former} from a type that is not what version {former} \
-                         was: parts of its values may be lost.\n    Was {was}"
+                        "migrates version {former} from a type that version {former} did not \
+                         have: parts of its values may be lost.\n    Was {was}"
                     ),
                 ),
             }
@@ -400,7 +402,7 @@ impl LockReport {
             let now = field.json.first().map_or("nothing", String::as_str);
             self.say(LockLevel::Breaks, name, format!(
                 "has different JSON ({before} before, {now} now): sessions that signed in before \
-                 would not be found by {by}, nor ended by `revoke_all`. Keep the JSON, or \
+                 could not be found by {by}, or ended by `revoke_all`. Keep the JSON, or \
                  make it version {next} with `migrate`."
             ));
         }
@@ -497,8 +499,8 @@ impl LockReport {
                 name,
                 format!(
                     "has fields with a different name, which instances of the previous release \
-                     read as absent:{}\n    If these instances set them, this release cannot read \
-                     the value, because it has both names. Write `#[serde(rename = \"..\")]` with \
+                     read as absent:{}\n    If these instances set the fields, this release cannot read \
+                     the value, because the value has both names. Write `#[serde(rename = \"..\")]` with \
                      the former name instead of an alias.",
                     list(&hidden)
                 ),
@@ -514,7 +516,7 @@ impl LockReport {
             false => self.say(LockLevel::Breaks, name, format!(
                 "reads what live sessions hold, but instances of the previous release cannot read \
                  what it writes, during the deploy and after a rollback:{}\n    Write \
-                 `version = {next}, migrate({former} => FormerType)`: they then answer 503 for \
+                 `version = {next}, migrate({former} => FormerType)`: these instances then answer 503 for \
                  this field, instead of failing or overwriting it. To avoid that too, add \
                  `writes = {former}` for one release.{}",
                 list(&reasons),
@@ -548,8 +550,8 @@ impl LockReport {
             None if field.shape.has(&|part| *part == Shape::Leaf("unknown")) => self.say(
                 LockLevel::Warning,
                 name,
-                "is new, and ruts does not find every part of its type: a part after one that accepts no sample \
-                 value, in a tuple or a map. No later comparison notices a change of this part.",
+                "is new, and ruts does not find every part of its type: in a tuple or a map, it does not find a part \
+                 after a part that accepts no sample value. No later comparison notices a change of such a part.",
             ),
             None => self.say(LockLevel::Stale, name, "is new."),
         }
