@@ -80,8 +80,8 @@ use crate::{
 ///
 /// An old session that has not been lifted is not in any ruts session list, so a revocation does not reach
 /// it. So before the lift function signs a user in, it has to compare the stamp of the old session with the
-/// stamp of the user. An example of a stamp is the `auth_hash` of axum-login. Otherwise it lifts sessions
-/// from before a change of the password.
+/// stamp of the user. Otherwise it lifts sessions from before a change of the password. An example of a stamp
+/// is the `auth_hash` of axum-login.
 #[derive(Clone)]
 pub struct LiftLayer {
     lift: Arc<dyn DynLift>,

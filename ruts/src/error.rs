@@ -140,7 +140,7 @@ pub enum Error {
     /// The response was sent, or the client has disconnected. So the cookie of a new session or secret can no
     /// longer reach the client. Nothing was changed, with one exception: if the response was sent during the
     /// write, the write took place. In that case no client knows the new secret of the session.
-    #[error("the response was sent: a session can no longer be created or rotated")]
+    #[error("the response was sent: a session can no longer be created, nor a secret replaced")]
     ResponseSent,
 
     /// [Development mode](crate::SessionLayer::development) gives this request no session. The

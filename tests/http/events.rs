@@ -189,7 +189,7 @@ fn error_texts_hold_no_value() {
             "the session has ended, or another request has replaced its secret",
             "no principal is signed in",
             "the principal has reached its limit of sessions",
-            "the response was sent: a session can no longer be created or rotated",
+            "the response was sent: a session can no longer be created, nor a secret replaced",
         ]
     );
 }

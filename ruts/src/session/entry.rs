@@ -96,9 +96,9 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
     ///
     /// # Errors
     ///
-    /// [`Error::Encode`], [`Error::Store`], [`Error::StaleCache`]. [`Error::Ended`] if another
-    /// request ended the session. [`Error::ResponseSent`] if a session would have to start or
-    /// rotate after the response.
+    /// [`Error::Encode`], [`Error::Store`], [`Error::StaleCache`]. [`Error::Ended`] if another request ended
+    /// the session. [`Error::ResponseSent`] if the write would have to start a session, or replace its
+    /// secret, after the response.
     pub fn set<Q: StoredAs<T> + ?Sized>(self, value: &Q) -> WriteFuture<'a> {
         self.write(value, Assurance::Aal1).into_future()
     }

@@ -100,9 +100,9 @@ impl<S> Session<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::FieldName`], [`Error::PrincipalField`], [`Error::Ttl`], [`Error::Encode`],
-    /// [`Error::Store`], [`Error::StaleCache`]. [`Error::Ended`] if another request ended the session.
-    /// [`Error::ResponseSent`] if a session would have to start or rotate after the response.
+    /// [`Error::FieldName`], [`Error::PrincipalField`], [`Error::Ttl`], [`Error::Encode`], [`Error::Store`],
+    /// [`Error::StaleCache`]. [`Error::Ended`] if another request ended the session. [`Error::ResponseSent`]
+    /// if the write would have to start a session, or replace its secret, after the response.
     pub async fn set<T: Serialize + ?Sized + Sync>(
         &self,
         field: &str,

@@ -159,7 +159,7 @@ impl IndexChange {
             if let Some(key) = replaced {
                 IndexEntry::new(&key, &id).free(store, None).await;
                 // Another request may have written the former value again, and added its entry, which this
-                // request has just freed.
+                // request has just freed. Then the entry is added again.
                 let stored = stored_keys(store, layer, &id, &[IndexedField::kept(spec)]).await?;
                 if stored.is_some_and(|keys| keys.contains(&Some(key))) {
                     IndexEntry::add(&key, &id, store, life).await?;
