@@ -32,6 +32,7 @@ use crate::{
     session::index_key::key_name,
     store::{Credentials, Loaded, Projection, Refused, SessionMeta, StoredField},
     token::{CookieLife, SessionId},
+    ttl::Ttl,
 };
 
 /// Assumed maximum drift between the clocks of the store's server and of this process during a call.
@@ -352,7 +353,7 @@ impl Search<'_> {
 }
 
 /// Returns the fields of the session `from` as the session `to` stores them: encrypted values are encrypted
-/// again for its id. Leaves out fields that cannot be decrypted.
+/// again for its id. Leaves out fields that cannot be decrypted or that have just expired.
 fn move_fields(
     shared: &Shared,
     mut fields: Vec<StoredField>,
@@ -361,6 +362,9 @@ fn move_fields(
 ) -> Vec<StoredField> {
     let cipher = &shared.config().cipher;
     fields.retain_mut(|field| {
+        if field.ttl.is_some_and(|left| Ttl::new(left).is_err()) {
+            return false;
+        }
         let [from, to] = [from, to].map(|id| FieldAad { id, field: &field.name });
         let value = match cipher.decrypt(from, &field.value) {
             Ok(Plaintext { was_encrypted: false, .. }) => return true,

@@ -546,7 +546,8 @@ async fn revoke(
 
 /// Returns the change that copies a field to another session.
 fn copy(field: &StoredField) -> Change<'_> {
-    let write = FieldWrite::new(&field.name, &field.value).ttl(field.ttl.and_then(lifetime));
+    let write = FieldWrite::new(&field.name, &field.value)
+        .ttl(field.ttl.and_then(|left| Ttl::new(left).ok()));
     Change::Set(write.cache_policy(field.cache_policy))
 }
 
@@ -567,11 +568,6 @@ async fn create_or_delete(shared: &Shared, create: Create<'_>) -> Result<Written
         orphan.adopt();
     }
     created
-}
-
-/// Returns the remaining time of a field as a TTL. `None` if no time is left.
-fn lifetime(left: Duration) -> Option<Ttl> {
-    Ttl::new(left).ok()
 }
 
 /// Encrypts the values of encrypted fields, in the order of the changes.
