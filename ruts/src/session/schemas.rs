@@ -20,7 +20,7 @@ pub type Shape = fn() -> Fingerprint;
 #[derive(Default)]
 pub(crate) struct Schemas {
     known: RwLock<Vec<Declared>>,
-    /// Whether a field is marked `index`. If there is no such field, a write does not lock `known`.
+    /// Whether a schema marks a field `index`. If none does, `indexes` returns without locking `known`.
     has_index: AtomicBool,
 }
 

@@ -73,7 +73,8 @@ impl<'t> TypePart<'t> {
         }
     }
 
-    /// Returns the part at this index of a tuple, or any element of a list.
+    /// Returns the part at index `at` of a tuple. All elements of a list are the same part, so for a list `at`
+    /// is ignored.
     pub(crate) fn element(self, at: usize) -> Option<Self> {
         let Self { tree, node: Some(node), .. } = self else { return Some(self) };
         let at = match tree.kind(node)? {

@@ -43,7 +43,7 @@ pub(super) struct Shared {
     /// The status of the presented token, and the session that the token names, once the store was
     /// asked.
     token_status: OnceLock<(TokenStatus, SessionId)>,
-    /// The fingerprint of the client, if clients are watched.
+    /// The fingerprint of the client. `None` without `SessionLayer::watch_clients`.
     pub(super) client: Option<ClientFingerprint>,
     arrived: Instant,
     calls: AtomicU32,
@@ -63,7 +63,7 @@ pub(crate) struct Incoming {
     pub(crate) token: Option<Token>,
     /// Other tokens, to try if the first is refused.
     pub(crate) others: Vec<Token>,
-    /// The fingerprint of the client, if clients are watched.
+    /// The fingerprint of the client. `None` without `SessionLayer::watch_clients`.
     pub(crate) client: Option<ClientFingerprint>,
     pub(crate) closed: Option<ResponseClosed>,
     /// The path and query of the request, if the layer has a sign-in page.
