@@ -76,6 +76,13 @@ impl SessionId {
         Self(bytes)
     }
 
+    /// Returns the id of a successor, which a page view starts in place of a former session. `number` counts the
+    /// successors.
+    pub(crate) fn of_successor(former: &Self, number: u8) -> Self {
+        // No principal has this key, because a principal key is a hash.
+        Self::of_attempt(former, &[0; 32], number)
+    }
+
     /// Creates the id with these bytes, for a store that reads its keys back.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)

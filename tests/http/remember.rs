@@ -408,7 +408,11 @@ async fn another_token_changes_no_lifetime() {
     let plain = format!("{}.{}", "A".repeat(22), "A".repeat(43));
     for cookies in [[&*plain, &*remembered], [&*remembered, &*plain]] {
         let lapsed = with_both(&other, "/pay", cookies).await;
-        assert_eq!(lapsed.status, StatusCode::UNAUTHORIZED, "the authentication should have lapsed");
+        assert_eq!(
+            lapsed.status,
+            StatusCode::UNAUTHORIZED,
+            "the authentication should have lapsed"
+        );
     }
 }
 

@@ -74,10 +74,10 @@ impl Identity {
         }
     }
 
-    /// Makes the next rotation create a secret without the mark of a successor.
-    pub(super) fn clear_successor(&mut self) {
+    /// Sets whether the next secret of the session has the mark of a successor.
+    pub(super) fn set_successor(&mut self, is_marked: bool) {
         if let Self::Open { is_successor, .. } = self {
-            *is_successor = false;
+            *is_successor = is_marked;
         }
     }
 

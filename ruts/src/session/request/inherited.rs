@@ -92,18 +92,25 @@ impl Inherited {
         plan: &WritePlan,
         id: NewId,
     ) -> Result<Self, Error> {
+        let mut known = refused.iter().filter(|token| token.reason.may_be_lost());
         let Some(principal) = plan.signing.and_then(|signing| signing.principal()) else {
-            return Ok(Self::nothing(SessionId::random()?));
+            return Ok(Self::nothing(match (known.next(), id) {
+                (Some(token), NewId::OfAttempt { tries }) => {
+                    SessionId::of_successor(&token.id, tries)
+                }
+                _ => id.or_random()?,
+            }));
         };
         let search = |token: &RefusedToken| Search {
             shared,
             id: token.id,
             token: Some(*token),
+            cookie: token.cookie,
             principal: &principal,
+            successor: None,
         };
-        let known = refused.iter().filter(|token| token.reason.may_be_lost());
         let found = Self::choose(known.map(search).collect(), id).await?;
-        found.follow(shared, &principal).await
+        found.follow(shared, &principal, None).await
     }
 
     /// Finds the parts that a successor takes over when its principal signs in. Their values are encrypted
@@ -120,15 +127,29 @@ impl Inherited {
         let Some(principal) = plan.signing.and_then(|signing| signing.principal()) else {
             return Ok(Self::nothing(SessionId::random()?));
         };
-        let attempts = Search { shared, id: successor, token: None, principal: &principal };
-        let mut found = Self::choose(vec![attempts], NewId::OfAttempt).await?;
+        let attempts = Search {
+            shared,
+            id: successor,
+            token: None,
+            cookie: FormerToken::decode(former)
+                .first()
+                .map_or(CookieLife::Default, |token| token.cookie),
+            principal: &principal,
+            successor: Some(successor),
+        };
+        let mut found = Self::choose(vec![attempts], NewId::OfAttempt { tries: 0 }).await?;
         found.former = Some(former.clone());
-        found.follow(shared, &principal).await
+        found.follow(shared, &principal, Some(successor)).await
     }
 
     /// Adds the parts of earlier sessions. As long as the former session is a successor, searches the
     /// sessions of the tokens in its field [`FORMER`].
-    async fn follow(mut self, shared: &Shared, principal: &PrincipalKey) -> Result<Self, Error> {
+    async fn follow(
+        mut self,
+        shared: &Shared,
+        principal: &PrincipalKey,
+        successor: Option<SessionId>,
+    ) -> Result<Self, Error> {
         for _ in 0..MAX_SUCCESSORS {
             let Some(former) = self.former.take() else { break };
             let mut searches = Vec::new();
@@ -139,7 +160,8 @@ impl Inherited {
                 let Err(reason) = loaded else { continue };
                 let token = RefusedToken::new(id, secret, cookie, reason, asked);
                 if token.reason.may_be_lost() {
-                    searches.push(Search { shared, id, token: Some(token), principal });
+                    let token = Some(token);
+                    searches.push(Search { shared, id, token, cookie, principal, successor });
                 }
             }
             let mut older = Self::choose(searches, NewId::Existing(self.id)).await?;
@@ -180,6 +202,8 @@ impl Inherited {
     fn add(&mut self, other: Self) {
         if self.owner.is_none() {
             (self.owner, self.cookie) = (other.owner, other.cookie);
+        } else if self.cookie == CookieLife::Default && other.owner.is_some() {
+            self.cookie = other.cookie;
         }
         self.replaced.extend(other.replaced);
         self.add_fields(other.fields);
@@ -198,8 +222,9 @@ impl Inherited {
 /// The choice of an id for the session that replaces a former session.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum NewId {
-    /// The id that belongs to the next attempt.
-    OfAttempt,
+    /// The id that belongs to the next attempt to sign in, or to the next successor. `tries` is the number of
+    /// successors whose ids were taken.
+    OfAttempt { tries: u8 },
     /// A random id, because parallel requests have taken the ids of several attempts.
     Random,
     /// An id that is already chosen.
@@ -211,7 +236,7 @@ impl NewId {
     fn or_random(self) -> Result<SessionId, Error> {
         match self {
             Self::Existing(id) => Ok(id),
-            Self::OfAttempt | Self::Random => Ok(SessionId::random()?),
+            Self::OfAttempt { .. } | Self::Random => Ok(SessionId::random()?),
         }
     }
 }
@@ -223,8 +248,12 @@ struct Search<'a> {
     id: SessionId,
     /// The refused token of the former session. `None` to search only for the earlier attempts.
     token: Option<RefusedToken>,
+    /// The lifetime of its cookie.
+    cookie: CookieLife,
     /// The principal that signs in.
     principal: &'a PrincipalKey,
+    /// The successor to which the principal signs in. It does not replace itself.
+    successor: Option<SessionId>,
 }
 
 impl Search<'_> {
@@ -236,29 +265,16 @@ impl Search<'_> {
         }
         // A former session that is a successor may lack fields that its sign-in was about to add.
         let is_complete = found.owner.is_some() && found.former.is_none();
-        let mut latest = None;
-        for number in 0..MAX_ATTEMPTS {
-            let id = SessionId::of_attempt(&self.id, self.principal.as_bytes(), number);
-            match self.load(Credentials::internal(&id), Projection::Named(&[INCOMPLETE])).await? {
-                Ok(attempt) if self.is_unused(&attempt) => {
-                    if attempt.meta.signed_in.is_some() {
-                        found.replaced.push(id);
-                    }
-                    found.owner = Some(*self.principal);
-                    found.cookie = self.token.map_or(CookieLife::Default, |token| token.cookie);
-                    latest = Some(id);
-                }
-                Err(Refused::NotFound) => {
-                    if new == NewId::OfAttempt {
-                        found.id = id;
-                    }
-                    break;
-                }
-                Ok(_) | Err(_) => {}
-            }
+        let former = &self.id;
+        let of_attempt = |number| SessionId::of_attempt(former, self.principal.as_bytes(), number);
+        let of_successor = |number| SessionId::of_successor(former, number);
+        let (attempt, free) = self.latest(&of_attempt, &mut found).await?;
+        let (successor, _) = self.latest(&of_successor, &mut found).await?;
+        if let (NewId::OfAttempt { .. }, Some(free)) = (new, free) {
+            found.id = free;
         }
         // The fields of the former session come first, because the client may have continued to use it.
-        if let (false, Some(id)) = (is_complete, latest) {
+        for id in [attempt, successor].into_iter().flatten().filter(|_| !is_complete) {
             let loaded = self.load(Credentials::internal(&id), Projection::All).await?;
             if let Ok(Loaded { mut fields, .. }) = loaded {
                 self.retain_own(&mut fields);
@@ -270,6 +286,32 @@ impl Search<'_> {
             found.add_fields(fields);
         }
         Ok(found)
+    }
+
+    /// Returns the latest session with one of these ids that the principal has signed in to, but no client has
+    /// used since, and the first id that no session has.
+    async fn latest(
+        &self,
+        id: &(dyn Fn(u8) -> SessionId + Sync),
+        found: &mut Inherited,
+    ) -> Result<(Option<SessionId>, Option<SessionId>), Error> {
+        let mut latest = None;
+        for id in (0..MAX_ATTEMPTS).map(id) {
+            match self.load(Credentials::internal(&id), Projection::Named(&[INCOMPLETE])).await? {
+                Ok(attempt) if self.is_unused(&attempt) && self.successor != Some(id) => {
+                    if attempt.meta.signed_in.is_some() {
+                        found.replaced.push(id);
+                    }
+                    if found.owner.is_none() {
+                        (found.owner, found.cookie) = (Some(*self.principal), self.cookie);
+                    }
+                    latest = Some(id);
+                }
+                Err(Refused::NotFound) => return Ok((latest, Some(id))),
+                Ok(_) | Err(_) => {}
+            }
+        }
+        Ok((latest, None))
     }
 
     async fn load(
@@ -320,9 +362,8 @@ impl Search<'_> {
         let Loaded { meta, fields } = attempt;
         match meta.signed_in {
             Some(signed_in) => {
-                let is_first_secret = meta.secret_age >= meta.age;
                 let is_own = signed_in.principal == *self.principal;
-                is_own && is_first_secret && meta.idle_for >= signed_in.ago
+                is_own && meta.secret_age >= signed_in.ago && meta.idle_for >= signed_in.ago
             }
             // The attempt has created the session, but not signed in to it yet: it has the field
             // `INCOMPLETE`.

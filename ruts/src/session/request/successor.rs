@@ -20,7 +20,7 @@ use crate::{
 pub(super) const FORMER: &str = "ruts.former";
 
 /// Maximum number of tokens in the field [`FORMER`].
-const MAX_TOKENS: usize = 4;
+const MAX_TOKENS: usize = 8;
 
 /// Length of a stored token in bytes: the id, the hash of the secret, and the lifetime of the cookie.
 const LEN: usize = 16 + 32 + 4;

@@ -13,7 +13,7 @@ use super::{
     field_cache::{FieldCache, Life},
     identity::Identity,
     inherited::{Inherited, NewId},
-    operation::Load,
+    operation::{Delete, Load, Operation},
     orphan::Orphan,
     own_fields::{INCOMPLETE, OwnFields},
     renewal::{Use, note_due, note_use, renew},
@@ -36,12 +36,12 @@ use crate::{
         RevokeTarget, SessionLimit, SessionMeta, StoreError, StoreErrorKind, StoredField, Update,
         Updated, Written,
     },
-    token::{CookieLife, Secret, SessionId, Token},
+    token::{CookieLife, Secret, SecretHash, SessionId, Token},
     ttl::Ttl,
 };
 
 /// Maximum number of ids of sign-in attempts that `create` tries before it takes a random id.
-const MAX_TRIES: usize = 16;
+const MAX_TRIES: u8 = 16;
 
 /// Time after which an incomplete session ends. Such a session holds fields until its principal can sign in.
 const INCOMPLETE_LIFE: Ttl = Ttl::from_secs(600);
@@ -185,20 +185,32 @@ impl<'a> Transfer<'a> {
         self.checks_client = false;
         self.fetch(vec![FORMER]).await?;
         let Some(inherited) = self.inherited_by_successor(plan).await? else {
-            self.state().identity.clear_successor();
+            self.state().identity.set_successor(false);
             let forget = iter::once(Change::Remove(FORMER));
             let changes: Vec<Change<'_>> = update.changes.iter().copied().chain(forget).collect();
-            return self.apply(Update { changes: &changes, ..update }, plan).await;
+            let updated = self.apply(Update { changes: &changes, ..update }, plan).await;
+            if updated.is_err() {
+                self.state().identity.set_successor(true);
+            }
+            return updated;
         };
+        // A secret that the client does not have yet is not replaced again, so its cookie stays as it is.
+        let is_first = self.state().owner.is_none() && !self.shared().response().sets_fresh();
         let plan = &match inherited.owner {
-            Some(_) if plan.keeps_cookie() => plan.with_cookie(inherited.cookie),
+            Some(_) if is_first && plan.keeps_cookie() => plan.with_cookie(inherited.cookie),
             _ => plan.clone(),
         };
-        let Some(updated) = self.sign_in_for(&inherited, update, plan).await? else {
+        let Some((updated, holder)) = self.sign_in_for(&inherited, update, plan).await? else {
             return self.create(update, plan).await;
         };
         let stale_for = self.state().stale_for;
-        self.add_fields(&inherited).await?;
+        self.add_fields(&inherited, update.changes).await?;
+        if let Some(secret) = holder {
+            // If this fails, the session ends ten minutes after its creation.
+            let credentials = Credentials::new(&inherited.id, &secret);
+            let _ =
+                Delete { tried_before: false }.run(self.shared().call_store(), credentials).await;
+        }
         let state = self.state();
         state.stale_for = state.stale_for.max(stale_for);
         Ok(updated)
@@ -212,54 +224,64 @@ impl<'a> Transfer<'a> {
     ) -> Result<Option<Inherited>, Error> {
         let shared = self.shared();
         let state = self.state();
-        let (Some(id), Some(former)) = (state.identity.id(), state.fields.get(FORMER)) else {
-            return Ok(None);
-        };
+        // The session of a different principal takes nothing over.
+        let is_other = state.owner.is_some_and(|owner| !plan.signs_in(&owner));
+        let former = state.fields.get(FORMER).filter(|_| !is_other);
+        let (Some(id), Some(former)) = (state.identity.id(), former) else { return Ok(None) };
         let inherited = Inherited::of_successor(shared, id, former, plan).await?;
         Ok(Some(inherited).filter(|it| it.owner.is_some() || !it.fields.is_empty()))
     }
 
     /// Signs in to the successor. If the session limit refuses the sign-in, ends the sessions that the
     /// successor replaces, and signs in again. In case this fails, an incomplete session holds the inherited
-    /// fields. Returns `None` if the successor is no longer live.
+    /// fields. Returns its secret, too. Returns `None` if the successor is no longer live.
     async fn sign_in_for(
         &mut self,
         inherited: &Inherited,
         update: Update<'_>,
         plan: &WritePlan,
-    ) -> Result<Option<Updated>, Error> {
+    ) -> Result<Option<(Updated, Option<SecretHash>)>, Error> {
         let shared = self.shared();
         let counts = shared.config().limit.is_some() && !inherited.replaced.is_empty();
         let Some(principal) = inherited.owner.filter(|_| counts) else {
-            return self.change(update, plan).await;
+            return Ok(self.change(update, plan).await?.map(|updated| (updated, None)));
         };
         let rejecting = WritePlan { rejects: true, ..plan.clone() };
         match self.change(update, &rejecting).await {
             Err(Error::TooManySessions) => {}
-            signed_in => return signed_in,
+            signed_in => return Ok(signed_in?.map(|updated| (updated, None))),
         }
         let secret = Secret::random(CookieLife::Default)?.hash(shared.config().layer);
         let fields: Vec<Change<'_>> = inherited.fields.iter().map(copy).collect();
         let create = Create::new(&inherited.id, &secret);
-        match create_incomplete(shared, create.fields(&outcome(&fields))).await {
+        let holder = match create_incomplete(shared, create.fields(&outcome(&fields))).await {
             // A parallel request has created this session, with the same fields.
-            Err(error) if error.kind() == StoreErrorKind::Exists => {}
-            created => drop(created?),
-        }
+            Err(error) if error.kind() == StoreErrorKind::Exists => None,
+            created => Some(created.map(|_| secret)?),
+        };
+        // The fields may then exist only in this session, so it stays even if no client gets its token.
+        shared.response().created = None;
         let revoked = revoke(shared, &principal, &inherited.replaced).await?;
         let signed_in = self.change(update, plan).await?;
         let state = self.state();
         state.stale_for = state.stale_for.max(revoked);
-        Ok(signed_in)
+        Ok(signed_in.map(|updated| (updated, holder)))
     }
 
-    /// Adds the inherited fields that the session does not have.
-    async fn add_fields(&mut self, inherited: &Inherited) -> Result<(), Error> {
+    /// Adds the inherited fields that the session does not have, and that the sign-in has not written or removed.
+    async fn add_fields(
+        &mut self,
+        inherited: &Inherited,
+        written: &[Change<'_>],
+    ) -> Result<(), Error> {
         let shared = self.shared();
         self.load(Projection::All).await?;
         let Some(id) = self.state().identity.id() else { return Ok(()) };
         let mut fields = inherited.fields_for(shared, &id);
-        fields.retain(|field| self.state().fields.get(&field.name).is_none());
+        fields.retain(|field| {
+            self.state().fields.get(&field.name).is_none()
+                && written.iter().all(|change| change.name() != &*field.name)
+        });
         let forget = iter::once(Change::Remove(FORMER));
         let changes: Vec<Change<'_>> = fields.iter().map(copy).chain(forget).collect();
         self.change(Update::new(&changes), &WritePlan::default()).await.map(drop)
@@ -406,8 +428,8 @@ impl<'a> Transfer<'a> {
         if update.precondition.is_some_and(|precondition| precondition.value.is_some()) {
             return Ok(Updated::Conflict { current: None });
         }
-        for _ in 0..MAX_TRIES {
-            let inherited = self.inherited(plan, NewId::OfAttempt).await?;
+        for tries in 0..MAX_TRIES {
+            let inherited = self.inherited(plan, NewId::OfAttempt { tries }).await?;
             match self.create_from(inherited, update, plan).await {
                 // A parallel request with the same token has created that session.
                 Err(Error::Store(error)) if error.kind() == StoreErrorKind::Exists => {}

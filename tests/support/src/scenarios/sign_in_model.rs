@@ -200,8 +200,10 @@ struct Record {
     deleted: Option<Span>,
     owner: Option<(Principal, u8)>,
     fields: Fields,
-    /// The token of the request that started the session, until the first sign-in.
+    /// The token of the request that started the session.
     origin: Option<String>,
+    /// Whether no principal has signed in yet.
+    is_new: bool,
 }
 
 /// The state of the secret in a token.
@@ -316,35 +318,53 @@ impl Model {
     }
 
     /// Returns the possible fields that a sign-in takes over with a token that is not valid. They come from
-    /// the session that the token names. If that session offers none, they may come from a session that an
-    /// earlier attempt with the token has created. The model cannot predict this, because it depends on uses
+    /// the session that the token names. A field that it does not have may come from a session of the same
+    /// principal that was started with the token. The model cannot predict this, because it depends on uses
     /// that the store has noted and on deletions that it has forgotten.
     fn inheritable(&self, who: Principal, token: &str) -> Vec<Fields> {
         let own = match self.opens(Some(token)) {
             Opens::Replaced(_) => Self::inherited(who, &self.0[&id(token)]),
             _ => None,
         };
-        if let Some(own) = own {
-            return vec![own];
-        }
-        let attempts = self.1.iter().filter(|(former, by, _)| *former == id(token) && *by == who);
-        let sessions = attempts.filter_map(|(.., id)| self.0.get(id));
-        let live = sessions.filter(|it| it.deleted.is_none());
-        let owned = live.filter(|it| it.owner.is_some_and(|(owner, _)| owner == who));
-        [Fields::default()].into_iter().chain(owned.map(|it| it.fields)).collect()
+        self.with_lost(who, own.unwrap_or_default(), token)
     }
 
     /// Returns the possible fields of a guest's session after a sign-in. The sign-in adds only fields that
     /// the session does not have.
     fn completed(&self, who: Principal, session: &Record) -> Vec<Fields> {
-        let own = session.fields;
-        let lost = session.origin.iter().flat_map(|origin| self.inheritable(who, origin));
-        let add = |lost: Fields| Fields {
-            cart: if own.cart == 0 { lost.cart } else { own.cart },
-            desk: if own.desk == 0 { lost.desk } else { own.desk },
-            ..own
+        let add = |origin: &String| {
+            let lost = self.inheritable(who, origin);
+            lost.into_iter().flat_map(|lost| Self::add(session.fields, &[lost]))
         };
-        [own].into_iter().chain(lost.map(add)).collect()
+        let own = [session.fields];
+        own.into_iter().chain(session.origin.iter().flat_map(add)).collect()
+    }
+
+    /// Adds the fields of the sessions of a principal that were started with a token.
+    fn with_lost(&self, who: Principal, own: Fields, token: &str) -> Vec<Fields> {
+        let attempts = self.1.iter().filter(|(former, by, _)| *former == id(token) && *by == who);
+        let attempts = attempts.filter_map(|(.., id)| self.0.get(id));
+        let is_later =
+            |it: &&Record| it.origin.as_ref().is_some_and(|origin| id(origin) == id(token));
+        let sessions = attempts.chain(self.0.values().filter(is_later));
+        let live = sessions.filter(|it| it.deleted.is_none());
+        let owned = live.filter(|it| it.owner.is_some_and(|(owner, _)| owner == who));
+        let lost: Vec<Fields> = owned.map(|it| it.fields).collect();
+        Self::add(own, &lost)
+    }
+
+    /// Returns fields to which each missing one is added from any of the lost sessions, or not at all.
+    fn add(own: Fields, lost: &[Fields]) -> Vec<Fields> {
+        let values = |get: fn(&Fields) -> usize| match get(&own) {
+            0 => [0].into_iter().chain(lost.iter().map(get)).collect(),
+            own => vec![own],
+        };
+        let (carts, desks) = (values(|it| it.cart), values(|it| it.desk));
+        let with = |cart: &usize| {
+            let cart = *cart;
+            desks.iter().map(move |desk| Fields { cart, desk: *desk, ..own })
+        };
+        carts.iter().flat_map(with).collect()
     }
 
     /// Returns the fields that a sign-in with the former secret of a session keeps. `None` if it may take over
@@ -388,16 +408,17 @@ impl Model {
             owner: None,
             fields: Fields::default(),
             origin: token.map(str::to_owned),
+            is_new: true,
         });
         record.fields = inherited.unwrap_or(record.fields);
         if let (Some(fresh), Some(_)) = (fresh, &former) {
             let replaced = std::mem::replace(&mut record.current, fresh.to_owned());
             record.former = Some((replaced, span));
         }
-        let Record { owner, fields, origin, .. } = record;
+        let Record { owner, fields, is_new, .. } = record;
         match operation {
             Operation::SignIn { who, level, keeps } => {
-                *origin = None;
+                *is_new = false;
                 if owner.is_some_and(|(owner, _)| owner != who) && !keeps {
                     *fields = Fields::default();
                 }
@@ -501,7 +522,7 @@ impl<S: Store> Run<S> {
             (operation, token, &fresh)
         {
             let possible = match self.model.0.get(&id(fresh)) {
-                Some(session) if session.origin.is_some() => self.model.completed(who, session),
+                Some(session) if session.is_new => self.model.completed(who, session),
                 Some(_) => Vec::new(),
                 None => self.model.inheritable(who, token),
             };

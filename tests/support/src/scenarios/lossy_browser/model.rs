@@ -578,7 +578,10 @@ impl Model {
             let attempts = self.attempts.iter();
             let earlier = attempts.filter(|(former, by, _)| former == id(token) && *by == user);
             let earlier = earlier.filter_map(|(.., id)| self.sessions.get(id));
-            for earlier in earlier.filter(|it| it.user == Some(user)) {
+            let successors = self.sessions.values().filter(|session| {
+                session.origin.as_deref().is_some_and(|origin| id(origin) == id(token))
+            });
+            for earlier in earlier.chain(successors).filter(|it| it.user == Some(user)) {
                 session.maybe.extend(&earlier.maybe);
             }
             self.attempts.push((id(token).to_owned(), user, id(fresh).to_owned()));
@@ -603,7 +606,10 @@ impl Model {
             let session = self.sessions.get(former);
             let attempts = self.attempts.iter().filter(|(of, by, _)| of == former && *by == user);
             let attempts = attempts.filter_map(|(.., id)| self.sessions.get(id));
-            let found = session.into_iter().chain(attempts);
+            let successors = self.sessions.values().filter(|session| {
+                session.origin.as_deref().is_some_and(|origin| id(origin) == former)
+            });
+            let found = session.into_iter().chain(attempts).chain(successors);
             let found = found.filter(|found| found.user.is_none_or(|found| found == user));
             maybe.extend(found.flat_map(|found| &found.maybe));
             next = session.and_then(|session| session.origin.as_deref()).map(id);
