@@ -73,6 +73,13 @@ pub(super) fn routes() -> Router {
             }),
         )
         .route(
+            "/in-without-cart",
+            get(|shop: Shop| async move {
+                let edit = shop.session().edit().set(Shop::USER, &7);
+                edit.remove(Shop::CART).remove(Shop::ROLE).commit().await
+            }),
+        )
+        .route(
             "/role-in/{user}",
             get(|shop: Shop, Path(user): Path<u64>| async move {
                 // Reads the deadline, too.

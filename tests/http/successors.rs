@@ -15,7 +15,7 @@ use ruts_tests_support::{
     ClientExt, Fault, InstrumentedStore, Pace, PacedStore, Random, new_client,
 };
 
-use super::lost_sign_ins::{Fixture, LATER, LIMITS, fixture, limited, routes, sessions};
+use super::lost_sign_ins::{Fixture, LATER, LIMITS, Shop, fixture, limited, routes, sessions};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -275,6 +275,118 @@ async fn the_cookie_lives_as_long_as_the_sign_in() {
             let life = reply.set_cookies()[0].max_age().unwrap().whole_seconds();
             let expected = i64::try_from(days * DAY.as_secs()).unwrap();
             assert_eq!(life, expected, "{path} {is_successor}");
+        }
+    }
+}
+
+/// The sign-in removes a field that the lost session has.
+#[tokio::test]
+async fn a_field_that_the_sign_in_removes_stays_removed() {
+    for limit in LIMITS {
+        let fixture = fixture(|layer| limited(layer, limit));
+        fixture.client.text("/in/7").await;
+        fixture.client.text("/role").await;
+        lose_a_sign_in(&fixture).await;
+        fixture.client.text("/in-without-cart").await;
+        assert_eq!(fixture.client.text("/who").await, "Some(7) []", "{limit:?}");
+    }
+}
+
+/// After the sign-in, the session that held the fields is gone. So it does not bring back a field that the user has
+/// removed since.
+#[tokio::test]
+async fn no_field_comes_back_after_a_revocation() {
+    for limit in LIMITS {
+        let fixture = fixture(|layer| limited(layer, limit));
+        lose_a_sign_in(&fixture).await;
+        fixture.client.text("/in/7").await;
+        fixture.clock.advance(Duration::from_secs(60));
+        fixture.client.text("/in-without-cart").await;
+        Shop::sessions(fixture.store.clone()).by_user(&7).revoke_all().await.unwrap();
+        fixture.client.text("/in/7").await;
+        assert_eq!(fixture.client.text("/who").await, "Some(7) []", "{limit:?}");
+    }
+}
+
+/// The sign-in of user 7 fails before it has added the fields. A different user signs in to the same session.
+#[tokio::test]
+async fn a_different_user_gets_nothing_after_a_failure() {
+    for limit in LIMITS {
+        for fault in [Fault::Unreachable, Fault::AnswerLost] {
+            for calls in 0.. {
+                let fixture = fixture(|layer| limited(layer, limit));
+                fixture.client.text("/add/tea").await;
+                fixture.client.steal().text("/role").await;
+                fixture.clock.advance(LATER);
+                fixture.client.text("/view").await;
+                fixture.store.fail_after(calls, fault);
+                if fixture.client.get("/in/7").await.status == StatusCode::OK {
+                    assert!(calls > 5, "the sign-in should make more than five calls");
+                    break;
+                }
+                let context = format!("{limit:?} {fault:?} {calls}");
+                if fixture.client.text("/who").await.starts_with("Some(7)") {
+                    fixture.client.text("/in/8").await;
+                    assert_eq!(fixture.client.text("/who").await, "Some(8) []", "{context}");
+                }
+            }
+        }
+    }
+}
+
+/// The request that writes and signs in is lost, or stops anywhere, and is sent again.
+#[tokio::test]
+async fn a_lost_write_and_sign_in_in_one_request_costs_no_cart() {
+    for limit in LIMITS {
+        for sides in 0.. {
+            let clock = ManualClock::new();
+            let store = MemoryStore::builder().clock(clock.clone()).build();
+            let store = PacedStore::new(Arc::new(store));
+            let client = new_client(routes().layer(limited(SessionLayer::new(store), limit)));
+            client.text("/add/tea").await;
+            client.steal().text("/in/7").await;
+            clock.advance(LATER);
+            let (pace, mut stop) = Pace::with_stop(Random::new(1), sides);
+            let tab = client.steal();
+            let sign_in = tokio::spawn(pace.run(async move { tab.get("/view-in/7").await.status }));
+            let has_stopped = stop.reached().await;
+            sign_in.abort();
+            let _ = sign_in.await;
+            for _ in 0..20 {
+                tokio::task::yield_now().await;
+            }
+            clock.advance(LATER);
+            client.text("/view-in/7").await;
+            assert_eq!(client.text("/who").await, TEA, "{limit:?} {sides}");
+            if !has_stopped {
+                assert!(sides > 10, "the request should make more than five calls");
+                break;
+            }
+        }
+    }
+}
+
+/// A remembered sign-in stays remembered after a failure at any call.
+#[tokio::test]
+async fn a_remembered_sign_in_stays_remembered() {
+    for limit in LIMITS {
+        for fault in [Fault::Unreachable, Fault::AnswerLost] {
+            for calls in 0.. {
+                let fixture = fixture(|layer| limited(layer, limit));
+                fixture.client.text("/remember").await;
+                lose_a_sign_in(&fixture).await;
+                fixture.store.fail_after(calls, fault);
+                let mut reply = fixture.client.get("/in/7").await;
+                let is_last = reply.status == StatusCode::OK;
+                if !is_last {
+                    reply = fixture.client.get("/in/7").await;
+                }
+                let life = reply.set_cookies()[0].max_age();
+                assert!(life.is_some(), "{limit:?} {fault:?} {calls}: {reply:?}");
+                if is_last {
+                    break;
+                }
+            }
         }
     }
 }

@@ -127,19 +127,21 @@ impl Inherited {
         let Some(principal) = plan.signing.and_then(|signing| signing.principal()) else {
             return Ok(Self::nothing(SessionId::random()?));
         };
+        let searches = Search::of_former(shared, former, &principal, Some(successor)).await?;
+        let cookie = searches.first().map_or(CookieLife::Default, |search| search.cookie);
+        // The next attempt of the former session is found from the former token, too.
+        let found = Self::choose(searches, NewId::OfAttempt { tries: 0 }).await?;
+        let mut found = found.follow(shared, &principal, Some(successor)).await?;
         let attempts = Search {
             shared,
             id: successor,
             token: None,
-            cookie: FormerToken::decode(former)
-                .first()
-                .map_or(CookieLife::Default, |token| token.cookie),
+            cookie,
             principal: &principal,
             successor: Some(successor),
         };
-        let mut found = Self::choose(vec![attempts], NewId::OfAttempt { tries: 0 }).await?;
-        found.former = Some(former.clone());
-        found.follow(shared, &principal, Some(successor)).await
+        found.add(attempts.run(NewId::Existing(found.id)).await?);
+        Ok(found)
     }
 
     /// Adds the parts of earlier sessions. As long as the former session is a successor, searches the
@@ -152,18 +154,7 @@ impl Inherited {
     ) -> Result<Self, Error> {
         for _ in 0..MAX_SUCCESSORS {
             let Some(former) = self.former.take() else { break };
-            let mut searches = Vec::new();
-            for FormerToken { id, secret, cookie } in FormerToken::decode(&former) {
-                let (credentials, asked) = (Credentials::new(&id, &secret), Instant::now());
-                let loaded =
-                    shared.call_store().load(credentials, Projection::Named(&[]), None).await?;
-                let Err(reason) = loaded else { continue };
-                let token = RefusedToken::new(id, secret, cookie, reason, asked);
-                if token.reason.may_be_lost() {
-                    let token = Some(token);
-                    searches.push(Search { shared, id, token, cookie, principal, successor });
-                }
-            }
+            let searches = Search::of_former(shared, &former, principal, successor).await?;
             let mut older = Self::choose(searches, NewId::Existing(self.id)).await?;
             self.former = older.former.take();
             self.add(older);
@@ -256,7 +247,29 @@ struct Search<'a> {
     successor: Option<SessionId>,
 }
 
-impl Search<'_> {
+impl<'a> Search<'a> {
+    /// Returns the searches for the tokens in the field [`FORMER`].
+    async fn of_former(
+        shared: &'a Shared,
+        former: &[u8],
+        principal: &'a PrincipalKey,
+        successor: Option<SessionId>,
+    ) -> Result<Vec<Self>, Error> {
+        let mut searches = Vec::new();
+        for FormerToken { id, secret, cookie } in FormerToken::decode(former) {
+            let (credentials, asked) = (Credentials::new(&id, &secret), Instant::now());
+            let loaded =
+                shared.call_store().load(credentials, Projection::Named(&[]), None).await?;
+            let Err(reason) = loaded else { continue };
+            let token = RefusedToken::new(id, secret, cookie, reason, asked);
+            if token.reason.may_be_lost() {
+                let token = Some(token);
+                searches.push(Self { shared, id, token, cookie, principal, successor });
+            }
+        }
+        Ok(searches)
+    }
+
     async fn run(self, new: NewId) -> Result<Inherited, Error> {
         let mut found = Inherited::nothing(new.or_random()?);
         let mut sources = Vec::new();
