@@ -20,6 +20,7 @@
 //!    - `successor`: the tokens that a session stores if a page view starts it after a lost
 //!      sign-in.
 //!    - `inherited`: the fields that a sign-in takes over from lost sessions.
+//!    - `creation`: creates a session, within the session limit.
 //!    - `transfer`: reads and writes fields.
 //!    - `renewal`: renews the secret, as the last step.
 //!    - `current`: lists the requests that run on this thread.
@@ -28,6 +29,7 @@
 //! stored bytes.
 
 mod client_check;
+mod creation;
 pub(super) mod current;
 mod exchange;
 mod field_cache;

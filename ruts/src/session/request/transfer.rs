@@ -2,20 +2,20 @@
 //!
 //! Used by `operations`. Knows stored bytes and encryption, and nothing of value types.
 
-use std::{iter, time::Duration};
+use std::iter;
 
 use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{
     client_check,
+    creation::{create_for, create_incomplete, revoke},
     exchange::Exchange,
     field_cache::{FieldCache, Life},
     identity::Identity,
     inherited::{Inherited, NewId},
     operation::{Delete, Load, Operation},
-    orphan::Orphan,
-    own_fields::{INCOMPLETE, OwnFields},
+    own_fields::OwnFields,
     renewal::{Use, note_due, note_use, renew},
     shared::Shared,
     state::{ClientTrust, Rotation, State},
@@ -23,9 +23,8 @@ use super::{
     write_plan::{EagerGroup, WritePlan, outcome, remember},
 };
 use crate::{
-    auth::PrincipalKey,
     client::RECORD,
-    codec::{self, CodecError},
+    codec::CodecError,
     crypto::field_cipher::{CipherError, FieldAad},
     error::Error,
     event,
@@ -33,8 +32,7 @@ use crate::{
     session::{config::Signing, value},
     store::{
         AuthChange, Change, Create, Credentials, FieldWrite, Loaded, OnLimit, Projection,
-        RevokeTarget, SessionLimit, SessionMeta, StoreError, StoreErrorKind, StoredField, Update,
-        Updated, Written,
+        SessionLimit, SessionMeta, StoreErrorKind, StoredField, Update, Updated, Written,
     },
     token::{CookieLife, Secret, SecretHash, SessionId, Token},
     ttl::Ttl,
@@ -42,9 +40,6 @@ use crate::{
 
 /// Maximum number of ids of sign-in attempts that `create` tries before it takes a random id.
 const MAX_TRIES: u8 = 16;
-
-/// Time after which an incomplete session ends. Such a session holds fields until its principal can sign in.
-const INCOMPLETE_LIFE: Ttl = Ttl::from_secs(600);
 
 /// Moves fields between the store and the state of a request.
 pub(super) struct Transfer<'a> {
@@ -510,62 +505,6 @@ impl<'a> Transfer<'a> {
     }
 }
 
-/// Creates a session, possibly with a sign-in. Returns whether other sessions were ended for the new session,
-/// so that their fields exist only in the new session.
-async fn create_for(
-    shared: &Shared,
-    create: Create<'_>,
-    change: Option<AuthChange<'_>>,
-    inherited: &Inherited,
-) -> Result<Written<bool>, Error> {
-    let Some(AuthChange::In { who, absolute, .. }) = change else {
-        return Ok(create_or_delete(shared, create).await?.map(|()| false));
-    };
-    let full = create.absolute(absolute);
-    let limit = match (who.limit, &inherited.replaced[..]) {
-        (Some(limit), [_, ..]) => limit,
-        _ => return Ok(create_or_delete(shared, full.sign_in(who)).await?.map(|()| false)),
-    };
-    let reject = SessionLimit::new(limit.sessions, OnLimit::Reject);
-    match create_or_delete(shared, full.sign_in(who.limit(reject))).await {
-        Err(error) if error.kind() == StoreErrorKind::SessionLimit => {}
-        created => return Ok(created?.map(|()| false)),
-    }
-    // The replaced sessions still count towards the session limit, so the principal cannot have a
-    // further session yet. But the fields have to be in the new session before the replaced
-    // sessions end. So the new session is created without the principal.
-    let mut stale_for = create_incomplete(shared, create).await?.stale_for;
-    stale_for = stale_for.max(revoke(shared, who.principal, &inherited.replaced).await?);
-    let changes = [Change::Remove(INCOMPLETE)];
-    let update = Update { auth_change: change, ..Update::new(&changes) };
-    let credentials = Credentials::new(create.id, create.secret);
-    let signed_in = shared.call_store().update(credentials, update).await?;
-    let Written { stale_for: longest, .. } = signed_in.map_err(|_| Error::Ended)?;
-    Ok(Written::new(true).stale_for(stale_for.max(longest)))
-}
-
-/// Creates a session that holds fields until their principal can sign in.
-async fn create_incomplete(shared: &Shared, create: Create<'_>) -> Result<Written<()>, StoreError> {
-    let mark = codec::wrap_own(&[]);
-    let mark = FieldWrite::new(INCOMPLETE, &mark);
-    let fields: Vec<FieldWrite<'_>> = create.fields.iter().copied().chain([mark]).collect();
-    create_or_delete(shared, create.fields(&fields).absolute(INCOMPLETE_LIFE)).await
-}
-
-/// Ends sessions of a principal. Returns how long a cache may still show one of them.
-async fn revoke(
-    shared: &Shared,
-    principal: &PrincipalKey,
-    sessions: &[SessionId],
-) -> Result<Option<Duration>, Error> {
-    let mut stale_for = None;
-    for id in sessions {
-        let revoked = shared.call_store().revoke(principal, RevokeTarget::One(id)).await?;
-        stale_for = stale_for.max(revoked.stale_for);
-    }
-    Ok(stale_for)
-}
-
 /// Returns the change that copies a field to another session.
 fn copy(field: &StoredField) -> Change<'_> {
     let write = FieldWrite::new(&field.name, &field.value)
@@ -579,17 +518,6 @@ fn deadline_of(change: Option<AuthChange<'_>>) -> Option<Ttl> {
         Some(AuthChange::In { absolute, .. }) => absolute,
         Some(AuthChange::Lapse(_) | AuthChange::Out) | None => None,
     }
-}
-
-/// Creates a session. If the creation is cancelled, or if its outcome stays unknown, the session is deleted.
-async fn create_or_delete(shared: &Shared, create: Create<'_>) -> Result<Written<()>, StoreError> {
-    let orphan = Orphan::new(shared.store(), *create.id, *create.secret);
-    let created = shared.call_store().create(create).await;
-    let is_unknown = |error: &StoreError| error.kind() == StoreErrorKind::OutcomeUnknown;
-    if !created.as_ref().is_err_and(is_unknown) {
-        orphan.adopt();
-    }
-    created
 }
 
 /// Encrypts the values of encrypted fields, in the order of the changes.
