@@ -10,6 +10,7 @@ use ruts::{
         OnLimit,
         memory::{ManualClock, MemoryStore},
     },
+    testing::Client,
 };
 use ruts_tests_support::{
     ClientExt, Fault, InstrumentedStore, Pace, PacedStore, Random, new_client,
@@ -27,6 +28,17 @@ async fn lose_a_sign_in(fixture: &Fixture) {
     fixture.client.steal().text("/in/7").await;
     fixture.clock.advance(LATER);
     fixture.client.text("/view").await;
+}
+
+/// Loses the response to a sign-in. The store can stop the requests that follow.
+async fn lose_a_sign_in_on_a_paced_store(limit: Option<OnLimit>) -> (ManualClock, Client) {
+    let clock = ManualClock::new();
+    let store = MemoryStore::builder().clock(clock.clone()).build();
+    let store = PacedStore::new(Arc::new(store));
+    let client = new_client(routes().layer(limited(SessionLayer::new(store), limit)));
+    client.text("/add/tea").await;
+    client.steal().text("/in/7").await;
+    (clock, client)
 }
 
 /// After each lost sign-in, the client opens a page that writes, so it gets a new cookie.
@@ -135,12 +147,7 @@ async fn a_sign_in_after_a_page_view_stops_anywhere() {
     for limit in LIMITS {
         for cancels in [false, true] {
             for sides in 0.. {
-                let clock = ManualClock::new();
-                let store = MemoryStore::builder().clock(clock.clone()).build();
-                let store = PacedStore::new(Arc::new(store));
-                let client = new_client(routes().layer(limited(SessionLayer::new(store), limit)));
-                client.text("/add/tea").await;
-                client.steal().text("/in/7").await;
+                let (clock, client) = lose_a_sign_in_on_a_paced_store(limit).await;
                 clock.advance(LATER);
                 client.text("/view").await;
                 let (pace, mut stop) = Pace::with_stop(Random::new(1), sides);
@@ -339,12 +346,7 @@ async fn a_different_user_gets_nothing_after_a_failure() {
 async fn a_lost_write_and_sign_in_in_one_request_costs_no_cart() {
     for limit in LIMITS {
         for sides in 0.. {
-            let clock = ManualClock::new();
-            let store = MemoryStore::builder().clock(clock.clone()).build();
-            let store = PacedStore::new(Arc::new(store));
-            let client = new_client(routes().layer(limited(SessionLayer::new(store), limit)));
-            client.text("/add/tea").await;
-            client.steal().text("/in/7").await;
+            let (clock, client) = lose_a_sign_in_on_a_paced_store(limit).await;
             clock.advance(LATER);
             let (pace, mut stop) = Pace::with_stop(Random::new(1), sides);
             let tab = client.steal();
