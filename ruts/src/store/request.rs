@@ -204,6 +204,11 @@ impl SessionLimit {
         Self { sessions, on_limit }
     }
 
+    /// Returns the same limit, which refuses a sign-in instead of ending other sessions.
+    pub(crate) fn rejecting(self) -> Self {
+        Self::new(self.sessions, OnLimit::Reject)
+    }
+
     /// Returns the sessions that have to end before one more sign-in. Returns `None` if the sign-in is
     /// refused.
     ///

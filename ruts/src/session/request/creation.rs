@@ -11,8 +11,8 @@ use crate::{
     codec,
     error::Error,
     store::{
-        AuthChange, Change, Create, Credentials, FieldWrite, OnLimit, RevokeTarget, SessionLimit,
-        StoreError, StoreErrorKind, Update, Written,
+        AuthChange, Change, Create, Credentials, FieldWrite, RevokeTarget, StoreError,
+        StoreErrorKind, Update, Written,
     },
     token::SessionId,
     ttl::Ttl,
@@ -37,8 +37,7 @@ pub(super) async fn create_for(
         (Some(limit), [_, ..]) => limit,
         _ => return Ok(create_or_delete(shared, full.sign_in(who)).await?.map(|()| false)),
     };
-    let reject = SessionLimit::new(limit.sessions, OnLimit::Reject);
-    match create_or_delete(shared, full.sign_in(who.limit(reject))).await {
+    match create_or_delete(shared, full.sign_in(who.limit(limit.rejecting()))).await {
         Err(error) if error.kind() == StoreErrorKind::SessionLimit => {}
         created => return Ok(created?.map(|()| false)),
     }

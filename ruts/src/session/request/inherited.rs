@@ -101,14 +101,7 @@ impl Inherited {
                 _ => id.or_random()?,
             }));
         };
-        let search = |token: &RefusedToken| Search {
-            shared,
-            id: token.id,
-            token: Some(*token),
-            cookie: token.cookie,
-            principal: &principal,
-            successor: None,
-        };
+        let search = |token: &RefusedToken| Search::of_token(shared, *token, &principal, None);
         let found = Self::choose(known.map(search).collect(), id).await?;
         found.follow(shared, &principal, None).await
     }
@@ -122,22 +115,19 @@ impl Inherited {
         shared: &Shared,
         successor: SessionId,
         former: &Bytes,
-        plan: &WritePlan,
+        principal: &PrincipalKey,
     ) -> Result<Self, Error> {
-        let Some(principal) = plan.signing.and_then(|signing| signing.principal()) else {
-            return Ok(Self::nothing(SessionId::random()?));
-        };
-        let searches = Search::of_former(shared, former, &principal, Some(successor)).await?;
+        let searches = Search::of_former(shared, former, principal, Some(successor)).await?;
         let cookie = searches.first().map_or(CookieLife::Default, |search| search.cookie);
         // The next attempt of the former session is found from the former token, too.
         let found = Self::choose(searches, NewId::OfAttempt { tries: 0 }).await?;
-        let mut found = found.follow(shared, &principal, Some(successor)).await?;
+        let mut found = found.follow(shared, principal, Some(successor)).await?;
         let attempts = Search {
             shared,
             id: successor,
             token: None,
             cookie,
-            principal: &principal,
+            principal,
             successor: Some(successor),
         };
         found.add(attempts.run(NewId::Existing(found.id)).await?);
@@ -248,6 +238,16 @@ struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
+    fn of_token(
+        shared: &'a Shared,
+        token: RefusedToken,
+        principal: &'a PrincipalKey,
+        successor: Option<SessionId>,
+    ) -> Self {
+        let RefusedToken { id, cookie, .. } = token;
+        Self { shared, id, token: Some(token), cookie, principal, successor }
+    }
+
     /// Returns the searches for the tokens in the field [`FORMER`].
     async fn of_former(
         shared: &'a Shared,
@@ -263,8 +263,7 @@ impl<'a> Search<'a> {
             let Err(reason) = loaded else { continue };
             let token = RefusedToken::new(id, secret, cookie, reason, asked);
             if token.reason.may_be_lost() {
-                let token = Some(token);
-                searches.push(Self { shared, id, token, cookie, principal, successor });
+                searches.push(Self::of_token(shared, token, principal, successor));
             }
         }
         Ok(searches)

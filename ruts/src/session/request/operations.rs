@@ -205,10 +205,10 @@ impl Request {
         for RefusedToken { id, .. } in refused {
             let (credentials, names) = (Credentials::internal(id), Projection::Named(&[name]));
             let loaded = self.0.call_store().load(credentials, names, None).await?;
-            if let Some((loaded, value)) =
-                loaded.ok().and_then(|it| Some((it.meta, it.value(name)?.clone())))
-            {
-                return Ok(Some((value, loaded.signed_in.map(|signed_in| signed_in.principal))));
+            let Ok(loaded) = loaded else { continue };
+            if let Some(value) = loaded.value(name) {
+                let principal = loaded.meta.signed_in.map(|signed_in| signed_in.principal);
+                return Ok(Some((value.clone(), principal)));
             }
         }
         Ok(None)

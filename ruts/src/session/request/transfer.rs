@@ -31,8 +31,8 @@ use crate::{
     field::SessionSchema,
     session::{config::Signing, value},
     store::{
-        AuthChange, Change, Create, Credentials, FieldWrite, Loaded, OnLimit, Projection,
-        SessionLimit, SessionMeta, StoreErrorKind, StoredField, Update, Updated, Written,
+        AuthChange, Change, Create, Credentials, FieldWrite, Loaded, Projection, SessionLimit,
+        SessionMeta, StoreErrorKind, StoredField, Update, Updated, Written,
     },
     token::{CookieLife, Secret, SecretHash, SessionId, Token},
     ttl::Ttl,
@@ -222,8 +222,12 @@ impl<'a> Transfer<'a> {
         // The session of a different principal takes nothing over.
         let is_other = state.owner.is_some_and(|owner| !plan.signs_in(&owner));
         let former = state.fields.get(FORMER).filter(|_| !is_other);
-        let (Some(id), Some(former)) = (state.identity.id(), former) else { return Ok(None) };
-        let inherited = Inherited::of_successor(shared, id, former, plan).await?;
+        let principal = plan.signing.and_then(|signing| signing.principal());
+        let (Some(id), Some(former), Some(principal)) = (state.identity.id(), former, principal)
+        else {
+            return Ok(None);
+        };
+        let inherited = Inherited::of_successor(shared, id, former, &principal).await?;
         Ok(Some(inherited).filter(|it| it.owner.is_some() || !it.fields.is_empty()))
     }
 
@@ -330,7 +334,7 @@ impl<'a> Transfer<'a> {
         let due = meta.map(|meta| Use::due(shared.config(), former, &meta)).unwrap_or_default();
         let mut signing = shared.config().auth_change(plan.signing.as_ref(), cookie);
         if let (true, Some(AuthChange::In { who, .. })) = (plan.rejects, &mut signing) {
-            who.limit = who.limit.map(|limit| SessionLimit::new(limit.sessions, OnLimit::Reject));
+            who.limit = who.limit.map(SessionLimit::rejecting);
         }
         let full = Update {
             changes: &changes,

@@ -27,7 +27,7 @@ pub(super) struct SignInLimit<'a> {
 impl<'a> SignInLimit<'a> {
     pub(super) fn new(who: NewSignIn<'a>) -> Self {
         let ends_oldest = who.limit.is_some_and(|limit| limit.on_limit == OnLimit::EndOldest);
-        let limit = who.limit.map(|limit| SessionLimit::new(limit.sessions, OnLimit::Reject));
+        let limit = who.limit.map(SessionLimit::rejecting);
         Self { who: who.limit(limit), ends_oldest, attempts: 0, stale_for: None }
     }
 
