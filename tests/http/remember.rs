@@ -111,7 +111,7 @@ fn fixture(layer: impl FnOnce(SessionLayer) -> SessionLayer) -> Fixture {
             }),
         )
         .layer(layer(SessionLayer::new(store.clone())));
-    Fixture { clock, store, client: new_client(app) }
+    Fixture { client: new_client(app).with_clock(&clock), clock, store }
 }
 
 /// Reads the session after the response has begun.
@@ -151,6 +151,16 @@ async fn a_remembered_user_is_recognised_and_has_to_authenticate_again() {
     assert_eq!(client.text("/pay").await, "paid");
     clock.advance(31 * DAY);
     assert_eq!(client.text("/who").await, "None None");
+}
+
+#[tokio::test]
+async fn a_remembered_user_is_still_signed_in_after_the_browser_was_closed() {
+    for (path, expected) in [("/remember/7/30", "Some(7) Some(1)"), ("/forget/7", "None None")] {
+        let Fixture { client, .. } = fixture(|layer| layer);
+        client.text(path).await;
+        client.close();
+        assert_eq!(client.text("/who").await, expected, "{path}");
+    }
 }
 
 #[tokio::test]

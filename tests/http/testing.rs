@@ -265,3 +265,35 @@ async fn a_request_of_another_site_carries_the_cookies_that_a_browser_would_send
     assert_eq!(other.get("/show").await.text(), "lax=1; no=1; open=1; planted=1");
     assert_eq!(other.post("/show", "").await.text(), "no=1; open=1; planted=1");
 }
+
+#[tokio::test]
+async fn cookies_of_a_client_expire() {
+    let reply = |attributes: &'static str| async move {
+        [(header::SET_COOKIE, format!("name=value{attributes}"))]
+    };
+    let year_9999 = "; Expires=Fri, 31 Dec 9999 23:59:59 GMT";
+    let year_2000 = "; Expires=Sat, 01 Jan 2000 00:00:00 GMT";
+    for (attributes, at_once, in_an_hour, closed) in [
+        ("", true, true, false),
+        ("; Max-Age=3600", true, false, true),
+        ("; Max-Age=3601", true, true, true),
+        ("; Max-Age=0", false, false, false),
+        ("; Max-Age=-1", false, false, false),
+        ("; Max-Age=99999999999999", true, true, true),
+        (year_9999, true, true, true),
+        (year_2000, false, false, false),
+        ("; Max-Age=3601; Expires=Sat, 01 Jan 2000 00:00:00 GMT", true, true, true),
+    ] {
+        let clock = ManualClock::new();
+        let app = Router::new().route("/", get(move || reply(attributes)));
+        let client = Client::new(app).with_clock(&clock);
+        client.get("/").await;
+        let is_kept = |client: &Client| client.cookie("name").is_some();
+        assert_eq!(is_kept(&client), at_once, "{attributes}");
+        let browser = client.steal();
+        browser.close();
+        assert_eq!(is_kept(&browser), closed, "{attributes}");
+        clock.advance(HOUR);
+        assert_eq!(is_kept(&client), in_an_hour, "{attributes}");
+    }
+}

@@ -1,7 +1,7 @@
 //! A [`Client`] that keeps cookies like a browser, for tests of applications.
 //!
-//! Called by `security`, `act` and tests of applications. Knows HTTP and cookies, and nothing of
-//! sessions.
+//! Called by `security`, `act` and tests of applications. Knows HTTP, cookies and a clock, and nothing
+//! of sessions.
 
 use std::{
     collections::BTreeMap,
@@ -9,6 +9,7 @@ use std::{
     future::{Future, poll_fn},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
@@ -17,6 +18,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use tower_service::Service;
+
+use crate::store::memory::{Clock, ManualClock};
 
 /// Header that shows whether a request comes from a page of another site.
 pub(super) const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -29,6 +32,9 @@ type Check = Arc<dyn Fn(&Reply) + Send + Sync>;
 /// Clones share the cookies, like tabs of one browser. Redirects are not followed. A cookie is
 /// refused if its attributes do not match its prefix (RFC 6265bis, 5.7). Apart from that, `Path`
 /// and `Domain` are ignored: the client has one host, and sends its cookies to every path.
+///
+/// A cookie lives as long as `Max-Age` or else `Expires` says, by the clock of
+/// [`with_clock`](Self::with_clock). A cookie without both lives until [`close`](Self::close).
 ///
 /// A request with the header `Sec-Fetch-Site: cross-site` comes from a page of another site. It
 /// does not carry `SameSite=Strict` cookies. It carries a `SameSite=Lax` cookie only if its method
@@ -53,6 +59,7 @@ pub struct Client {
     jar: Arc<Mutex<BTreeMap<String, Kept>>>,
     headers: HeaderMap,
     check: Option<Check>,
+    clock: ManualClock,
 }
 
 /// A cookie in the jar of a client.
@@ -60,6 +67,8 @@ pub struct Client {
 struct Kept {
     value: String,
     same_site: Option<SameSite>,
+    /// The time of the clock at which the cookie expires. `None` if it lives until the browser is closed.
+    expires_at: Option<Duration>,
 }
 
 /// A response, read to its end.
@@ -111,7 +120,16 @@ impl Client {
             jar: Arc::default(),
             headers: [host].into_iter().collect(),
             check: None,
+            clock: ManualClock::new(),
         }
+    }
+
+    /// Makes cookies expire by this clock. A test usually gives the same clock to its
+    /// [`MemoryStore`](crate::store::memory::MemoryStore). By default, the time of a client stands still.
+    #[must_use]
+    pub fn with_clock(mut self, clock: &ManualClock) -> Self {
+        self.clock = clock.clone();
+        self
     }
 
     /// Adds a header, such as `Host` or `Origin`, to every request that does not have that header. A later
@@ -166,19 +184,21 @@ impl Client {
         self.jar().keys().cloned().collect()
     }
 
-    /// Adds a cookie without `SameSite`, as an attacker could.
+    /// Adds a cookie without attributes, as an attacker could.
     pub fn plant(&self, name: &str, value: &str) {
-        self.keep(name, value, None);
-    }
-
-    fn keep(&self, name: &str, value: &str, same_site: Option<SameSite>) {
-        let kept = Kept { value: value.to_owned(), same_site };
+        let kept = Kept { value: value.to_owned(), same_site: None, expires_at: None };
         self.jar().insert(name.to_owned(), kept);
     }
 
     /// Removes a cookie.
     pub fn forget(&self, name: &str) {
         self.jar().remove(name);
+    }
+
+    /// Removes the cookies that have neither `Max-Age` nor `Expires`, as a browser does when it is
+    /// closed.
+    pub fn close(&self) {
+        self.jar().retain(|_, kept| kept.expires_at.is_some());
     }
 
     /// Requests a page.
@@ -241,16 +261,32 @@ impl Client {
         if name.starts_with("__host-") && !is_host || name.starts_with("__secure-") && !is_secure {
             return;
         }
-        let is_removed = cookie.max_age().is_some_and(|age| !age.is_positive());
-        match is_removed {
-            true => self.forget(cookie.name()),
-            false => self.keep(cookie.name(), cookie.value(), cookie.same_site()),
-        }
+        let kept = Kept {
+            value: cookie.value().to_owned(),
+            same_site: cookie.same_site(),
+            expires_at: lifetime(cookie).map(|life| self.clock.now().saturating_add(life)),
+        };
+        self.jar().insert(cookie.name().to_owned(), kept);
     }
 
+    /// Returns the cookies that have not expired.
     fn jar(&self) -> MutexGuard<'_, BTreeMap<String, Kept>> {
-        self.jar.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut jar = self.jar.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.clock.now();
+        jar.retain(|_, kept| kept.expires_at.is_none_or(|at| at > now));
+        jar
     }
+}
+
+/// Returns the remaining lifetime of a cookie: zero if the cookie has expired or is a removal. `None` if it
+/// has no `Max-Age` and no `Expires`. `Max-Age` wins over `Expires` (RFC 6265bis, 5.7).
+fn lifetime(cookie: &Cookie<'_>) -> Option<Duration> {
+    let expires = || {
+        let at = SystemTime::from(cookie.expires_datetime()?);
+        Some(at.duration_since(SystemTime::now()).unwrap_or_default())
+    };
+    let max_age = cookie.max_age().map(|age| age.try_into().unwrap_or_default());
+    max_age.or_else(expires)
 }
 
 fn request(method: Method, path: &str, form: &str) -> Request<String> {
