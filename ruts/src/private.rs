@@ -17,8 +17,8 @@ pub use crate::{
     },
     session::{
         DefaultLayer, Edit, IndexedSessions, LoadFuture, LockedSession, PrincipalSessions,
-        SessionIndex, Shape, TypedSession, Values, WriteFuture, entry::Entry, handle::Session,
-        map::SessionMap, typed::optional,
+        SessionIndex, Shape, TypedSession, Values, ValuesDecoder, WriteFuture, entry::Entry,
+        handle::Session, typed::optional,
     },
     store::IntoStore,
     token::SessionId,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! pub struct ShopValues { pub user: Option<UserId>, pub cart: Cart }
-//! impl Values for ShopValues { fn decode(fields: &SessionMap) -> Result<Self, Error> }
+//! impl Values for ShopValues { fn decode(fields: &mut ValuesDecoder<'_>) -> Self }
 //! ```
 
 use proc_macro2::TokenStream;
@@ -19,7 +19,7 @@ pub(super) fn expand(session: &Session) -> TokenStream {
     let readable = || fields.iter().filter(|field| !matches!(field.mode, Mode::Once));
     let declarations = readable().map(declaration);
     let reads = readable()
-        .map(|Field { name: field, key, .. }| quote!(#field: __fields.read(#name::#key)?));
+        .map(|Field { name: field, key, .. }| quote!(#field: __fields.field(#name::#key)));
     let values = generated(values);
     let doc = format!("All values of a [`{}`], read by its `load`.", name.unraw());
     quote! {
@@ -32,10 +32,8 @@ pub(super) fn expand(session: &Session) -> TokenStream {
 
         impl #private::Values for #values {
             #[allow(deprecated, unused_variables)]
-            fn decode(
-                __fields: &#private::SessionMap,
-            ) -> ::core::result::Result<Self, #krate::Error> {
-                ::core::result::Result::Ok(Self { #(#reads,)* })
+            fn decode(__fields: &mut #private::ValuesDecoder<'_>) -> Self {
+                Self { #(#reads,)* }
             }
         }
     }

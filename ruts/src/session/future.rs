@@ -10,7 +10,12 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use super::{config::Unreadable, map::SessionMap, value, values::Values};
+use super::{
+    config::Unreadable,
+    map::SessionMap,
+    value,
+    values::{Values, ValuesDecoder},
+};
 use crate::{
     crypto::field_cipher::Plaintext,
     error::Error,
@@ -96,7 +101,7 @@ impl<V: Values> Future for LoadFuture<'_, V> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let fields = ready!(self.fields.as_mut().poll(cx))?;
-        Poll::Ready(V::decode(&fields))
+        Poll::Ready(ValuesDecoder::decode(&fields))
     }
 }
 

@@ -46,7 +46,7 @@ pub use self::{
     token_status::TokenStatus,
     typed::{LockedSession, TypedSession},
     user::{LoadUser, load_user},
-    values::Values,
+    values::{Values, ValuesDecoder},
     watch::SessionChange,
 };
 pub(crate) use self::{
