@@ -85,8 +85,7 @@ where
                     None => result,
                     // The renewal is the last step of a request. If it came earlier, the token of a
                     // slow response could overwrite the cookie of a newer sign-in.
-                    Some(renewal) => {
-                        let mut renewal: Renewal = Box::pin(renewal);
+                    Some(mut renewal) => {
                         if renewal.as_mut().poll(cx).is_pending() {
                             *this.renewing = Some((renewal, result));
                             return Poll::Pending;

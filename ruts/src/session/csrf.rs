@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::{request::operations::Request, value};
+use super::{future::Boxed, request::operations::Request, value};
 use crate::{
     auth::PrincipalKey, codec, crypto::field_cipher::Plaintext, error::Error, field::FieldSpec,
     token,
@@ -18,41 +18,45 @@ const SEED: FieldSpec = FieldSpec::reserved("ruts.csrf");
 const BYTES: usize = 32;
 
 /// Returns a new token: a random mask, then the bound bytes XORed with the mask.
-pub(super) async fn token(request: &Request) -> Result<String, Error> {
-    if request.get(SEED.name(), None).await?.is_none() {
-        let fresh = codec::wrap_own(&token::random::<BYTES>()?);
-        // If another request has stored a seed meanwhile, that seed stays.
-        let keep = &mut |held: Option<&Plaintext>| {
-            Ok(Some(held.map_or(&fresh, |held| &held.bytes).clone()))
-        };
-        request.modify(&SEED, None, keep).await?;
-    }
-    let mask = token::random::<BYTES>()?;
-    let bound = bound_bytes(request).await?.ok_or(Error::Ended)?;
-    Ok(URL_SAFE_NO_PAD.encode([mask, xor(&mask, &bound)].concat()))
+pub(super) fn token(request: &Request) -> Boxed<'_, String> {
+    Box::pin(async move {
+        if request.get(SEED.name(), None).await?.is_none() {
+            let fresh = codec::wrap_own(&token::random::<BYTES>()?);
+            // If another request has stored a seed meanwhile, that seed stays.
+            let keep = &mut |held: Option<&Plaintext>| {
+                Ok(Some(held.map_or(&fresh, |held| &held.bytes).clone()))
+            };
+            request.modify(&SEED, None, keep).await?;
+        }
+        let mask = token::random::<BYTES>()?;
+        let bound = bound_bytes(request).await?.ok_or(Error::Ended)?;
+        Ok(URL_SAFE_NO_PAD.encode([mask, xor(&mask, &bound)].concat()))
+    })
 }
 
 /// Returns whether `text` is a CSRF token of the session. Compares in constant time.
-pub(super) async fn verify(request: &Request, text: &str) -> Result<bool, Error> {
-    let mut bytes = [0; 2 * BYTES];
-    if URL_SAFE_NO_PAD.decode_slice(text, &mut bytes) != Ok(bytes.len()) {
-        return Ok(false);
-    }
-    let (mask, masked) = bytes.split_at(BYTES);
-    let bound = xor(mask, masked);
-    let accepted = match bound_bytes(request).await? {
-        Some(accepted) => vec![accepted],
-        // The user may have clicked twice on a sign-in form, or the response may be lost. The token of the
-        // form is bound to a guest, or to the principal of the former session.
-        None => match request.get_of_former(SEED.name()).await? {
-            Some((seed, principal)) => {
-                let principals = [None].into_iter().chain(principal.map(Some));
-                principals.map(|principal| bind(&seed, principal)).collect::<Result<_, _>>()?
-            }
-            None => Vec::new(),
-        },
-    };
-    Ok(accepted.iter().any(|accepted| bound.ct_eq(accepted).into()))
+pub(super) fn verify<'a>(request: &'a Request, text: &'a str) -> Boxed<'a, bool> {
+    Box::pin(async move {
+        let mut bytes = [0; 2 * BYTES];
+        if URL_SAFE_NO_PAD.decode_slice(text, &mut bytes) != Ok(bytes.len()) {
+            return Ok(false);
+        }
+        let (mask, masked) = bytes.split_at(BYTES);
+        let bound = xor(mask, masked);
+        let accepted = match bound_bytes(request).await? {
+            Some(accepted) => vec![accepted],
+            // The user may have clicked twice on a sign-in form, or the response may be lost. The token of the
+            // form is bound to a guest, or to the principal of the former session.
+            None => match request.get_of_former(SEED.name()).await? {
+                Some((seed, principal)) => {
+                    let principals = [None].into_iter().chain(principal.map(Some));
+                    principals.map(|principal| bind(&seed, principal)).collect::<Result<_, _>>()?
+                }
+                None => Vec::new(),
+            },
+        };
+        Ok(accepted.iter().any(|accepted| bound.ct_eq(accepted).into()))
+    })
 }
 
 /// Returns the bytes that are bound to this session and its principal. Each of their tokens contains these

@@ -15,7 +15,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     config::Unreadable,
-    future::{Boxed, ReadFuture, WriteFuture},
+    future::{ReadFuture, WriteFuture},
     preserve::Unknown,
     request::{
         operations::Request,
@@ -295,18 +295,10 @@ fn read<T, M: Readable<T>>(
     field: Field<T, M>,
     group: EagerGroup,
 ) -> ReadFuture<'_, T, M> {
-    ReadFuture::new(field, stored(request, field.spec(), group), request.config().unreadable)
+    ReadFuture::new(field, request.get_declared(field.spec(), group), request.config().unreadable)
 }
 
 // These functions are not generic. So they are compiled once, and not once for each field type.
-
-fn stored<'a>(
-    request: &'a Request,
-    spec: &'static FieldSpec,
-    group: EagerGroup,
-) -> Boxed<'a, Option<Plaintext>> {
-    Box::pin(async move { request.get_declared(spec, group).await })
-}
 
 fn remove<'a>(request: &'a Request, spec: &'static FieldSpec) -> WriteFuture<'a, bool> {
     WriteFuture::new(async move {

@@ -91,8 +91,8 @@ pub struct LoadFuture<'a, V> {
 }
 
 impl<'a, V> LoadFuture<'a, V> {
-    pub(super) fn new(fields: impl Future<Output = Result<SessionMap, Error>> + Send + 'a) -> Self {
-        Self { fields: Box::pin(fields), values: PhantomData }
+    pub(super) fn new(fields: Boxed<'a, SessionMap>) -> Self {
+        Self { fields, values: PhantomData }
     }
 }
 

@@ -3,7 +3,9 @@
 //! Extracted by handlers, and wrapped by every `#[session]` struct. Encodes and decodes values, and
 //! calls `request`. Knows nothing of cookies.
 
-use std::{any::type_name, fmt, future::Future, marker::PhantomData, sync::Arc, time::Duration};
+use std::{
+    any::type_name, fmt, future::Future, marker::PhantomData, pin::Pin, sync::Arc, time::Duration,
+};
 
 use http::Extensions;
 use serde::{Serialize, de::DeserializeOwned};
@@ -14,7 +16,7 @@ use super::{
     edit::Edit,
     entry::Entry,
     field_set::FieldSet,
-    future::LoadFuture,
+    future::{Boxed, LoadFuture},
     layer_name::{DefaultLayer, LayerName},
     map::SessionMap,
     principal_sessions::PrincipalSessions,
@@ -123,7 +125,7 @@ impl<S> Session<S> {
         let ttl = ttl.map(seconds).transpose()?;
         let write = FieldWrite::new(field, &value).ttl(ttl).cache_policy(policy);
         let plan = self.plan_of_value(field)?;
-        self.request.write(&[Change::Set(write)], plan).await.map(drop)
+        self::write(&self.request, Change::Set(write), plan).await.map(drop)
     }
 
     /// Removes a field, and returns whether it was present. One round trip.
@@ -138,7 +140,7 @@ impl<S> Session<S> {
     pub async fn remove(&self, field: &str) -> Result<bool, Error> {
         check_name(field)?;
         let plan = self.request.schemas().declaration(field).map(WritePlan::of_removal);
-        Ok(self.request.write(&[Change::Remove(field)], plan.unwrap_or_default()).await? > 0)
+        Ok(write(&self.request, Change::Remove(field), plan.unwrap_or_default()).await? > 0)
     }
 
     /// Makes a field expire `seconds` from now, and returns whether the field was present. Zero
@@ -164,7 +166,7 @@ impl<S> Session<S> {
         check_name(field)?;
         self.plan_of_value(field)?;
         let change = Change::Expire(field, self::seconds(seconds)?);
-        Ok(self.request.write(&[change], WritePlan::default()).await? > 0)
+        Ok(write(&self.request, change, WritePlan::default()).await? > 0)
     }
 
     /// Returns the plan of a write by name. Refuses a principal field, which only a sign-in writes.
@@ -211,7 +213,7 @@ impl<S> Session<S> {
     pub async fn read<K: FieldSet>(&self, keys: K) -> Result<K::Values, Error> {
         let mut specs = Vec::with_capacity(8);
         keys.specs(&mut specs);
-        keys.values(&self.map(&specs).await?)
+        keys.values(&map(&self.request, specs).await?)
     }
 
     /// Returns the entry of a typed key, such as a key that was made by hand.
@@ -246,14 +248,6 @@ impl<S> Session<S> {
         self.request.refresh().await;
     }
 
-    async fn map(&self, specs: &[&'static FieldSpec]) -> Result<SessionMap, Error> {
-        let stored = self.request.get_many(specs).await?;
-        let fields = specs.iter().zip(stored);
-        let named =
-            fields.filter_map(|(spec, value)| Some((FieldName::from_static(spec.name()), value?)));
-        Ok(SessionMap::new(named, self.request.config().unreadable))
-    }
-
     /// Returns the entry of a field that is read together with its schema.
     pub(crate) fn entry_of<T, M: Mode>(
         &self,
@@ -265,10 +259,7 @@ impl<S> Session<S> {
 
     /// Reads all readable fields of a schema.
     pub(crate) fn load<V: Values>(&self, schema: &'static SessionSchema) -> LoadFuture<'_, V> {
-        LoadFuture::new(async move {
-            let fields = schema.fields().iter().filter(|field| !field.is_once());
-            self.map(&fields.collect::<Vec<_>>()).await
-        })
+        LoadFuture::new(load(&self.request, schema))
     }
 }
 
@@ -628,7 +619,7 @@ impl<S> Session<S> {
 
     /// Returns a future that renews the secret before the response is sent. `None` if no renewal is
     /// due.
-    pub(crate) fn renewal(&self) -> Option<impl Future<Output = ()> + Send + use<S>> {
+    pub(crate) fn renewal(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
         Request::renewal(&self.request)
     }
 
@@ -727,4 +718,24 @@ impl<S> fmt::Debug for Session<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Session").field(&self.id()).finish()
     }
+}
+
+// Not generic, so these functions are compiled once, and not in every application.
+
+fn write<'a>(request: &'a Request, change: Change<'a>, plan: WritePlan) -> Boxed<'a, usize> {
+    Box::pin(async move { request.write(&[change], plan).await })
+}
+
+fn load<'a>(request: &'a Request, schema: &'static SessionSchema) -> Boxed<'a, SessionMap> {
+    map(request, schema.fields().iter().filter(|field| !field.is_once()).collect())
+}
+
+fn map<'a>(request: &'a Request, specs: Vec<&'static FieldSpec>) -> Boxed<'a, SessionMap> {
+    Box::pin(async move {
+        let stored = request.get_many(&specs).await?;
+        let fields = specs.iter().zip(stored);
+        let named =
+            fields.filter_map(|(spec, value)| Some((FieldName::from_static(spec.name()), value?)));
+        Ok(SessionMap::new(named, request.config().unreadable))
+    })
 }

@@ -2,8 +2,11 @@
 //!
 //! Called by `handle`, `entry`, `edit`, `sign_in`, `csrf` and `principal_sessions`. Passes stored bytes, and
 //! knows nothing of value types.
+//!
+//! Most methods return a boxed future. rustc compiles an `async fn` in each crate that awaits it, so without
+//! the boxes, every application would compile this whole folder.
 
-use std::{iter, sync::Arc, time::Duration};
+use std::{future::Future, iter, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::time::Instant;
@@ -35,6 +38,7 @@ use crate::{
     field::{FieldSpec, is_reserved},
     session::{
         config::{SessionConfig, SessionContext, Signing, check_lifetime, stamp_digest},
+        future::Boxed,
         index_entry::IndexEntry,
         index_key::key_beside,
         map::{SessionMap, Undecrypted},
@@ -114,44 +118,52 @@ impl Request {
     }
 
     /// Returns ages and deadlines as they are now, or `None` without a session. Does not count as activity.
-    pub(in crate::session) async fn meta(&self) -> Result<Option<SessionMeta>, Error> {
-        let mut state = self.0.lock().await?;
-        Transfer::passive(&self.0, &mut state).load(Projection::Named(&[])).await?;
-        Ok(state.meta.map(|(meta, _)| state.visible(meta, self.config())))
+    pub(in crate::session) fn meta(&self) -> Boxed<'_, Option<SessionMeta>> {
+        Box::pin(async move {
+            let mut state = self.0.lock().await?;
+            Transfer::passive(&self.0, &mut state).load(Projection::Named(&[])).await?;
+            Ok(state.meta.map(|(meta, _)| state.visible(meta, self.config())))
+        })
     }
 
     /// Returns the ages and deadlines of the last read, advanced to now. Reads them if none are
     /// known.
-    pub(in crate::session) async fn known_meta(&self) -> Result<Option<SessionMeta>, Error> {
-        let mut state = self.0.lock().await?;
-        if state.meta.is_none() && state.identity.may_be_open() {
-            Transfer::new(&self.0, &mut state).load(Projection::Named(&[])).await?;
-        }
-        Ok(state.meta_now().map(|meta| state.visible(meta, self.config())))
+    pub(in crate::session) fn known_meta(&self) -> Boxed<'_, Option<SessionMeta>> {
+        Box::pin(async move {
+            let mut state = self.0.lock().await?;
+            if state.meta.is_none() && state.identity.may_be_open() {
+                Transfer::new(&self.0, &mut state).load(Projection::Named(&[])).await?;
+            }
+            Ok(state.meta_now().map(|meta| state.visible(meta, self.config())))
+        })
     }
 
     /// Confirms the session with the store, and returns its id.
-    pub(in crate::session) async fn verify(&self) -> Result<Option<SessionId>, Error> {
-        let mut state = self.0.lock().await?;
-        let is_known = match state.identity {
-            Identity::Presented(..) => false,
-            Identity::Internal(_) => state.meta.is_some(),
-            _ => true,
-        };
-        if !is_known {
-            Transfer::new(&self.0, &mut state).load(Projection::Named(&[])).await?;
-        }
-        Ok(self.id())
+    pub(in crate::session) fn verify(&self) -> Boxed<'_, Option<SessionId>> {
+        Box::pin(async move {
+            let mut state = self.0.lock().await?;
+            let is_known = match state.identity {
+                Identity::Presented(..) => false,
+                Identity::Internal(_) => state.meta.is_some(),
+                _ => true,
+            };
+            if !is_known {
+                Transfer::new(&self.0, &mut state).load(Projection::Named(&[])).await?;
+            }
+            Ok(self.id())
+        })
     }
 
     /// Returns how long the client keeps the cookie that it presented or will get. `None` if the
     /// cookie ends with the browser.
-    pub(in crate::session) async fn cookie_life(&self) -> Result<Option<Duration>, Error> {
-        let mut state = self.0.lock().await?;
-        Exchange { shared: &self.0, state: &mut state }.resolve().await?;
-        Ok(match state.identity.cookie() {
-            CookieLife::Default => self.config().cookie_life.map(Ttl::as_duration),
-            life => life.remembered(),
+    pub(in crate::session) fn cookie_life(&self) -> Boxed<'_, Option<Duration>> {
+        Box::pin(async move {
+            let mut state = self.0.lock().await?;
+            Exchange { shared: &self.0, state: &mut state }.resolve().await?;
+            Ok(match state.identity.cookie() {
+                CookieLife::Default => self.config().cookie_life.map(Ttl::as_duration),
+                life => life.remembered(),
+            })
         })
     }
 
@@ -163,134 +175,150 @@ impl Request {
     }
 
     /// Returns the value of a field. If the field is not known yet, reads it together with `group`.
-    pub(in crate::session) async fn get(
-        &self,
-        name: &str,
+    pub(in crate::session) fn get<'a>(
+        &'a self,
+        name: &'a str,
         group: EagerGroup,
-    ) -> Result<Option<Plaintext>, Error> {
-        let mut state = self.0.lock().await?;
-        Transfer::new(&self.0, &mut state).learn(name, group).await?;
-        self.decrypt_field(&state, name, 1, state.fields.get(name))
+    ) -> Boxed<'a, Option<Plaintext>> {
+        Box::pin(async move {
+            let mut state = self.0.lock().await?;
+            Transfer::new(&self.0, &mut state).learn(name, group).await?;
+            self.decrypt_field(&state, name, 1, state.fields.get(name))
+        })
     }
 
     /// Returns the value of a declared field. A principal field is absent unless it names the
     /// signed-in principal.
-    pub(in crate::session) async fn get_declared(
-        &self,
-        field: &FieldSpec,
+    pub(in crate::session) fn get_declared<'a>(
+        &'a self,
+        field: &'a FieldSpec,
         group: EagerGroup,
-    ) -> Result<Option<Plaintext>, Error> {
-        self.hint_cache_policy(field);
-        let mut state = self.0.lock().await?;
-        Transfer::new(&self.0, &mut state).learn(field.name(), group).await?;
-        let stored = state.fields.get(field.name());
-        let value = self.decrypt_field(&state, field.name(), field.version(), stored)?;
-        let is_owner = match self.is_owner(&state, field, value.as_ref()) {
-            Ok(is_owner) => is_owner,
-            Err(source) => {
-                value::absent(field.name(), source, self.config().unreadable)?;
-                false
-            }
-        };
-        Ok(value.filter(|_| is_owner))
+    ) -> Boxed<'a, Option<Plaintext>> {
+        Box::pin(async move {
+            self.hint_cache_policy(field);
+            let mut state = self.0.lock().await?;
+            Transfer::new(&self.0, &mut state).learn(field.name(), group).await?;
+            let stored = state.fields.get(field.name());
+            let value = self.decrypt_field(&state, field.name(), field.version(), stored)?;
+            let is_owner = match self.is_owner(&state, field, value.as_ref()) {
+                Ok(is_owner) => is_owner,
+                Err(source) => {
+                    value::absent(field.name(), source, self.config().unreadable)?;
+                    false
+                }
+            };
+            Ok(value.filter(|_| is_owner))
+        })
     }
 
     /// Returns a field and the principal of the session whose former secret the client presents.
-    pub(in crate::session) async fn get_of_former(
-        &self,
-        name: &str,
-    ) -> Result<Option<(Bytes, Option<PrincipalKey>)>, Error> {
-        let state = self.0.lock().await?;
-        let refused = state.refused.iter().filter(|token| token.reason == Closed::Replaced);
-        for RefusedToken { id, .. } in refused {
-            let (credentials, names) = (Credentials::internal(id), Projection::Named(&[name]));
-            let loaded = self.0.call_store().load(credentials, names, None).await?;
-            let Ok(loaded) = loaded else { continue };
-            if let Some(value) = loaded.value(name) {
-                let principal = loaded.meta.signed_in.map(|signed_in| signed_in.principal);
-                return Ok(Some((value.clone(), principal)));
+    pub(in crate::session) fn get_of_former<'a>(
+        &'a self,
+        name: &'a str,
+    ) -> Boxed<'a, Option<(Bytes, Option<PrincipalKey>)>> {
+        Box::pin(async move {
+            let state = self.0.lock().await?;
+            let refused = state.refused.iter().filter(|token| token.reason == Closed::Replaced);
+            for RefusedToken { id, .. } in refused {
+                let (credentials, names) = (Credentials::internal(id), Projection::Named(&[name]));
+                let loaded = self.0.call_store().load(credentials, names, None).await?;
+                let Ok(loaded) = loaded else { continue };
+                if let Some(value) = loaded.value(name) {
+                    let principal = loaded.meta.signed_in.map(|signed_in| signed_in.principal);
+                    return Ok(Some((value.clone(), principal)));
+                }
             }
-        }
-        Ok(None)
+            Ok(None)
+        })
     }
 
     /// Reads the stamp of the sign-in together with `group`, unless the stamp is known.
-    pub(in crate::session) async fn read_stamp(&self, group: EagerGroup) -> Result<(), Error> {
-        let mut state = self.0.lock().await?;
-        Transfer::new(&self.0, &mut state).learn(STAMP, group).await
+    pub(in crate::session) fn read_stamp(&self, group: EagerGroup) -> Boxed<'_, ()> {
+        Box::pin(async move {
+            let mut state = self.0.lock().await?;
+            Transfer::new(&self.0, &mut state).learn(STAMP, group).await
+        })
     }
 
     /// Returns whether the session accepts a stamp. If the cached stamp does not match, reads the
     /// stamp from the store again.
-    pub(in crate::session) async fn has_stamp(&self, stamp: &[u8]) -> Result<bool, Error> {
-        let mut state = self.0.lock().await?;
-        let digest = stamp_digest(stamp);
-        for is_last in [false, true] {
-            Transfer::new(&self.0, &mut state).learn(STAMP, None).await?;
-            let (stored, id) = (state.fields.get(STAMP), state.identity.id());
-            let (Some(stored), Some(id)) = (stored, id) else { return Ok(false) };
-            let accepts = accepts_stamp(stored, &digest, &id);
-            if is_last || accepts != Ok(false) {
-                return accepts.map_err(|source| value::decode_error(STAMP, source));
+    pub(in crate::session) fn has_stamp<'a>(&'a self, stamp: &'a [u8]) -> Boxed<'a, bool> {
+        Box::pin(async move {
+            let mut state = self.0.lock().await?;
+            let digest = stamp_digest(stamp);
+            for is_last in [false, true] {
+                Transfer::new(&self.0, &mut state).learn(STAMP, None).await?;
+                let (stored, id) = (state.fields.get(STAMP), state.identity.id());
+                let (Some(stored), Some(id)) = (stored, id) else { return Ok(false) };
+                let accepts = accepts_stamp(stored, &digest, &id);
+                if is_last || accepts != Ok(false) {
+                    return accepts.map_err(|source| value::decode_error(STAMP, source));
+                }
+                state.fields.forget(STAMP);
             }
-            state.fields.forget(STAMP);
-        }
-        Ok(false)
+            Ok(false)
+        })
     }
 
     /// Makes the session accept a second stamp, besides the stamp of its sign-in.
-    pub(in crate::session) async fn accept_stamp(&self, stamp: &[u8]) -> Result<(), Error> {
-        let mut state = self.0.lock().await?;
-        Transfer::new(&self.0, &mut state).learn(STAMP, None).await?;
-        let (Some(id), Some(_)) = (state.identity.id(), state.owner) else {
-            return Err(Error::SignInRequired);
-        };
-        let is_former = state.meta.is_some_and(|(meta, _)| meta.by_former_secret);
-        let value = accept_stamp(state.fields.get(STAMP), &stamp_digest(stamp), &id)
-            .map_err(|source| value::decode_error(STAMP, source))?;
-        let change = Change::Set(FieldWrite::new(STAMP, &value));
-        let update = Update { changes: &[change], ..Update::default() };
-        let mut transfer = Transfer::new(&self.0, &mut state);
-        match transfer.update(update, &WritePlan::default()).await {
-            // A client has used the new secret. The sign-in that follows starts a new session. This session
-            // has to end when the stamp changes, so it needs no second stamp.
-            Err(Error::Ended) if is_former => return Ok(()),
-            updated => updated?,
-        };
-        transfer.exchange.check_fresh()
+    pub(in crate::session) fn accept_stamp<'a>(&'a self, stamp: &'a [u8]) -> Boxed<'a, ()> {
+        Box::pin(async move {
+            let mut state = self.0.lock().await?;
+            Transfer::new(&self.0, &mut state).learn(STAMP, None).await?;
+            let (Some(id), Some(_)) = (state.identity.id(), state.owner) else {
+                return Err(Error::SignInRequired);
+            };
+            let is_former = state.meta.is_some_and(|(meta, _)| meta.by_former_secret);
+            let value = accept_stamp(state.fields.get(STAMP), &stamp_digest(stamp), &id)
+                .map_err(|source| value::decode_error(STAMP, source))?;
+            let change = Change::Set(FieldWrite::new(STAMP, &value));
+            let update = Update { changes: &[change], ..Update::default() };
+            let mut transfer = Transfer::new(&self.0, &mut state);
+            match transfer.update(update, &WritePlan::default()).await {
+                // A client has used the new secret. The sign-in that follows starts a new session. This session
+                // has to end when the stamp changes, so it needs no second stamp.
+                Err(Error::Ended) if is_former => return Ok(()),
+                updated => updated?,
+            };
+            transfer.exchange.check_fresh()
+        })
     }
 
     /// Asks the store for the status of the presented token, and returns it.
-    pub(in crate::session) async fn token_status(&self) -> Result<TokenStatus, Error> {
-        self.verify().await?;
-        let (TokenStatus::Expired { .. }, Some(id)) = self.0.token_status() else {
-            return Ok(self.0.token_status().0);
-        };
-        // If the secret was guessed, or was replaced more than once, the session may be live.
-        if self.0.call_store().inspect(&id).await?.is_some() {
-            return Ok(TokenStatus::Unknown);
-        }
-        Ok(TokenStatus::Expired { by: self.0.call_store().expiry(&id).await? })
+    pub(in crate::session) fn token_status(&self) -> Boxed<'_, TokenStatus> {
+        Box::pin(async move {
+            self.verify().await?;
+            let (TokenStatus::Expired { .. }, Some(id)) = self.0.token_status() else {
+                return Ok(self.0.token_status().0);
+            };
+            // If the secret was guessed, or was replaced more than once, the session may be live.
+            if self.0.call_store().inspect(&id).await?.is_some() {
+                return Ok(TokenStatus::Unknown);
+            }
+            Ok(TokenStatus::Expired { by: self.0.call_store().expiry(&id).await? })
+        })
     }
 
     /// Returns whether the principal of a schema is signed in. For a schema without a principal
     /// field, returns whether any principal is signed in.
     #[cfg(feature = "axum")]
-    pub(in crate::session) async fn is_signed_in(
+    pub(in crate::session) fn is_signed_in(
         &self,
         schema: &'static SessionSchema,
-    ) -> Result<bool, Error> {
-        let fields = schema.fields().iter();
-        let principals: Vec<_> = fields.filter(|field| field.is_principal()).collect();
-        if principals.is_empty() {
-            return Ok(self.known_meta().await?.is_some_and(|meta| meta.signed_in.is_some()));
-        }
-        for field in principals {
-            if self.get_declared(field, Some(schema)).await?.is_some() {
-                return Ok(true);
+    ) -> Boxed<'_, bool> {
+        Box::pin(async move {
+            let fields = schema.fields().iter();
+            let principals: Vec<_> = fields.filter(|field| field.is_principal()).collect();
+            if principals.is_empty() {
+                return Ok(self.known_meta().await?.is_some_and(|meta| meta.signed_in.is_some()));
             }
-        }
-        Ok(false)
+            for field in principals {
+                if self.get_declared(field, Some(schema)).await?.is_some() {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        })
     }
 
     /// Returns whether removing a principal field signs out. It does if the value names the signed-in
@@ -341,19 +369,21 @@ impl Request {
     }
 
     /// Returns all fields, or `None` without a session.
-    pub(in crate::session) async fn get_all(&self) -> Result<Option<SessionMap>, Error> {
-        let mut state = self.0.lock().await?;
-        if !state.identity.may_be_open() {
-            return Ok(None);
-        }
-        if !state.fields.knows_all() {
-            Transfer::new(&self.0, &mut state).load(Projection::All).await?;
-        }
-        let is_open = matches!(state.identity, Identity::Open { .. } | Identity::Internal(_));
-        let fields = state.fields.present().filter(|(name, _)| !is_reserved(name));
-        let fields =
-            fields.map(|(name, stored)| (name.clone(), self.decrypt(&state, name, stored)));
-        Ok(is_open.then(|| SessionMap::new(fields, self.config().unreadable)))
+    pub(in crate::session) fn get_all(&self) -> Boxed<'_, Option<SessionMap>> {
+        Box::pin(async move {
+            let mut state = self.0.lock().await?;
+            if !state.identity.may_be_open() {
+                return Ok(None);
+            }
+            if !state.fields.knows_all() {
+                Transfer::new(&self.0, &mut state).load(Projection::All).await?;
+            }
+            let is_open = matches!(state.identity, Identity::Open { .. } | Identity::Internal(_));
+            let fields = state.fields.present().filter(|(name, _)| !is_reserved(name));
+            let fields =
+                fields.map(|(name, stored)| (name.clone(), self.decrypt(&state, name, stored)));
+            Ok(is_open.then(|| SessionMap::new(fields, self.config().unreadable)))
+        })
     }
 
     /// Applies changes together. Returns the number of removals and expiries that found their
@@ -392,18 +422,22 @@ impl Request {
     }
 
     /// Moves the absolute deadline.
-    pub(in crate::session) async fn end_after(&self, ttl: Ttl) -> Result<(), Error> {
-        let longest = self.config().absolute.map(Ttl::as_duration);
-        check_lifetime(ttl.as_duration(), longest)?;
-        let absolute = AbsoluteDeadline::new(ttl, self.config().absolute);
-        let update = Update { absolute: Some(absolute), ..Update::default() };
-        self.update_existing(update, WritePlan::default()).await
+    pub(in crate::session) fn end_after(&self, ttl: Ttl) -> Boxed<'_, ()> {
+        Box::pin(async move {
+            let longest = self.config().absolute.map(Ttl::as_duration);
+            check_lifetime(ttl.as_duration(), longest)?;
+            let absolute = AbsoluteDeadline::new(ttl, self.config().absolute);
+            let update = Update { absolute: Some(absolute), ..Update::default() };
+            self.update_existing(update, WritePlan::default()).await
+        })
     }
 
     /// Replaces the secret. Without a session there is nothing to replace.
-    pub(in crate::session) async fn rotate(&self) -> Result<(), Error> {
-        let plan = WritePlan { rotate: true, ..WritePlan::default() };
-        self.update_existing(Update::default(), plan).await
+    pub(in crate::session) fn rotate(&self) -> Boxed<'_, ()> {
+        Box::pin(async move {
+            let plan = WritePlan { rotate: true, ..WritePlan::default() };
+            self.update_existing(Update::default(), plan).await
+        })
     }
 
     async fn update_existing(&self, update: Update<'_>, plan: WritePlan) -> Result<(), Error> {
@@ -418,209 +452,220 @@ impl Request {
 
     /// Reads, changes and writes one field atomically: repeats a compare-and-set until it succeeds,
     /// at most [`TRIES`] times. The updates of a session in one process run one at a time.
-    pub(in crate::session) async fn modify(
-        &self,
+    pub(in crate::session) fn modify<'a>(
+        &'a self,
         field: &'static FieldSpec,
         group: EagerGroup,
-        modify: Modify<'_>,
-    ) -> Result<(), Error> {
-        let mut state = self.0.lock().await?;
-        self.hint_cache_policy(field);
-        let _turn = match state.identity.id() {
-            Some(id) => update_queue::turn(id).await,
-            None => None,
-        };
-        Transfer::new(&self.0, &mut state).learn(field.name(), group).await?;
-        for attempt in 0..TRIES {
-            let current = state.fields.get(field.name()).cloned();
-            let (name, known) = (field.name(), field.version());
-            let plaintext = self.decrypt_field(&state, name, known, current.as_ref())?;
-            let next = modify(plaintext.as_ref())?;
-            let change = match &next {
-                Some(value) => Change::Set(field_write(field, value)),
-                None if current.is_none() => return Ok(()),
-                None => Change::Remove(field.name()),
+        modify: Modify<'a>,
+    ) -> Boxed<'a, ()> {
+        Box::pin(async move {
+            let mut state = self.0.lock().await?;
+            self.hint_cache_policy(field);
+            let _turn = match state.identity.id() {
+                Some(id) => update_queue::turn(id).await,
+                None => None,
             };
-            let precondition = Some(Precondition::new(field.name(), current.as_ref()));
-            let (changes, plan) = ([change], WritePlan::of(field));
-            let mut transfer = Transfer::new(&self.0, &mut state);
-            let index = IndexChange::begin(&mut transfer, &changes, &plan).await?;
-            let with_keys = IndexChange::with_keys(index.as_ref(), &changes);
-            let update = Update { changes: &with_keys, precondition, ..Update::default() };
-            match transfer.update(update, &plan).await? {
-                Updated::Applied { .. } => {
-                    if let Some(index) = index {
-                        Box::pin(index.finish(&transfer, &plan)).await?;
+            Transfer::new(&self.0, &mut state).learn(field.name(), group).await?;
+            for attempt in 0..TRIES {
+                let current = state.fields.get(field.name()).cloned();
+                let (name, known) = (field.name(), field.version());
+                let plaintext = self.decrypt_field(&state, name, known, current.as_ref())?;
+                let next = modify(plaintext.as_ref())?;
+                let change = match &next {
+                    Some(value) => Change::Set(field_write(field, value)),
+                    None if current.is_none() => return Ok(()),
+                    None => Change::Remove(field.name()),
+                };
+                let precondition = Some(Precondition::new(field.name(), current.as_ref()));
+                let (changes, plan) = ([change], WritePlan::of(field));
+                let mut transfer = Transfer::new(&self.0, &mut state);
+                let index = IndexChange::begin(&mut transfer, &changes, &plan).await?;
+                let with_keys = IndexChange::with_keys(index.as_ref(), &changes);
+                let update = Update { changes: &with_keys, precondition, ..Update::default() };
+                match transfer.update(update, &plan).await? {
+                    Updated::Applied { .. } => {
+                        if let Some(index) = index {
+                            Box::pin(index.finish(&transfer, &plan)).await?;
+                        }
+                        return transfer.exchange.check_fresh();
                     }
-                    return transfer.exchange.check_fresh();
+                    Updated::Conflict { .. } | Updated::NotDue => pause(attempt).await,
                 }
-                Updated::Conflict { .. } | Updated::NotDue => pause(attempt).await,
             }
-        }
-        Err(Error::Conflict { field: field.name().to_owned() })
+            Err(Error::Conflict { field: field.name().to_owned() })
+        })
     }
 
     /// Rewrites a field with its remaining lifetime, if its value is not stored in the current
     /// form. Returns whether the field was rewritten. `is_present` returns whether a stored value
     /// has the current form.
-    pub(in crate::session) async fn settle(
-        &self,
+    pub(in crate::session) fn settle<'a>(
+        &'a self,
         field: &'static FieldSpec,
         group: EagerGroup,
-        is_present: &(dyn Fn(&[u8]) -> bool + Sync),
-        encode: Modify<'_>,
-    ) -> Result<bool, Error> {
-        let name = field.name();
-        let mut state = self.0.lock().await?;
-        self.hint_cache_policy(field);
-        for _ in 0..TRIES {
-            let mut transfer = Transfer::new(&self.0, &mut state);
-            transfer.learn(name, group).await?;
-            let Some(current) = state.fields.get(name).cloned() else { return Ok(false) };
-            let encrypts = field.encrypts(field.written_version());
-            let has_present_key = self.config().cipher.is_present(encrypts, &current);
-            if is_present(&current) && has_present_key {
-                return Ok(false);
-            }
-            let ttl = match state.fields.life(name) {
-                Life::Session => None,
-                Life::Until(end) => match Ttl::new(end.duration_since(Instant::now())) {
-                    Ok(ttl) => Some(ttl),
-                    // The field has expired meanwhile.
-                    Err(_) => return Ok(false),
-                },
-                Life::Unknown => {
-                    state.fields.forget(name);
-                    continue;
+        is_present: &'a (dyn Fn(&[u8]) -> bool + Sync),
+        encode: Modify<'a>,
+    ) -> Boxed<'a, bool> {
+        Box::pin(async move {
+            let name = field.name();
+            let mut state = self.0.lock().await?;
+            self.hint_cache_policy(field);
+            for _ in 0..TRIES {
+                let mut transfer = Transfer::new(&self.0, &mut state);
+                transfer.learn(name, group).await?;
+                let Some(current) = state.fields.get(name).cloned() else { return Ok(false) };
+                let encrypts = field.encrypts(field.written_version());
+                let has_present_key = self.config().cipher.is_present(encrypts, &current);
+                if is_present(&current) && has_present_key {
+                    return Ok(false);
                 }
-            };
-            let plaintext = self.decrypt_field(&state, name, field.version(), Some(&current))?;
-            let Some(next) = encode(plaintext.as_ref())? else { return Ok(false) };
-            // `encode` keeps the fields that only another release knows, so `next` may equal the
-            // stored value.
-            let is_same = |stored: &Plaintext| codec::is_merged_to_the_same(&stored.bytes, &next);
-            if has_present_key && plaintext.as_ref().is_some_and(is_same) {
-                return Ok(false);
+                let ttl = match state.fields.life(name) {
+                    Life::Session => None,
+                    Life::Until(end) => match Ttl::new(end.duration_since(Instant::now())) {
+                        Ok(ttl) => Some(ttl),
+                        // The field has expired meanwhile.
+                        Err(_) => return Ok(false),
+                    },
+                    Life::Unknown => {
+                        state.fields.forget(name);
+                        continue;
+                    }
+                };
+                let plaintext =
+                    self.decrypt_field(&state, name, field.version(), Some(&current))?;
+                let Some(next) = encode(plaintext.as_ref())? else { return Ok(false) };
+                // `encode` keeps the fields that only another release knows, so `next` may equal the
+                // stored value.
+                let is_same =
+                    |stored: &Plaintext| codec::is_merged_to_the_same(&stored.bytes, &next);
+                if has_present_key && plaintext.as_ref().is_some_and(is_same) {
+                    return Ok(false);
+                }
+                let precondition = Some(Precondition::new(name, Some(&current)));
+                // The value stays the same, so the secret is not replaced, and the entries of an index stay.
+                let plan = WritePlan { rotate: false, indexed: Vec::new(), ..WritePlan::of(field) };
+                let key = key_beside(field, self.config().layer, &next)
+                    .map_err(|source| value::encode_error(name, source))?;
+                let change = Change::Set(field_write(field, &next).ttl(ttl));
+                let keys = key.iter().map(|(name, key)| Change::Set(FieldWrite::new(name, key)));
+                let changes: Vec<Change<'_>> = iter::once(change).chain(keys).collect();
+                let update = Update { changes: &changes, precondition, ..Update::default() };
+                let mut transfer = Transfer::new(&self.0, &mut state);
+                if let Updated::Applied { .. } = transfer.update(update, &plan).await? {
+                    return transfer.exchange.check_fresh().map(|()| true);
+                }
             }
-            let precondition = Some(Precondition::new(name, Some(&current)));
-            // The value stays the same, so the secret is not replaced, and the entries of an index stay.
-            let plan = WritePlan { rotate: false, indexed: Vec::new(), ..WritePlan::of(field) };
-            let key = key_beside(field, self.config().layer, &next)
-                .map_err(|source| value::encode_error(name, source))?;
-            let change = Change::Set(field_write(field, &next).ttl(ttl));
-            let keys = key.iter().map(|(name, key)| Change::Set(FieldWrite::new(name, key)));
-            let changes: Vec<Change<'_>> = iter::once(change).chain(keys).collect();
-            let update = Update { changes: &changes, precondition, ..Update::default() };
-            let mut transfer = Transfer::new(&self.0, &mut state);
-            if let Updated::Applied { .. } = transfer.update(update, &plan).await? {
-                return transfer.exchange.check_fresh().map(|()| true);
-            }
-        }
-        Err(Error::Conflict { field: name.to_owned() })
+            Err(Error::Conflict { field: name.to_owned() })
+        })
     }
 
     /// Removes a field and returns its value.
-    pub(in crate::session) async fn take(
+    pub(in crate::session) fn take(
         &self,
         field: &'static FieldSpec,
-    ) -> Result<Option<Plaintext>, Error> {
-        let name = field.name();
-        let mut state = self.0.lock().await?;
-        if !state.identity.may_be_open() {
-            return taken_without_session(&self.0, &mut state, field).await;
-        }
-        let sign_out = field.is_principal() && self.signs_out(&mut state, field).await?;
-        let mut transfer = Transfer::new(&self.0, &mut state);
-        transfer.exchange.resolve().await?;
-        transfer.check_client().await?;
-        let exchange = &mut transfer.exchange;
-        exchange.state.fields.forget(name);
-        let cookie = exchange.state.identity.cookie();
-        let rotation = exchange.begin_rotation(field.is_rotating(), None, cookie)?;
-        let hash = rotation.hash();
-        let take = TakeField::new(name).rotate(hash.as_ref()).touch(self.config().touch(cookie));
-        let take = take.sign_out(sign_out).max_version((!sign_out).then(|| field.version()));
-        let fallback = rotation.fallback_secret.clone();
-        let taken = exchange.attempt_signing(sign_out, fallback.as_ref(), &take).await?;
-        let Some(value) = taken else {
-            return taken_without_session(&self.0, &mut state, field).await;
-        };
-        exchange.finish_rotation(rotation, None).await?;
-        note_use(exchange);
-        match &value {
-            Some(value) if take.keeps(value) => state.fields.forget(name),
-            _ => state.fields.remember(name, None),
-        }
-        if sign_out {
-            (state.meta, state.owner) = (None, None);
-            if value.is_some() {
-                log_signing(&self.0, &Signing::Out(field));
+    ) -> Boxed<'_, Option<Plaintext>> {
+        Box::pin(async move {
+            let name = field.name();
+            let mut state = self.0.lock().await?;
+            if !state.identity.may_be_open() {
+                return taken_without_session(&self.0, &mut state, field).await;
             }
-        }
-        // No other caller gets the value, so it is returned even if a cache missed the write.
-        if let Some(stale_for) = state.stale_for.take() {
-            tracing::warn!(
-                field = name,
-                ?stale_for,
-                "a cache may still show a field that was taken"
-            );
-        }
-        self.decrypt_field(&state, name, field.version(), value.as_ref())
+            let sign_out = field.is_principal() && self.signs_out(&mut state, field).await?;
+            let mut transfer = Transfer::new(&self.0, &mut state);
+            transfer.exchange.resolve().await?;
+            transfer.check_client().await?;
+            let exchange = &mut transfer.exchange;
+            exchange.state.fields.forget(name);
+            let cookie = exchange.state.identity.cookie();
+            let rotation = exchange.begin_rotation(field.is_rotating(), None, cookie)?;
+            let hash = rotation.hash();
+            let take =
+                TakeField::new(name).rotate(hash.as_ref()).touch(self.config().touch(cookie));
+            let take = take.sign_out(sign_out).max_version((!sign_out).then(|| field.version()));
+            let fallback = rotation.fallback_secret.clone();
+            let taken = exchange.attempt_signing(sign_out, fallback.as_ref(), &take).await?;
+            let Some(value) = taken else {
+                return taken_without_session(&self.0, &mut state, field).await;
+            };
+            exchange.finish_rotation(rotation, None).await?;
+            note_use(exchange);
+            match &value {
+                Some(value) if take.keeps(value) => state.fields.forget(name),
+                _ => state.fields.remember(name, None),
+            }
+            if sign_out {
+                (state.meta, state.owner) = (None, None);
+                if value.is_some() {
+                    log_signing(&self.0, &Signing::Out(field));
+                }
+            }
+            // No other caller gets the value, so it is returned even if a cache missed the write.
+            if let Some(stale_for) = state.stale_for.take() {
+                tracing::warn!(
+                    field = name,
+                    ?stale_for,
+                    "a cache may still show a field that was taken"
+                );
+            }
+            self.decrypt_field(&state, name, field.version(), value.as_ref())
+        })
     }
 
     /// Ends the session.
     ///
     /// A deletion of unknown outcome counts as made by this request, both when it is tried again and
     /// when the response is sent. So a sign-out of unknown outcome removes the cookie, too.
-    pub(in crate::session) async fn delete(&self) -> Result<(), Error> {
-        let mut state = self.0.lock().await?;
-        let indexes = self.schemas().indexes();
-        if !indexes.is_empty() && state.identity.may_be_open() {
-            let names = names_of(indexes.iter().copied());
-            let names = names.iter().map(|name| &**name).collect();
-            // The session ends in any case. If an index entry stays, it leads to no live session.
-            let _ = Transfer::new(&self.0, &mut state).fetch(names).await;
-        }
-        let layer = self.config().layer;
-        let entries: Vec<PrincipalKey> =
-            indexes.iter().filter_map(|field| known(layer, &state, field)).collect();
-        let mut exchange = Exchange { shared: &self.0, state: &mut state };
-        if exchange.state.identity.may_be_open() {
-            exchange.state.fields = Default::default();
-            let fallback = exchange.state.fallback_secret();
-            let tried_before = exchange.state.pending.is_deletion();
-            exchange.set_pending_deletion(true);
-            match exchange.attempt(fallback.as_ref(), &Delete { tried_before }).await {
-                Ok(Some(())) => {
-                    if let Some(id) = self.id() {
-                        event::ended(&id, "request");
-                        for key in &entries {
-                            IndexEntry::new(key, &id).free(self.0.call_store(), None).await;
+    pub(in crate::session) fn delete(&self) -> Boxed<'_, ()> {
+        Box::pin(async move {
+            let mut state = self.0.lock().await?;
+            let indexes = self.schemas().indexes();
+            if !indexes.is_empty() && state.identity.may_be_open() {
+                let names = names_of(indexes.iter().copied());
+                let names = names.iter().map(|name| &**name).collect();
+                // The session ends in any case. If an index entry stays, it leads to no live session.
+                let _ = Transfer::new(&self.0, &mut state).fetch(names).await;
+            }
+            let layer = self.config().layer;
+            let entries: Vec<PrincipalKey> =
+                indexes.iter().filter_map(|field| known(layer, &state, field)).collect();
+            let mut exchange = Exchange { shared: &self.0, state: &mut state };
+            if exchange.state.identity.may_be_open() {
+                exchange.state.fields = Default::default();
+                let fallback = exchange.state.fallback_secret();
+                let tried_before = exchange.state.pending.is_deletion();
+                exchange.set_pending_deletion(true);
+                match exchange.attempt(fallback.as_ref(), &Delete { tried_before }).await {
+                    Ok(Some(())) => {
+                        if let Some(id) = self.id() {
+                            event::ended(&id, "request");
+                            for key in &entries {
+                                IndexEntry::new(key, &id).free(self.0.call_store(), None).await;
+                            }
                         }
                     }
-                }
-                Ok(None) => exchange.set_pending_deletion(tried_before),
-                Err(error) => {
-                    let is_pending = tried_before || error.is_outcome_unknown();
-                    exchange.set_pending_deletion(is_pending);
-                    if is_pending {
-                        self.0.response().cookie = self.0.cookie_of_ended();
+                    Ok(None) => exchange.set_pending_deletion(tried_before),
+                    Err(error) => {
+                        let is_pending = tried_before || error.is_outcome_unknown();
+                        exchange.set_pending_deletion(is_pending);
+                        if is_pending {
+                            self.0.response().cookie = self.0.cookie_of_ended();
+                        }
+                        return Err(error);
                     }
-                    return Err(error);
                 }
             }
-        }
-        exchange.is_without_session().await?;
-        match exchange.state.identity {
-            // The session was ended by another request, and a third request may have signed in
-            // since, so the cookie is not cleared.
-            Identity::Closed(Closed::Deleted | Closed::Revoked) => return Ok(()),
-            Identity::Closed(Closed::Replaced | Closed::Gone) => return Err(Error::Ended),
-            _ => {}
-        }
-        let fresh = exchange.check_fresh();
-        exchange.end();
-        fresh
+            exchange.is_without_session().await?;
+            match exchange.state.identity {
+                // The session was ended by another request, and a third request may have signed in
+                // since, so the cookie is not cleared.
+                Identity::Closed(Closed::Deleted | Closed::Revoked) => return Ok(()),
+                Identity::Closed(Closed::Replaced | Closed::Gone) => return Err(Error::Ended),
+                _ => {}
+            }
+            let fresh = exchange.check_fresh();
+            exchange.end();
+            fresh
+        })
     }
 
     /// Forgets the fields that were read, so that the next read asks the store.
@@ -651,15 +696,15 @@ impl Request {
     /// sent. `None` if no renewal is due.
     pub(in crate::session) fn renewal(
         this: &Arc<Self>,
-    ) -> Option<impl Future<Output = ()> + Send + use<>> {
+    ) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
         if !this.0.response().owes_renewal {
             return None;
         }
         let this = Arc::clone(this);
-        Some(async move {
+        Some(Box::pin(async move {
             let Ok(mut state) = this.0.lock().await else { return };
             renew(&mut Exchange { shared: &this.0, state: &mut state }).await;
-        })
+        }))
     }
 
     /// Returns the cookie action, and closes the response. A token that must not be sent is
