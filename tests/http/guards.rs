@@ -91,7 +91,7 @@ fn fixture_of(store: MemoryStore, change: fn(SessionLayer) -> SessionLayer) -> F
         shop.user().sign_in(&user, Assurance::Aal1).stamp(hash).await
     };
     let admin = Router::new()
-        .route("/orders", get(|| async { "orders" }))
+        .route("/orders", get(|| async { "orders" }).post(|| async { "ordered" }))
         .layer(require::<Aal<Shop, 1>>())
         .route("/help", get(|| async { "help" }));
     let app = Router::new()
@@ -148,6 +148,24 @@ async fn the_sign_in_page_leads_back() {
         assert_eq!(reply.headers[header::LOCATION], format!("/enter?next={next}"));
         assert_eq!(client.text(&format!("/next?next={next}")).await, path);
     }
+}
+
+#[tokio::test]
+async fn a_submitted_form_leads_to_the_sign_in_page_and_back_to_the_form() {
+    let Fixture { client, .. } = fixture();
+    for (referer, location) in [
+        ("https://shop.example/settings?tab=2", "/enter?next=%2Fsettings%3Ftab%3D2"),
+        ("https://shop.example", "/enter?next=%2F"),
+        ("https://evil.example/settings", "/enter"),
+        ("https://shop.example//evil.example", "/enter"),
+        ("/settings", "/enter"),
+        ("", "/enter"),
+    ] {
+        let reply = client.post_with("/admin/orders", &[HTML, ("referer", referer)]).await;
+        assert_eq!(reply.status, StatusCode::SEE_OTHER, "{referer}");
+        assert_eq!(reply.headers[header::LOCATION], location, "{referer}");
+    }
+    assert_eq!(client.post("/admin/orders", "").await.status, StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]

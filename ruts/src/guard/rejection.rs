@@ -3,9 +3,13 @@
 //! Returned by `level` and `user`. Knows the sign-in page of the layer through the session.
 
 use axum_core::response::{IntoResponse, Response};
-use http::{HeaderValue, Method, StatusCode, header, request::Parts};
+use http::{
+    HeaderValue, Method, StatusCode, Uri,
+    header::{self, HeaderName},
+    request::Parts,
+};
 
-use crate::{error::Error, session::handle::Session};
+use crate::{error::Error, local_path::is_local_path, session::handle::Session};
 
 /// The rejection of a guard: an error, or a redirect to the sign-in page.
 #[derive(Debug)]
@@ -16,8 +20,13 @@ pub struct GuardRejection {
 
 impl GuardRejection {
     pub(super) fn new(error: Error, session: &Session, parts: &Parts) -> Self {
-        let page = session.sign_in_page().filter(|_| asks_for_a_page(parts));
-        Self { error, page: page.and_then(|(page, target)| location(page, target)) }
+        let page = session.sign_in_page().filter(|_| is_navigation(parts));
+        let location = |(page, target)| match parts.method {
+            Method::GET | Method::HEAD => location(page, target),
+            // A redirect to the target itself would be a `GET`.
+            _ => location(page, page_of_form(parts).as_deref()),
+        };
+        Self { error, page: page.and_then(location) }
     }
 
     /// Returns the reason for the rejection.
@@ -33,12 +42,21 @@ impl From<Error> for GuardRejection {
     }
 }
 
-/// Returns whether a browser seems to ask for a page: a `GET` or `HEAD` that accepts HTML. Only
-/// then does a redirect help.
-fn asks_for_a_page(parts: &Parts) -> bool {
-    let accept = parts.headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
-    matches!(parts.method, Method::GET | Method::HEAD)
-        && accept.is_some_and(|accept| accept.contains("text/html"))
+/// Returns whether a browser seems to show the response as a page. Only then does a redirect help.
+fn is_navigation(parts: &Parts) -> bool {
+    text(parts, header::ACCEPT).is_some_and(|accept| accept.contains("text/html"))
+}
+
+/// Returns the page of this site with the form that the browser has submitted, if `Referer` names it.
+fn page_of_form(parts: &Parts) -> Option<String> {
+    let referer: Uri = text(parts, header::REFERER)?.parse().ok()?;
+    let host = text(parts, header::HOST).or_else(|| Some(parts.uri.authority()?.as_str()));
+    let page = referer.path_and_query()?.as_str();
+    (referer.authority()?.as_str() == host? && is_local_path(page)).then(|| page.to_owned())
+}
+
+fn text(parts: &Parts, name: HeaderName) -> Option<&str> {
+    parts.headers.get(name)?.to_str().ok()
 }
 
 /// Returns the address of the sign-in page, with the page to return to as `next`.

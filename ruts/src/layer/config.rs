@@ -315,11 +315,11 @@ impl<L: LayerName> SessionLayer<L> {
         self
     }
 
-    /// Sets the sign-in page, a path of this site. If a browser asks for a page without a
-    /// sufficient sign-in, the guards of `ruts::guard` redirect it to the sign-in page. The
-    /// parameter `next` of the redirect holds the requested page, for `ruts::guard::Next`. Other
-    /// requests without a sufficient sign-in get a 401. If no sign-in page is set, browsers get a
-    /// 401, too.
+    /// Sets the sign-in page, a path of this site. If a browser asks for a page or submits a form without
+    /// a sufficient sign-in, the guards of `ruts::guard` redirect it to the sign-in page. The parameter
+    /// `next` of the redirect holds the requested page, or the page of the form, for
+    /// `ruts::guard::Next`. Requests that do not accept HTML get a 401. If no sign-in page is set,
+    /// browsers get a 401, too.
     ///
     /// Do not put the layer inside `Router::nest`. There it would see paths without the prefix, so `next`
     /// would lack the prefix.
@@ -517,7 +517,10 @@ impl<L: LayerName> SessionLayer<L> {
     #[must_use]
     pub fn development_on<H: Into<String>>(mut self, hosts: impl IntoIterator<Item = H>) -> Self {
         let hosts: Arc<[String]> = hosts.into_iter().map(Into::into).collect();
-        tracing::warn!(?hosts, "session cookies are in development mode: plain http");
+        tracing::warn!(
+            more_hosts = ?hosts,
+            "session cookies are in development mode: plain http, on loopback names and `more_hosts`"
+        );
         self.development = Some(hosts);
         self
     }
