@@ -9,14 +9,20 @@ use http::{Request, header, uri::Authority};
 const PROXY: [&str; 5] =
     ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"];
 
-/// The reason why development mode gives a request no session.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The reason why development mode gives a request no session. As text, it also says what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refusal {
-    /// The request came through a proxy.
-    Proxy,
+    /// The request came through a proxy. Holds the header that shows this.
+    #[error(
+        "the request has the header `{0}` of a proxy: let the proxy leave the header out, or use HTTPS \
+         without development mode"
+    )]
+    Proxy(&'static str),
     /// A page of another site made the request. Holds the `Origin` of that page.
+    #[error("a page of {0:?} made the request: `development_on` allows more hosts")]
     Origin(String),
     /// The request asks for a host that is not allowed. Holds the host.
+    #[error("the host {0:?} is not a loopback name: `development_on` allows more hosts")]
     Host(String),
 }
 
@@ -29,8 +35,8 @@ pub(super) enum Refusal {
 /// - It asks for a loopback name, for one of `hosts`, or for no host. Browsers always name a host.
 pub(super) fn refusal<B>(request: &Request<B>, hosts: &[String]) -> Option<Refusal> {
     let headers = request.headers();
-    if PROXY.iter().any(|name| headers.contains_key(*name)) {
-        return Some(Refusal::Proxy);
+    if let Some(name) = PROXY.iter().find(|name| headers.contains_key(**name)) {
+        return Some(Refusal::Proxy(name));
     }
     let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
     if let Some(origin) = text(header::ORIGIN)
@@ -125,7 +131,10 @@ mod tests {
 
     #[test]
     fn the_refusal_names_the_reason() {
-        let foreign = refusal(&request(&[("host", "shop.example")]), &[]);
-        assert_eq!(foreign, Some(Refusal::Host("shop.example".to_owned())));
+        let text = |headers: &[(&str, &str)]| refusal(&request(headers), &[]).unwrap().to_string();
+        assert!(text(&[("host", "shop.example")]).starts_with("the host \"shop.example\" is not"));
+        assert!(text(&[("x-forwarded-for", "1.2.3.4")]).contains("`x-forwarded-for` of a proxy"));
+        let origin = text(&[("host", "localhost"), ("origin", "https://shop.example")]);
+        assert!(origin.starts_with("a page of \"https://shop.example\" made the request"));
     }
 }

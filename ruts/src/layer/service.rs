@@ -75,10 +75,7 @@ where
         let refusal = development.as_ref().and_then(|hosts| refusal(&request, hosts));
         let is_look = request.extensions().get::<Companion>() == Some(&Companion::Looks);
         if let Some(reason) = refusal.as_ref().filter(|_| !is_look) {
-            tracing::warn!(
-                ?reason,
-                "development mode gives this request no session: `development_on` allows more hosts"
-            );
+            tracing::warn!(%reason, "development mode gives this request no session");
         }
         let presented = if refusal.is_some() { Presented::default() } else { presented };
         if presented.is_duplicated && !is_look {

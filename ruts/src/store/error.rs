@@ -2,13 +2,13 @@
 //!
 //! Returned by every store and cache. Knows nothing of drivers.
 
-use std::{error::Error, fmt, sync::Arc};
+use std::{error::Error, fmt, iter, sync::Arc};
 
 /// The failure of a store.
 ///
 /// Its text names the store and the kind of failure, never a key, a statement or a value. The cause, such
 /// as an error of the driver, is its [`source`](Error::source).
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct StoreError {
     store: &'static str,
     kind: StoreErrorKind,
@@ -83,9 +83,38 @@ impl fmt::Display for StoreError {
     }
 }
 
+/// Shows the texts of the causes, because a program that returns the error from `main` prints this form.
+impl fmt::Debug for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let causes: Vec<String> = iter::successors(self.source(), |&cause| cause.source())
+            .map(ToString::to_string)
+            .collect();
+        f.debug_struct("StoreError")
+            .field("store", &self.store)
+            .field("kind", &self.kind)
+            .field("causes", &causes)
+            .finish()
+    }
+}
+
 impl Error for StoreError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         let source: &(dyn Error + 'static) = &**self.source.as_ref()?;
         Some(source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_debug_form_shows_the_causes() {
+        let cause = std::io::Error::other("the cable is unplugged");
+        let error = StoreError::new("redis", StoreErrorKind::Unavailable).with_source(cause);
+        assert_eq!(
+            format!("{error:?}"),
+            r#"StoreError { store: "redis", kind: Unavailable, causes: ["the cable is unplugged"] }"#
+        );
     }
 }

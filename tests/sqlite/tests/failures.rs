@@ -53,6 +53,15 @@ async fn open(path: &Path) -> Result<SqliteStore, ruts::store::StoreError> {
     SqliteStore::builder(path).build().await
 }
 
+#[tokio::test]
+async fn the_error_of_a_file_that_cannot_be_opened_names_the_file() {
+    let file = File::new();
+    let path = file.folder.path().join("missing").join("sessions.db");
+    let text = error_chain(&open(&path).await.unwrap_err());
+    assert!(text.contains("missing/sessions.db` cannot be opened"), "{text}");
+    assert!(text.contains("No such file"), "{text}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_removed_or_replaced_file_is_not_written_to() {
     let file = File::new();

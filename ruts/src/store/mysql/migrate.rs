@@ -13,7 +13,7 @@ use super::{
     executor::Executor,
     tables::{LOCKS, Tables},
 };
-use crate::store::{StoreError, StoreErrorKind};
+use crate::store::{StoreError, StoreErrorKind, sql::WrongVersion};
 
 /// Each migration has to be repeatable after an interruption, because the server commits after every
 /// statement that creates a table.
@@ -24,18 +24,6 @@ const VERSION: i32 = MIGRATIONS.len() as i32;
 
 /// Maximum time to create, migrate and check the tables. Includes the wait for other instances.
 const PREPARATION: Duration = Duration::from_secs(60);
-
-/// The tables do not have the version that this release needs.
-#[derive(Debug, thiserror::Error)]
-enum WrongVersion {
-    #[error(
-        "the tables have version {0} and version {VERSION} is needed: \
-         let the builder create the tables, or run the SQL of `MySqlStoreBuilder::sql`"
-    )]
-    Old(i32),
-    #[error("the tables have version {0} of a later release: this release needs {VERSION}")]
-    New(i32),
-}
 
 /// Returns the SQL that creates the tables, or migrates them from any earlier version.
 pub(super) fn sql(tables: &Tables) -> String {
@@ -82,8 +70,10 @@ pub(super) async fn prepare(
         }
         match version(&mut connection, tables).await? {
             VERSION => {}
-            older if older < VERSION => return Err(unsupported(WrongVersion::Old(older))),
-            newer => return Err(unsupported(WrongVersion::New(newer))),
+            found => {
+                let builder = "MySqlStoreBuilder";
+                return Err(unsupported(WrongVersion { found, needed: VERSION, builder }));
+            }
         }
         check::engines(&mut connection, tables).await?;
         drop(connection);

@@ -13,7 +13,7 @@ use super::{
     identifiers::Identifiers,
     templates::fill,
 };
-use crate::store::{StoreError, StoreErrorKind};
+use crate::store::{StoreError, StoreErrorKind, sql::WrongVersion};
 
 const MIGRATIONS: [&str; 1] = [include_str!("sql/migration_1.sql")];
 
@@ -33,18 +33,6 @@ const SEARCH_PATH: &str = "set local search_path = pg_catalog, pg_temp;\n";
 const VERSIONS: &str = "create table if not exists {migrations} (\n  \
      version int primary key,\n  \
      applied_at timestamptz not null default now()\n);\n";
-
-/// The tables do not have the version that this release needs.
-#[derive(Debug, thiserror::Error)]
-enum WrongVersion {
-    #[error(
-        "the tables have version {0} and version {VERSION} is needed: \
-         let the builder create the tables, or run the SQL of `PostgresStoreBuilder::sql`"
-    )]
-    Old(i32),
-    #[error("the tables have version {0} of a later release: this release needs {VERSION}")]
-    New(i32),
-}
 
 /// Returns the SQL that creates the tables, or migrates them from any earlier version.
 pub(super) fn sql(identifiers: &Identifiers) -> String {
@@ -112,8 +100,10 @@ async fn check_all(
     check::server(connection).await?;
     match version(connection, identifiers).await? {
         VERSION => {}
-        older if older < VERSION => return Err(unsupported(WrongVersion::Old(older))),
-        newer => return Err(unsupported(WrongVersion::New(newer))),
+        found => {
+            let builder = "PostgresStoreBuilder";
+            return Err(unsupported(WrongVersion { found, needed: VERSION, builder }));
+        }
     }
     check::rights(connection, identifiers).await?;
     check::round_trip(connection, identifiers).await

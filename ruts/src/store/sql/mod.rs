@@ -1,4 +1,4 @@
-//! The parts that the stores on SQL servers share: connections, waiting, cleanup, names of tables.
+//! The parts that the stores on SQL servers share: connections, waiting, cleanup, names and versions of tables.
 //!
 //! Used by the stores on PostgreSQL and on MySQL. Knows nothing of statements or dialects.
 
@@ -8,6 +8,7 @@ mod dispatch;
 mod name;
 mod patience;
 mod read_limits;
+mod wrong_version;
 
 pub use self::name::InvalidName;
 pub(in crate::store) use self::{
@@ -17,4 +18,5 @@ pub(in crate::store) use self::{
     name::check_name,
     patience::Patience,
     read_limits::{MAX_READS, has_its_share},
+    wrong_version::WrongVersion,
 };

@@ -15,7 +15,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Params, Row}
 
 use super::{
     clock::Clock,
-    error::{commit_error, statement_error, unavailable, unsupported},
+    error::{cannot_open, commit_error, statement_error, unsupported},
     file::DatabaseFile,
 };
 use crate::{store::StoreError, token::SessionId};
@@ -232,7 +232,7 @@ impl Database {
 }
 
 fn open_file(path: &Path) -> Result<(Connection, DatabaseFile), StoreError> {
-    DatabaseFile::create(path).map_err(|error| cannot_open().with_source(error))?;
+    DatabaseFile::create(path).map_err(|error| cannot_open(path, error))?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection =
         Connection::open_with_flags(path, flags).map_err(|error| statement_error(&error))?;
@@ -240,16 +240,12 @@ fn open_file(path: &Path) -> Result<(Connection, DatabaseFile), StoreError> {
     if connection.is_readonly("main").map_err(|error| statement_error(&error))? {
         return Err(unsupported("the file of the database is read-only"));
     }
-    let file = DatabaseFile::opened(path).map_err(|error| cannot_open().with_source(error))?;
+    let file = DatabaseFile::opened(path).map_err(|error| cannot_open(path, error))?;
     Ok((connection, file))
 }
 
 fn is_busy(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
-}
-
-fn cannot_open() -> StoreError {
-    unavailable("the file of the database cannot be opened")
 }
 
 thread_local! {

@@ -1,7 +1,12 @@
 //! Converts failures of SQLite and of its file to [`StoreError`].
 //!
 //! Used by every file that runs a statement. The source of an error, if there is one, is SQLite's error
-//! code with its fixed text, or a `Reason`. It contains no statement and no value.
+//! code with its fixed text, a `Reason` or a path. It contains no statement and no value.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use rusqlite::{Error, ErrorCode, ffi};
 
@@ -13,6 +18,13 @@ pub(super) const NAME: &str = "sqlite";
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Reason(&'static str);
+
+#[derive(Debug, thiserror::Error)]
+#[error("`{}` cannot be opened", path.display())]
+struct CannotOpen {
+    path: PathBuf,
+    source: io::Error,
+}
 
 /// Returns the error of a failed statement. SQLite or the writer rolls the statement back, so
 /// nothing was changed.
@@ -53,6 +65,12 @@ pub(super) fn unsupported(reason: &'static str) -> StoreError {
 
 pub(super) fn unavailable(reason: &'static str) -> StoreError {
     StoreError::new(NAME, StoreErrorKind::Unavailable).with_source(Reason(reason))
+}
+
+/// Returns the error of a file that cannot be created or opened.
+pub(super) fn cannot_open(path: &Path, source: io::Error) -> StoreError {
+    let reason = CannotOpen { path: path.to_owned(), source };
+    StoreError::new(NAME, StoreErrorKind::Unavailable).with_source(reason)
 }
 
 /// Returns the error of an operation whose thread ended before it answered.
