@@ -257,6 +257,19 @@ async fn a_limit_on_sessions_refuses_a_sign_in_or_ends_the_oldest_session() {
     assert_eq!(devices[2].text("/devices").await, "3,2");
 }
 
+#[tokio::test]
+async fn while_the_clock_stands_still_the_first_sign_in_is_the_oldest() {
+    for _ in 0..8 {
+        let Fixture { client, .. } = fixture(|layer| layer.max_sessions(2, OnLimit::EndOldest));
+        let mut devices = Vec::new();
+        for device in ["1", "2", "3"] {
+            devices.push(signed_in(&client, "ada", device).await);
+        }
+        assert_eq!(devices[0].text("/who").await, "None None");
+        assert_ne!(devices[1].text("/who").await, "None None");
+    }
+}
+
 /// The store carries out the sign-in, the answer is lost, and all sessions of the user are revoked
 /// before the request continues.
 // proves: ASVS-7.4.2

@@ -68,7 +68,8 @@ pub trait RecordStore: Send + Sync + 'static {
         principal: &PrincipalKey,
     ) -> impl Future<Output = Result<Self::PrincipalLock, StoreError>> + Send;
 
-    /// Returns the ids of the principal's sessions, in any order.
+    /// Returns the ids of the principal's sessions, in any order. If two sessions signed in at the same time,
+    /// a session limit ends the first of the two first.
     fn sessions_of(
         &self,
         principal: &PrincipalKey,

@@ -212,7 +212,8 @@ impl SessionLimit {
     /// Returns the sessions that have to end before one more sign-in. Returns `None` if the sign-in is
     /// refused.
     ///
-    /// `live` holds the other live sessions of the principal, each with the time of its sign-in.
+    /// `live` holds the other live sessions of the principal, each with the time of its sign-in. If two times
+    /// are equal, the first of the two sessions ends first.
     pub(in crate::store) fn beyond(
         self,
         mut live: Vec<(Duration, SessionId)>,
@@ -221,7 +222,7 @@ impl SessionLimit {
         if beyond > 0 && self.on_limit == OnLimit::Reject {
             return None;
         }
-        live.sort_unstable();
+        live.sort_by_key(|(signed_in_at, _)| *signed_in_at);
         Some(live.into_iter().take(beyond).map(|(_, id)| id).collect())
     }
 }

@@ -5,7 +5,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeSet, BinaryHeap, HashMap},
+    collections::{BTreeMap, BinaryHeap, HashMap},
     fmt,
     ops::Bound,
     sync::{
@@ -62,8 +62,13 @@ struct Inner {
     clock: Box<dyn Clock>,
 }
 
-/// The sessions of each principal.
-pub struct PrincipalLists(HashMap<PrincipalKey, BTreeSet<SessionId>>);
+/// The sessions of each principal, each with the number of its sign-in. The number orders sign-ins that have
+/// the same time, such as all sign-ins of a test that does not advance its clock.
+#[derive(Default)]
+pub struct PrincipalLists {
+    sessions: HashMap<PrincipalKey, BTreeMap<SessionId, u64>>,
+    sign_ins: u64,
+}
 
 #[derive(Default)]
 struct Shard {
@@ -108,11 +113,10 @@ impl MemoryStoreBuilder {
 
     /// Builds the store.
     pub fn build(self) -> MemoryStore {
-        let lists = PrincipalLists(HashMap::new());
         MemoryStore {
             inner: Arc::new(Inner {
                 shards: Default::default(),
-                lists: Arc::new(tokio::sync::Mutex::new(lists)),
+                lists: Arc::default(),
                 unlisted: Mutex::default(),
                 changes: broadcast::Sender::new(64),
                 sessions: AtomicUsize::new(0),
@@ -319,7 +323,12 @@ impl RecordStore for MemoryStore {
         principal: &PrincipalKey,
         lists: &mut Self::PrincipalLock,
     ) -> Result<Vec<SessionId>, StoreError> {
-        Ok(lists.0.get(principal).into_iter().flatten().copied().collect())
+        let mut listed: Vec<(u64, SessionId)> =
+            (lists.sessions.get(principal).into_iter().flatten())
+                .map(|(id, sign_in)| (*sign_in, *id))
+                .collect();
+        listed.sort_unstable();
+        Ok(listed.into_iter().map(|(_, id)| id).collect())
     }
 
     async fn page_of(
@@ -330,9 +339,9 @@ impl RecordStore for MemoryStore {
         lists: &mut Self::PrincipalLock,
     ) -> Result<Vec<SessionId>, StoreError> {
         let begin = after.map_or(Bound::Unbounded, |after| Bound::Excluded(*after));
-        let listed = lists.0.get(principal).into_iter();
+        let listed = lists.sessions.get(principal).into_iter();
         let listed = listed.flat_map(|ids| ids.range((begin, Bound::Unbounded)));
-        Ok(listed.take(limit).copied().collect())
+        Ok(listed.take(limit).map(|(id, _)| *id).collect())
     }
 
     async fn add_to_list(
@@ -341,7 +350,9 @@ impl RecordStore for MemoryStore {
         id: &SessionId,
         lists: &mut Self::PrincipalLock,
     ) -> Result<(), StoreError> {
-        lists.0.entry(*principal).or_default().insert(*id);
+        lists.sign_ins += 1;
+        let number = lists.sign_ins;
+        lists.sessions.entry(*principal).or_default().insert(*id, number);
         Ok(())
     }
 
@@ -366,7 +377,7 @@ impl RecordStore for MemoryStore {
 
     async fn end_all(&self) -> Result<(), StoreError> {
         let mut lists = self.inner.lists.lock().await;
-        lists.0.clear();
+        lists.sessions.clear();
         for place in 0..SHARDS {
             let mut shard = self.lock(place);
             let (now, is_crowded) = (self.inner.clock.now(), self.is_crowded(&shard));
@@ -403,10 +414,10 @@ fn state(record: Option<&SessionRecord>) -> (bool, Option<PrincipalKey>) {
 
 impl PrincipalLists {
     fn remove(&mut self, principal: &PrincipalKey, id: &SessionId) {
-        if let Some(listed) = self.0.get_mut(principal) {
+        if let Some(listed) = self.sessions.get_mut(principal) {
             listed.remove(id);
             if listed.is_empty() {
-                self.0.remove(principal);
+                self.sessions.remove(principal);
             }
         }
     }
