@@ -236,7 +236,8 @@ pub trait Store: Send + Sync + 'static {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a session store",
     label = "expected a store, an `Arc` of a store, or a reference to such an `Arc`",
-    note = "a store that is borrowed cannot be kept: put it into an `Arc` and pass `&store`",
+    note = "a store that is borrowed cannot be kept: pass `store.clone()`, or put the store into an `Arc` and \
+            pass `&store`",
     note = "call `build` to turn a builder into a store",
     note = "there is no `dyn Store`: the type of a `SessionLayer` does not depend on its store, so \
             create the layer where the type of the store is known"

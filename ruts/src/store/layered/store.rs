@@ -43,7 +43,7 @@ use crate::{
 /// use sqlx::PgPool;
 ///
 /// let client = Client::new(Config::from_url("redis://localhost:6379")?, None, None, None);
-/// let pool = PgPool::connect("postgres://localhost/app").await?;
+/// let pool = PgPool::connect_lazy("postgres://localhost/app")?;
 ///
 /// let cache = RedisStore::new(Arc::new(client));
 /// let origin = PostgresStoreBuilder::new(pool, true).build().await?;

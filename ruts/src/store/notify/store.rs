@@ -44,7 +44,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// use ruts::store::postgres::{PostgresChannel, PostgresStoreBuilder};
 /// use sqlx::PgPool;
 ///
-/// let pool = PgPool::connect("postgres://localhost/app").await?;
+/// let pool = PgPool::connect_lazy("postgres://localhost/app")?;
 /// let store = PostgresStoreBuilder::new(pool.clone(), true).build().await?;
 /// let store = NotifyingStore::new(store, PostgresChannel::new(pool, "sessions"));
 /// let layer = SessionLayer::new(store);

@@ -290,7 +290,7 @@ impl fmt::Debug for PostgresStore {
 /// use ruts::{SessionLayer, store::postgres::PostgresStore};
 /// use sqlx::{PgPool, postgres::PgRow};
 ///
-/// let pool = PgPool::connect("postgres://localhost/app").await?;
+/// let pool = PgPool::connect_lazy("postgres://localhost/app")?;
 /// let store = PostgresStore::builder(pool).create_tables(true).schema_name("app").build().await?;
 /// let layer = SessionLayer::new(store);
 /// # drop(layer);
