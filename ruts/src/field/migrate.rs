@@ -9,6 +9,8 @@
     message = "live sessions may hold a `{Former}`, which cannot become a `{Self}`",
     label = "expected `impl From<{Former}> for {Self}`, or `TryFrom`",
     note = "each type of `migrate` is converted to the next one, and the last to the field's type",
+    note = "if both types are from other crates, such as `Vec<..>`, wrap each in a type of your own: \
+            `struct Cart(Vec<Item>)` reads the values of a `Vec<Item>`",
     note = "`discard` in place of a type reads values of its version as absent"
 )]
 pub trait MigratesFrom<Former>: Sized {

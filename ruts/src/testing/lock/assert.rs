@@ -150,9 +150,13 @@ impl<S: LockedSession> LockTest<S> {
         // Windows it does not, because the lock would also stop this test from reading the file.
         let locked = || File::open(path).and_then(|file| file.lock().map(|()| file)).ok();
         let _other_processes = cfg!(unix).then(locked);
+        let mut differs = "differs from";
         let mut lock: Lock = match fs::read_to_string(path) {
             Ok(text) => text.parse().unwrap_or_else(|error| panic!("{}: {error}", path.display())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Lock::default(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                differs = "needs a lock, which does not exist yet:";
+                Lock::default()
+            }
             Err(error) => panic!("{}: {error}", path.display()),
         };
         let fields = describe::<S>(&self.samples);
@@ -165,12 +169,15 @@ impl<S: LockedSession> LockTest<S> {
             return;
         }
         let advice = match report.breaks() {
-            true => "A finding that breaks sessions cannot be accepted.",
+            true => {
+                "A finding that breaks sessions cannot be accepted. If no release has written a type of the lock, \
+                 restore the lock of the latest release, and accept again."
+            }
             false => "To accept the changes: RUTS_LOCK=accept cargo test",
         };
         assert!(
             report.is_empty(),
-            "`{}` differs from {}:\n\n{report}\n{advice}",
+            "`{}` {differs} {}\n\n{report}\n{advice}",
             S::SCHEMA.name(),
             path.display()
         );
