@@ -141,6 +141,14 @@ pub(crate) fn duplicate_cookies() {
     tracing::warn!("several session cookies in one request");
 }
 
+/// A response sets two cookies of one name, so one of them is lost.
+pub(crate) fn cookie_set_twice(name: &str) {
+    tracing::error!(
+        name,
+        "the response sets two cookies of one name: give each session layer a different cookie name"
+    );
+}
+
 /// The client of a request differs from the client that signed in.
 pub(crate) fn client_changed(id: &SessionId, changed: &[&str], action: &'static str) {
     count!("ruts_clients_changed_total", "action" => action);

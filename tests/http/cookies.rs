@@ -9,8 +9,10 @@ use axum::{
 };
 use cookie::{Cookie, SameSite};
 use ruts::{
-    CookieOptions, Error, Key, Session, SessionLayer, session, session::LayerName,
-    store::memory::MemoryStore, testing::Reply,
+    CookieOptions, Error, Key, Session, SessionLayer, session,
+    session::LayerName,
+    store::memory::MemoryStore,
+    testing::{Client, Reply},
 };
 use ruts_tests_support::{ClientExt, Log, new_client, new_client_on};
 use tower_cookies::{CookieManagerLayer, Cookies};
@@ -211,6 +213,23 @@ async fn two_named_layers_keep_two_sessions() {
 
     let client = new_client(Router::new().route("/", get(|_: Desk| async {})).layer(layer()));
     assert_eq!(client.get("/").await.status, StatusCode::INTERNAL_SERVER_ERROR);
+}
+
+#[tokio::test]
+async fn two_layers_with_one_cookie_name_are_told() {
+    for (names, is_told) in [(["__Host-a", "__Host-a"], true), (["__Host-a", "__Host-a-2"], false)]
+    {
+        let (log, _guard) = Log::start();
+        let [first, second] =
+            names.map(|name| layer().with_cookie_options(CookieOptions::build().name(name)));
+        let both = |shop: Shop, desk: Desk| async move {
+            shop.set_visits(&1).await?;
+            desk.set_calls(&1).await
+        };
+        let app = Router::new().route("/", get(both)).layer(first).layer(second.named::<Staff>());
+        Client::new(app).get("/").await;
+        assert_eq!(log.text().contains("sets two cookies of one name"), is_told, "{}", log.text());
+    }
 }
 
 // proves: ASVS-3.3.2 NIST-5.1.3 NIST-5.1.1-6

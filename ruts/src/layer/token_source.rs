@@ -11,6 +11,7 @@ use tower_cookies::Cookies;
 use super::companion::Companion;
 use crate::{
     cookie::{Presented, SessionCookie},
+    event,
     session::CookieAction,
     token::Token,
 };
@@ -104,8 +105,12 @@ impl TokenPlace {
         if let Self::Jar(jar) = self {
             return put(jar, cookie, action);
         }
-        let header = self.header(cookie, action);
-        header.map(|(name, value)| headers.append(name, value)).is_some()
+        let Some((name, value)) = self.header(cookie, action) else { return false };
+        if name == header::SET_COOKIE && sets(headers, cookie.name()) {
+            event::cookie_set_twice(cookie.name());
+        }
+        headers.append(name, value);
+        true
     }
 
     /// Returns the response header for a cookie action. `None` if there is nothing to do.
@@ -130,6 +135,15 @@ impl TokenPlace {
             (_, CookieAction::Clear) => Some((header::SET_COOKIE, cookie.clear()?)),
         }
     }
+}
+
+/// Returns whether the response already sets a cookie of this name, for example for another layer.
+fn sets(headers: &HeaderMap, name: &str) -> bool {
+    let mut cookies = headers.get_all(header::SET_COOKIE).iter();
+    cookies.any(|cookie| {
+        let value = cookie.as_bytes().strip_prefix(name.as_bytes());
+        value.is_some_and(|value| value.starts_with(b"="))
+    })
 }
 
 /// Applies a cookie action to a jar. Returns whether the jar was changed.
