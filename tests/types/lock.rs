@@ -164,7 +164,7 @@ fn the_lock_is_readable_text() {
         "# To take over changes: RUTS_LOCK=accept cargo test",
         "",
         "[Shop]",
-        "cart 1 messagepack fe1d33c1 [{sku: str, qty|count: u32, note?: option<str>}]",
+        "cart 1 messagepack fe1d33c5 [{sku: str, qty|count: u32, note?: option<str>}]",
         "pay 1 messagepack 6a1bf470 <Cash / Card {number: u64} / Other / *>",
         "user 1 bincode f59948d0 u64 +principal",
     ];

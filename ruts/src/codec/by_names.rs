@@ -10,8 +10,8 @@ use bytes::Bytes;
 
 use super::{
     format::Codec,
-    header::{Header, MAX_VALUE},
-    messagepack::write_head,
+    header::{COMPACT, Header, MAX_VALUE},
+    messagepack::{LARGE, NEGATIVE, write_head},
     shape::{Part, Shape, parse, parse_name},
 };
 
@@ -32,6 +32,7 @@ pub(crate) fn transcode(lock: &str, name: &str, stored: &[u8]) -> Option<Bytes> 
     let mut transcoder = Transcoder { rest: payload, out: Vec::new(), outer: Vec::new() };
     let header = Header { codec: Codec::MessagePack, ..header };
     transcoder.out.extend_from_slice(&header.to_bytes());
+    transcoder.out[0] = COMPACT;
     transcoder.value(&shape, 0)?;
     (transcoder.rest.is_empty() && transcoder.out.len() <= MAX_VALUE).then(|| transcoder.out.into())
 }
@@ -185,22 +186,16 @@ impl<'s> Transcoder<'_, 's> {
                 let [number] = self.array()?;
                 write_number(&mut self.out, i8::from_le_bytes([number]).into());
             }
-            "u16" | "u32" | "u64" => {
-                let number = i128::try_from(self.number()?).ok()?;
-                write_number(&mut self.out, number);
-            }
-            "i16" | "i32" | "i64" => {
-                let number = self.signed()?;
-                write_number(&mut self.out, number);
-            }
-            // `rmp-serde` writes numbers of 128 bits as bytes.
-            "u128" => {
+            "u16" | "u32" | "u64" | "u128" => {
                 let number = self.number()?;
-                write_bytes(&mut self.out, &number.to_be_bytes(), [0, 0xc4]);
+                match i128::try_from(number) {
+                    Ok(number) => write_number(&mut self.out, number),
+                    Err(_) => write_wide(&mut self.out, LARGE, number.to_be_bytes()),
+                }
             }
-            "i128" => {
+            "i16" | "i32" | "i64" | "i128" => {
                 let number = self.signed()?;
-                write_bytes(&mut self.out, &number.to_be_bytes(), [0, 0xc4]);
+                write_number(&mut self.out, number);
             }
             "f32" => {
                 let number = f32::from_le_bytes(self.array()?);
@@ -238,7 +233,7 @@ impl<'s> Transcoder<'_, 's> {
     }
 }
 
-/// Writes an integer of at most 64 bits in the fewest bytes, as `rmp-serde` does.
+/// Writes an integer in the fewest bytes, as the codec does.
 fn write_number(out: &mut Vec<u8>, number: i128) {
     let wide = |out: &mut Vec<u8>, marker: u8, bytes: usize| {
         out.push(marker);
@@ -249,12 +244,20 @@ fn write_number(out: &mut Vec<u8>, number: i128) {
         -0x80..-32 => wide(out, 0xd0, 1),
         -0x8000..-0x80 => wide(out, 0xd1, 2),
         -0x8000_0000..-0x8000 => wide(out, 0xd2, 4),
-        ..-0x8000_0000 => wide(out, 0xd3, 8),
+        -0x8000_0000_0000_0000..-0x8000_0000 => wide(out, 0xd3, 8),
+        ..-0x8000_0000_0000_0000 => write_wide(out, NEGATIVE, number.to_be_bytes()),
         128..0x100 => wide(out, 0xcc, 1),
         0x100..0x1_0000 => wide(out, 0xcd, 2),
         0x1_0000..0x1_0000_0000 => wide(out, 0xce, 4),
-        0x1_0000_0000.. => wide(out, 0xcf, 8),
+        0x1_0000_0000..0x1_0000_0000_0000_0000 => wide(out, 0xcf, 8),
+        0x1_0000_0000_0000_0000.. => write_wide(out, LARGE, number.to_be_bytes()),
     }
+}
+
+/// Writes an integer of more than 64 bits as an extension of 16 bytes.
+fn write_wide(out: &mut Vec<u8>, kind: u8, bytes: [u8; 16]) {
+    out.extend_from_slice(&[0xd8, kind]);
+    out.extend_from_slice(&bytes);
 }
 
 /// Writes a string or bytes. A length below 32 is part of the marker `short`, unless `short` is
@@ -303,7 +306,7 @@ cart 2 bincode 00000080 str
         ];
         let value = transcode(LOCK, "cart", &stored(1, 0x70, &payload.concat())).unwrap();
         let expected = [
-            &[0x10, 2, 0, 1, 0, 0, 0, 0x70, 0x83, 0xa1, b'a', 7, 0xa1, b'b', 0x92, 0xa4][..],
+            &[0x12, 2, 0, 1, 0, 0, 0, 0x70, 0x83, 0xa1, b'a', 7, 0xa1, b'b', 0x92, 0xa4][..],
             b"Cash",
             &[0x81, 0xa4],
             b"Card",

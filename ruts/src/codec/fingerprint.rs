@@ -5,7 +5,7 @@
 
 use super::{error::CodecError, format::Codec};
 
-/// Hash of the shape of a type, and four flags.
+/// Hash of the shape of a type, and two flags.
 ///
 /// A value that was set by name has no hash and no flags. If an update merged the
 /// values of two types, the result has the flags of both types, but no hash.
@@ -18,16 +18,11 @@ impl Fingerprint {
 
     /// Some parts of the type are not known.
     pub(super) const PARTIAL: u32 = 1;
-    /// The type has a `u128`, or a part that is not known may have one. A part that needs a self-describing
-    /// format contains no `u128`, because serde cannot buffer a number of 128 bits.
-    pub(super) const U128: u32 = 2;
-    /// The same as `U128`, for an `i128`.
-    pub(super) const I128: u32 = 4;
     /// A part of the type needs a self-describing format, so the shape does not show the parts of that part.
-    pub(super) const ANY: u32 = 8;
-    const FLAGS: u32 = Self::PARTIAL | Self::U128 | Self::I128 | Self::ANY;
+    pub(super) const ANY: u32 = 2;
+    const FLAGS: u32 = Self::PARTIAL | Self::ANY;
 
-    /// Joins a hash with flags. The flags take the place of four bits of the hash.
+    /// Joins a hash with flags. The flags take the place of two bits of the hash.
     pub(super) const fn new(hash: u32, flags: u32) -> Self {
         let hash = hash & !Self::FLAGS;
         // A hash of zero would mean that no single type wrote the value.
@@ -84,15 +79,5 @@ impl Fingerprint {
     /// Returns the fingerprint of a value whose fields were written by two types.
     pub(super) const fn merged(self, other: Self) -> Self {
         Self((self.0 | other.0) & Self::FLAGS)
-    }
-
-    /// Returns whether the type may have a `u128`.
-    pub(super) const fn may_have_u128(self) -> bool {
-        self.0 & Self::U128 != 0
-    }
-
-    /// Returns whether the type may have an `i128`.
-    pub(super) const fn may_have_i128(self) -> bool {
-        self.0 & Self::I128 != 0
     }
 }

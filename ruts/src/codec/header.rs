@@ -8,7 +8,8 @@ use super::{error::CodecError, fingerprint::Fingerprint, format::Codec};
 /// Format, codec, version of the field and fingerprint of the writing type, in eight bytes. Numbers
 /// are big endian.
 ///
-/// The lower half of the format byte holds flags. The only flag marks an encrypted payload.
+/// The lower half of the format byte holds flags. One marks an encrypted payload. The other one, which is never
+/// stored, marks a MessagePack payload with types in their compact form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) codec: Codec,
@@ -18,6 +19,8 @@ pub(super) struct Header {
 
 const PLAIN: u8 = 0x10;
 const ENCRYPTED: u8 = 0x11;
+/// The format of a value that was converted from bincode, in which types such as `IpAddr` are not strings.
+pub(super) const COMPACT: u8 = 0x12;
 
 /// Version and header of the fields that this crate itself adds to sessions.
 const OWN_VERSION: u16 = 1;
@@ -32,6 +35,12 @@ pub(super) const MAX_VALUE: usize = 16 * 1024 * 1024;
 /// Returns whether stored bytes hold an encrypted payload.
 pub(crate) fn is_encrypted(stored: &[u8]) -> bool {
     stored.first() == Some(&ENCRYPTED)
+}
+
+/// Returns whether a payload was converted from bincode.
+#[cfg(feature = "messagepack")]
+pub(super) fn is_compact(stored: &[u8]) -> bool {
+    stored.first() == Some(&COMPACT)
 }
 
 /// Prepends the header of this crate's own fields to bytes that no codec wrote.
@@ -127,7 +136,7 @@ impl Header {
             stored.split_first_chunk().ok_or(CodecError::Header)?;
         let codec = match (format, codec) {
             (PLAIN | ENCRYPTED, 1) => Codec::Bincode,
-            (PLAIN | ENCRYPTED, 2) => Codec::MessagePack,
+            (PLAIN | ENCRYPTED | COMPACT, 2) => Codec::MessagePack,
             _ => return Err(CodecError::Header),
         };
         let version = u16::from_be_bytes([high, low]);

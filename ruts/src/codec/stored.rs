@@ -6,12 +6,12 @@ use serde::de::DeserializeOwned;
 
 #[cfg(feature = "bincode")]
 use super::bincode;
-#[cfg(feature = "messagepack")]
-use super::messagepack;
 use super::{
     error::CodecError, fingerprint::Fingerprint, format::Codec, header::Header,
     shape::fingerprint_of,
 };
+#[cfg(feature = "messagepack")]
+use super::{header::is_compact, messagepack};
 
 /// A stored value, not yet decoded: the argument of a
 /// [migration](crate::field::Field::migrate).
@@ -19,6 +19,8 @@ use super::{
 pub struct Stored<'a> {
     header: Header,
     payload: &'a [u8],
+    #[cfg(feature = "messagepack")]
+    is_compact: bool,
     /// If present, the value may only be read as the type that wrote it, or as the type with this
     /// fingerprint.
     #[cfg(feature = "testing")]
@@ -32,6 +34,8 @@ impl<'a> Stored<'a> {
         Ok(Self {
             header,
             payload,
+            #[cfg(feature = "messagepack")]
+            is_compact: is_compact(stored),
             #[cfg(feature = "testing")]
             only: None,
         })
@@ -84,30 +88,29 @@ impl<'a> Stored<'a> {
 
     /// Decodes the value. `fingerprint` returns the fingerprint of `T`. bincode reads by position.
     /// So a bincode value is read only if `T` wrote it, or if the type that wrote it is not known.
-    #[cfg_attr(not(any(feature = "bincode", feature = "messagepack")), allow(unused_variables))]
+    #[cfg_attr(not(feature = "bincode"), allow(unused_variables))]
     pub(super) fn read_as<T: DeserializeOwned>(
         &self,
         fingerprint: impl Fn() -> Fingerprint,
     ) -> Result<T, CodecError> {
         let Self { header, payload, .. } = self;
         let writer = header.fingerprint;
-        let other =
-            || (writer != Fingerprint::UNKNOWN && writer != fingerprint()).then_some(writer);
+        let is_other = || writer != Fingerprint::UNKNOWN && writer != fingerprint();
         #[cfg(feature = "testing")]
-        if self.only.is_some_and(|or| other().is_some() && fingerprint() != or) {
+        if self.only.is_some_and(|or| is_other() && fingerprint() != or) {
             return Err(CodecError::Shape);
         }
         let read: Result<(T, usize), CodecError> = match header.codec {
             #[cfg(feature = "bincode")]
             Codec::Bincode => {
-                if other().is_some() {
+                if is_other() {
                     Err(CodecError::Shape)
                 } else {
                     bincode::read(payload)
                 }
             }
             #[cfg(feature = "messagepack")]
-            Codec::MessagePack => messagepack::read(payload, other),
+            Codec::MessagePack => messagepack::read(payload, !self.is_compact),
             #[allow(unreachable_patterns, reason = "reachable when a codec is compiled out")]
             disabled => Err(CodecError::Disabled(disabled)),
         };

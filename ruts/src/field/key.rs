@@ -299,7 +299,8 @@ impl<T, M: Copy> Field<T, M> {
 
     /// Returns whether `stored` decodes to the value that it was encoded from. `T` need not
     /// implement `PartialEq`, so the comparison encodes both values with the other codec, which
-    /// does not have the same defect.
+    /// does not have the same defect. If the other codec cannot do this, the same codec encodes the decoded
+    /// value again.
     fn reads_back<Q: ?Sized>(
         &self,
         encode: fn(Codec, u16, Fingerprint, &Q) -> Result<Bytes, CodecError>,
@@ -318,7 +319,8 @@ impl<T, M: Copy> Field<T, M> {
         match (encode(other, 0, unknown, value), (codec.encode)(other, 0, unknown, &read)) {
             (Ok(value), Ok(read)) => codec::may_be_equal(&value, &read),
             // The other codec is not compiled in, or cannot write the value.
-            _ => true,
+            _ => (codec.encode)(spec.codec(), spec.version(), codec.fingerprint.get(), &read)
+                .is_ok_and(|again| codec::may_be_equal(stored, &again)),
         }
     }
 

@@ -68,7 +68,7 @@ impl<'de> de::Deserializer<'de> for Value<'_, '_> {
     }
 
     fn is_human_readable(&self) -> bool {
-        false
+        self.0.is_human_readable
     }
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
@@ -83,6 +83,8 @@ impl<'de> de::Deserializer<'de> for Value<'_, '_> {
             Token::Bool(value) => visitor.visit_bool(value),
             Token::Unsigned(number) => visitor.visit_u64(number),
             Token::Negative(number) => visitor.visit_i64(number),
+            Token::Large(number) => visitor.visit_u128(number),
+            Token::LargeNegative(number) => visitor.visit_i128(number),
             Token::F32(number) => visitor.visit_f32(number),
             Token::F64(number) => visitor.visit_f64(number),
             Token::Text(text) => visitor.visit_str(to_text(text)?),

@@ -1,7 +1,8 @@
 //! Encodes, decodes and edits MessagePack payloads. Called by `value` and `stored`, which handle
 //! the header, and by `preserve` and `by_names`, which edit payloads. Knows nothing of versions.
 //!
-//! Values are written by `rmp-serde`, and read by a reader of this crate. The reader decodes only
+//! Values are written by `rmp-serde` in the form for human-readable formats, because serde reads the parts of
+//! tagged and flattened types in this form. Values are read by a reader of this crate. The reader decodes only
 //! the kind of value that the type requests. For each type, this takes a third of the code that
 //! `rmp-serde` needs. The reader also refuses values that a different type may have written.
 //! `rmp-serde` would accept them: it reads a number as the position of a variant, and rounds an
@@ -12,11 +13,15 @@ mod node;
 mod payload;
 mod preserve;
 mod reader;
+mod writer;
 
-#[cfg(feature = "bincode")]
-pub(super) use self::node::write_head;
 #[cfg(feature = "testing")]
 pub(crate) use self::node::{Node, text_of};
+#[cfg(feature = "bincode")]
+pub(super) use self::{
+    node::write_head,
+    writer::{LARGE, NEGATIVE},
+};
 pub(super) use self::{
     payload::{read, write},
     preserve::{changed_names, merge},

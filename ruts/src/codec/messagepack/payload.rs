@@ -4,47 +4,42 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{deserializer::Value, reader::Reader};
-use crate::codec::{buffer::Buffer, error::CodecError, fingerprint::Fingerprint, format::Codec};
+use super::{deserializer::Value, reader::Reader, writer::Writer};
+use crate::codec::{buffer::Buffer, error::CodecError, format::Codec};
 
 /// Appends `value` to `out`. Structs are written as maps.
 pub(in crate::codec) fn write<T: Serialize + ?Sized>(
     value: &T,
     out: &mut Buffer,
 ) -> Result<(), CodecError> {
-    value
-        .serialize(&mut rmp_serde::Serializer::new(out).with_struct_map())
-        .map_err(|_| CodecError::Write(Codec::MessagePack))
+    let mut serializer = rmp_serde::Serializer::new(out).with_struct_map().with_human_readable();
+    value.serialize(Writer(&mut serializer)).map_err(|_| CodecError::Write(Codec::MessagePack))
 }
 
-/// Reads one value, and returns it with its length in bytes.
-///
-/// If a different type from `T` wrote the value, `other` returns the fingerprint of that type. It is called
-/// only if the bytes could also stand for a different value, such as the bytes of a large `u128`.
+/// Reads one value, and returns it with its length in bytes. `is_human_readable` returns whether types such as
+/// `IpAddr` are strings, and not in their compact form.
 pub(in crate::codec) fn read<T: DeserializeOwned>(
     payload: &[u8],
-    other: impl FnOnce() -> Option<Fingerprint>,
+    is_human_readable: bool,
 ) -> Result<(T, usize), CodecError> {
     let mut reader = Reader::new(payload);
+    reader.is_human_readable = is_human_readable;
     let value = T::deserialize(Value(&mut reader))
         .map_err(|error| CodecError::Read { codec: Codec::MessagePack, reason: error.reason() })?;
-    if reader.is_ambiguous() && other().is_some_and(|other| reader.may_have_changed_sign(other)) {
-        return Err(CodecError::Shape);
-    }
     Ok((value, payload.len() - reader.rest()))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::{
+        collections::{BTreeMap, BTreeSet},
+        net::IpAddr,
+    };
 
     use proptest::prelude::*;
     use serde::Deserialize;
 
     use super::*;
-
-    /// A type with both signed and unsigned numbers of 128 bits.
-    const BOTH: Fingerprint = Fingerprint::new(0x10, Fingerprint::U128 | Fingerprint::I128);
 
     fn written<T: Serialize>(value: T) -> Vec<u8> {
         let mut payload = Buffer::new();
@@ -55,7 +50,7 @@ mod tests {
     /// Writes a value and reads it back as a different type.
     fn reread<T: DeserializeOwned>(value: impl Serialize) -> Option<T> {
         let payload = written(value);
-        let (value, len) = read(&payload, || Some(BOTH)).ok()?;
+        let (value, len) = read(&payload, true).ok()?;
         (len == payload.len()).then_some(value)
     }
 
@@ -116,14 +111,56 @@ mod tests {
         assert_eq!(reread::<u128>(-1_i128), None);
         assert_eq!(reread::<u128>(i128::MAX), Some(i128::MAX as u128));
         assert_eq!(reread(u64::MAX), Some(u128::from(u64::MAX)));
-        // A type with this fingerprint cannot have written a number with the opposite sign.
-        let unsigned = Fingerprint::new(0x10, Fingerprint::U128);
-        assert_eq!(read(&written(u128::MAX), || Some(unsigned)), Ok((u128::MAX, 18)));
-        assert!(read::<i128>(&written(u128::MAX), || Some(unsigned)).is_err());
-        for number in [i128::MIN, -1, 0, i128::MAX] {
-            assert_eq!(read(&written(number), || None), Ok((number, 18)));
-            assert_eq!(read(&written(number as u128), || None), Ok((number as u128, 18)));
+        assert_eq!(reread::<Vec<u8>>(u128::MAX), None, "a number is not a list of bytes");
+        let (small, large) = (i128::from(u64::MAX), i128::from(i64::MIN));
+        for (number, len) in [
+            (i128::MIN, 18),
+            (large - 1, 18),
+            (large, 9),
+            (-1, 1),
+            (0, 1),
+            (small, 9),
+            (small + 1, 18),
+            (i128::MAX, 18),
+        ] {
+            assert_eq!(read(&written(number), true), Ok((number, len)));
         }
+        for (number, len) in [(0, 1), (u128::from(u64::MAX) + 1, 18), (u128::MAX, 18)] {
+            assert_eq!(read(&written(number), true), Ok((number, len)));
+        }
+    }
+
+    /// serde keeps the parts of these types in a buffer, and reads them as those of a human-readable format.
+    #[test]
+    fn parts_with_two_forms_are_read_in_any_type() {
+        #[derive(Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "kind")]
+        enum Tagged {
+            SignedIn { from: IpAddr },
+        }
+        #[derive(Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(untagged)]
+        enum Untagged {
+            Number(u8),
+            Address(IpAddr),
+        }
+        #[derive(Debug, PartialEq, Serialize, Deserialize)]
+        struct Flat {
+            name: String,
+            #[serde(flatten)]
+            origin: Option<Origin>,
+        }
+        #[derive(Debug, PartialEq, Serialize, Deserialize)]
+        struct Origin {
+            from: IpAddr,
+        }
+        let from = IpAddr::from([127, 0, 0, 1]);
+        assert_eq!(reread(from), Some(from));
+        assert_eq!(reread::<String>(from).as_deref(), Some("127.0.0.1"));
+        assert_eq!(reread(Tagged::SignedIn { from }), Some(Tagged::SignedIn { from }));
+        assert_eq!(reread(Untagged::Address(from)), Some(Untagged::Address(from)));
+        let flat = || Flat { name: "desk".to_owned(), origin: Some(Origin { from }) };
+        assert_eq!(reread(flat()), Some(flat()));
     }
 
     #[test]
@@ -161,7 +198,7 @@ mod tests {
         let deep = [[0x91; 2_000].as_slice(), &[0x90]].concat();
         let expected =
             CodecError::Read { codec: Codec::MessagePack, reason: "it is nested too deeply" };
-        assert_eq!(read::<Nest>(&deep, || None), Err(expected));
+        assert_eq!(read::<Nest>(&deep, true), Err(expected));
     }
 
     proptest! {

@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::de::{self, Expected, Unexpected};
 
-use crate::codec::fingerprint::Fingerprint;
+use super::writer::{LARGE, NEGATIVE};
 
 /// Maximum depth of a value, the same as in the writer, `rmp-serde`.
 const MAX_DEPTH: usize = 1024;
@@ -20,6 +20,10 @@ pub(super) enum Token<'b> {
     Unsigned(u64),
     /// A number below zero.
     Negative(i64),
+    /// A number from 2^64 on.
+    Large(u128),
+    /// A number below -2^63.
+    LargeNegative(i128),
     F32(f32),
     F64(f64),
     Text(&'b [u8]),
@@ -37,31 +41,18 @@ pub(super) struct Reader<'b> {
     depth: usize,
     /// Number of bytes left of a byte string that is read as a list of numbers.
     numbers: usize,
-    /// A `u128` was read whose highest bit is set. A negative `i128` has the same bytes.
-    has_large: bool,
-    /// An `i128` was read whose highest bit is set. A large `u128` has the same bytes.
-    has_negative: bool,
+    /// Whether types such as `IpAddr` are strings, and not in their compact form.
+    pub(super) is_human_readable: bool,
 }
 
 impl<'b> Reader<'b> {
     pub(super) const fn new(payload: &'b [u8]) -> Self {
-        Self { rest: payload, depth: 0, numbers: 0, has_large: false, has_negative: false }
+        Self { rest: payload, depth: 0, numbers: 0, is_human_readable: true }
     }
 
     /// Returns the number of bytes that have not been read.
     pub(super) const fn rest(&self) -> usize {
         self.rest.len()
-    }
-
-    /// Returns whether bytes were read that could also stand for a different value.
-    pub(super) const fn is_ambiguous(&self) -> bool {
-        self.has_large || self.has_negative
-    }
-
-    /// Returns whether a number of 128 bits may have been read with the wrong sign: not the sign that a
-    /// writer with this fingerprint gave it.
-    pub(super) const fn may_have_changed_sign(&self, writer: Fingerprint) -> bool {
-        self.has_large && writer.may_have_i128() || self.has_negative && writer.may_have_u128()
     }
 
     /// Returns the marker of the next token. `None` at the end of the payload, and inside a byte
@@ -108,8 +99,16 @@ impl<'b> Reader<'b> {
             0xde => Token::Map(self.len::<2>()?),
             0xdf => Token::Map(self.len::<4>()?),
             0xe0.. => signed((marker as i8).into()),
-            // This reader does not support extensions, and MessagePack never uses 0xc1.
-            0xc1 | 0xc7..=0xc9 | 0xd4..=0xd8 => return Err(ReadError::SHAPE),
+            0xd8 => {
+                let (kind, bytes) = (self.number::<1>()? as u8, self.wide()?);
+                match (kind, i128::from_be_bytes(bytes)) {
+                    (LARGE, _) => Token::Large(u128::from_be_bytes(bytes)),
+                    (NEGATIVE, number @ ..0) => Token::LargeNegative(number),
+                    _ => return Err(ReadError::SHAPE),
+                }
+            }
+            // This reader supports no other extension, and MessagePack never uses 0xc1.
+            0xc1 | 0xc7..=0xc9 | 0xd4..=0xd7 => return Err(ReadError::SHAPE),
         })
     }
 
@@ -142,31 +141,24 @@ impl<'b> Reader<'b> {
         }
     }
 
-    /// Reads a `u128`: 16 bytes, or an integer of at most 64 bits.
+    /// Reads a `u128`.
     #[inline(never)]
     pub(super) fn wide_unsigned(&mut self) -> Result<u128, ReadError> {
         match self.token()? {
             Token::Unsigned(number) => Ok(number.into()),
-            Token::Bytes(bytes) => {
-                let number = u128::from_be_bytes(wide(bytes)?);
-                self.has_large |= number >> 127 == 1;
-                Ok(number)
-            }
+            Token::Large(number) => Ok(number),
             _ => Err(ReadError::SHAPE),
         }
     }
 
-    /// Reads an `i128`: 16 bytes, or an integer of at most 64 bits.
+    /// Reads an `i128`.
     #[inline(never)]
     pub(super) fn wide_signed(&mut self) -> Result<i128, ReadError> {
         match self.token()? {
             Token::Unsigned(number) => Ok(number.into()),
             Token::Negative(number) => Ok(number.into()),
-            Token::Bytes(bytes) => {
-                let number = i128::from_be_bytes(wide(bytes)?);
-                self.has_negative |= number < 0;
-                Ok(number)
-            }
+            Token::Large(number) => number.try_into().map_err(|_| ReadError::SHAPE),
+            Token::LargeNegative(number) => Ok(number),
             _ => Err(ReadError::SHAPE),
         }
     }
@@ -285,6 +277,13 @@ impl<'b> Reader<'b> {
         Ok(bytes)
     }
 
+    /// Reads the bytes of a number of 128 bits.
+    fn wide(&mut self) -> Result<[u8; 16], ReadError> {
+        let (bytes, rest) = self.rest.split_first_chunk().ok_or(ReadError::END)?;
+        self.rest = rest;
+        Ok(*bytes)
+    }
+
     /// Reads `N` bytes as a big-endian number.
     fn number<const N: usize>(&mut self) -> Result<u64, ReadError> {
         let (bytes, rest) = self.rest.split_first_chunk::<N>().ok_or(ReadError::END)?;
@@ -296,11 +295,6 @@ impl<'b> Reader<'b> {
 /// Returns the token of an integer that was written in a signed format.
 fn signed(number: i64) -> Token<'static> {
     u64::try_from(number).map_or(Token::Negative(number), Token::Unsigned)
-}
-
-/// Returns the bytes of a number of 128 bits.
-fn wide(bytes: &[u8]) -> Result<[u8; 16], ReadError> {
-    bytes.try_into().map_err(|_| ReadError::SHAPE)
 }
 
 /// Returns bytes as a string.

@@ -425,12 +425,12 @@ mod tests {
         ];
         let expected = [
             0xf599_48d0,
-            0xb292_03c0,
-            0x78aa_2b00,
-            0xc24a_7180,
-            0x912b_c360,
-            0x19ad_3fb0,
-            0x3dbf_3e00,
+            0xb292_03c8,
+            0x78aa_2b08,
+            0xc24a_718c,
+            0x912b_c36c,
+            0x19ad_3fb8,
+            0x3dbf_3e0c,
             0x17d3_e490,
         ];
         assert_eq!(fingerprints, expected.map(Fingerprint::from_bits));

@@ -117,6 +117,11 @@ impl Passes {
         self.tree.child(node, at)
     }
 
+    /// Records that a type has two forms.
+    pub(super) fn note_forms(&self, node: NodeId) {
+        self.tree.nodes[node].has_forms.set(true);
+    }
+
     /// Records a value without parts, and returns the index of the value to try.
     #[inline(never)]
     pub(super) fn leaf(&mut self, node: NodeId, leaf: Leaf) -> usize {

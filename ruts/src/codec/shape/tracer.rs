@@ -198,7 +198,9 @@ impl<'de> de::Deserializer<'de> for Tracer<'_> {
         deserialize_f64 visit_f64 f64,
     }
 
+    /// The compact form shows more of a type than a string does.
     fn is_human_readable(&self) -> bool {
+        self.passes.note_forms(self.node);
         false
     }
 

@@ -86,6 +86,9 @@ pub(super) struct Node {
     pub(super) is_complete: Cell<bool>,
     /// Number of parts of a tuple.
     pub(super) len: usize,
+    /// The type has two forms, of which the node shows the compact one: the type has asked whether the format
+    /// is human-readable.
+    pub(super) has_forms: Cell<bool>,
 }
 
 impl Leaf {
@@ -135,6 +138,7 @@ impl Tree {
             has_sample: false,
             is_complete: Cell::new(false),
             len: 0,
+            has_forms: Cell::new(false),
         });
         self.nodes.len() - 1
     }
@@ -253,6 +257,7 @@ impl Tree {
     }
 
     /// Returns whether a part of a node was never requested, so that it may be of any type.
+    #[cfg(feature = "messagepack")]
     pub(super) fn is_unreached(&self, node: NodeId) -> bool {
         let Node { kind, children, .. } = &self.nodes[node];
         // The last children of an enum with aliases do not stand for variants.

@@ -4,7 +4,7 @@
 
 #[cfg(feature = "testing")]
 use super::structure::{Part, Shape};
-use super::tree::{Kind, Leaf, Node, NodeId, Tree};
+use super::tree::{Kind, Node, NodeId, Tree};
 use crate::codec::fingerprint::Fingerprint;
 
 /// A walk over the parts of a type, and the values around the current part.
@@ -29,12 +29,8 @@ impl<'t> Walk<'t> {
         let tree = self.tree;
         self.write(Tree::ROOT);
         let has = |kind| tree.nodes.iter().any(|node| node.kind == kind);
-        let may_have =
-            |number| has(Kind::Leaf(Leaf::Number(number))) || tree.is_unreached(Tree::ROOT);
         let flag = |is_set: bool, flag| if is_set { flag } else { 0 };
         let flags = flag(!tree.is_known(Tree::ROOT), Fingerprint::PARTIAL)
-            | flag(may_have("u128"), Fingerprint::U128)
-            | flag(may_have("i128"), Fingerprint::I128)
             | flag(has(Kind::SelfDescribing) || has(Kind::Tag), Fingerprint::ANY);
         let Hash(hash) = self.hash;
         Fingerprint::new((hash ^ (hash >> 32)) as u32, flags)
@@ -43,7 +39,7 @@ impl<'t> Walk<'t> {
     /// Adds a node and its parts to the hash.
     fn write(&mut self, node: NodeId) {
         let tree = self.tree;
-        let Node { kind, names, varies, .. } = &tree.nodes[node];
+        let Node { kind, names, varies, has_forms, .. } = &tree.nodes[node];
         let recursion = match *kind {
             Kind::Recursion(to) => Some(self.levels_to(to).unwrap_or_default()),
             _ => self.levels_to(node),
@@ -51,6 +47,9 @@ impl<'t> Walk<'t> {
         if let Some(levels) = recursion {
             self.hash.put("recursion");
             return self.hash.put(&levels.to_string());
+        }
+        if has_forms.get() {
+            self.hash.put("forms");
         }
         let begin = match *kind {
             _ if *varies => return self.hash.put("unknown"),
