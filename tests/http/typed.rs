@@ -7,7 +7,7 @@ use std::{
 };
 
 use axum::{Router, extract::Path, routing::get};
-use ruts::testing::Client;
+use ruts::testing::{Client, with_session};
 use ruts::{
     Error, Session, SessionLayer, Ttl,
     auth::Assurance,
@@ -825,4 +825,73 @@ async fn no_parallel_message_is_lost() {
         Ok(())
     })
     .await;
+}
+
+mod prices {
+    use serde::{Deserialize, Serialize};
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    pub(super) struct Former {
+        pub(super) gross: u32,
+        pub(super) net: u32,
+    }
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    pub(super) struct Price {
+        pub(super) net: u32,
+        pub(super) gross: u32,
+    }
+
+    impl From<Former> for Price {
+        fn from(Former { gross, net }: Former) -> Self {
+            Self { net, gross }
+        }
+    }
+
+    impl From<Price> for Former {
+        fn from(Price { net, gross }: Price) -> Self {
+            Self { gross, net }
+        }
+    }
+
+    #[ruts::session]
+    pub(super) struct Offer {
+        #[field(version = 2, migrate(1 => Former))]
+        price: Price,
+        #[field(default, ttl = "1h", codec = "bincode")]
+        count: u32,
+        #[field(version = 2, migrate(1 => Former), writes = 1)]
+        bridged: Price,
+    }
+}
+
+#[tokio::test]
+async fn a_value_set_by_name_follows_the_declaration_of_the_field() {
+    use prices::{Offer, Price};
+
+    let clock = ManualClock::new();
+    let store = MemoryStore::builder().clock(clock.clone()).build();
+    let layer = SessionLayer::new(store).schema::<Offer>();
+    let client = new_client(Router::new().layer(layer.clone()));
+    with_session(&client, &layer, |offer: Offer| async move {
+        let session = offer.session();
+        let price = || Price { net: 100, gross: 119 };
+        session.set("price", &price(), None, None).await?;
+        assert_eq!(session.get("price").await?, Some(price()));
+        session.refresh().await;
+        assert_eq!(offer.price().await?, Some(price()));
+        let bridged = session.set("bridged", &price(), None, None).await;
+        assert!(matches!(bridged, Err(Error::Encode { .. })), "{bridged:?}");
+
+        session.set("count", &-5_i32, None, None).await?;
+        assert!(matches!(offer.count().await, Err(Error::Decode { .. })));
+        session.set("count", &5_i64, None, None).await?;
+        assert_eq!(offer.count().await?, 5);
+        Ok::<_, Error>(())
+    })
+    .await
+    .unwrap();
+    clock.advance(Duration::from_secs(60 * 60));
+    let count = with_session(&client, &layer, |offer: Offer| async move { offer.count().await });
+    assert_eq!(count.await.unwrap(), 0, "the declared lifetime should apply");
 }

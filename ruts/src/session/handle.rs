@@ -79,12 +79,13 @@ impl<S> Session<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::FieldName`], [`Error::Store`], [`Error::Decode`]. [`Error::Newer`] for a field with a
-    /// declared `version` above 1.
+    /// [`Error::FieldName`], [`Error::Store`], [`Error::Decode`]. [`Error::Newer`] for a value of a later
+    /// version than the declared one, which is 1 if no schema declares the field.
     pub async fn get<T: DeserializeOwned>(&self, field: &str) -> Result<Option<T>, Error> {
         check_name(field)?;
         let stored = self.request.get(field, None).await?;
-        value::decode_named(field, stored.as_ref(), self.request.config().unreadable)
+        let version = self.request.schemas().declaration(field).map_or(1, FieldSpec::version);
+        value::decode_named(field, version, stored.as_ref(), self.request.config().unreadable)
     }
 
     /// Writes a field. Starts a session if there is none.
@@ -93,8 +94,10 @@ impl<S> Session<S> {
     /// session. A `ttl` of zero removes the field instead. `hot_ttl` is the maximum time, in seconds,
     /// that a cache may serve the value. With a `hot_ttl` of zero, the value is never in a cache.
     ///
-    /// If a schema that this process has used in the layer declares the field, its `encrypt`, `index` and
-    /// `rotate` apply. The layer can [declare](crate::SessionLayer::schema) the schema in advance.
+    /// If a schema that this process has used in the layer declares the field, its `version`, `encrypt`, `index`
+    /// and `rotate` apply, and its `ttl` and `hot` if the arguments are `None`. The value is written as
+    /// MessagePack. If the declared type cannot read it, a read returns [`Error::Decode`]. The layer can
+    /// [declare](crate::SessionLayer::schema) the schema in advance.
     ///
     /// # Round trips
     ///
@@ -102,9 +105,10 @@ impl<S> Session<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::FieldName`], [`Error::PrincipalField`], [`Error::Ttl`], [`Error::Encode`], [`Error::Store`],
-    /// [`Error::StaleCache`]. [`Error::Ended`] if another request ended the session. [`Error::ResponseSent`]
-    /// if the write would have to start a session, or replace its secret, after the response.
+    /// [`Error::FieldName`], [`Error::PrincipalField`], [`Error::Ttl`], [`Error::Store`], [`Error::StaleCache`].
+    /// [`Error::Encode`], also for a declared field with `writes`. [`Error::Ended`] if another request ended the
+    /// session. [`Error::ResponseSent`] if the write would have to start a session, or replace its secret,
+    /// after the response.
     pub async fn set<T: Serialize + ?Sized + Sync>(
         &self,
         field: &str,
@@ -113,18 +117,19 @@ impl<S> Session<S> {
         hot_ttl: Option<u64>,
     ) -> Result<(), Error> {
         check_name(field)?;
+        let declared = self.declaration_of(field)?;
         let policy = match hot_ttl {
-            None => CachePolicy::Default,
+            None => declared.map_or(CachePolicy::Default, FieldSpec::cache_policy),
             Some(0) => CachePolicy::NoStore,
             Some(max_age) => CachePolicy::MaxAge(seconds(max_age)?),
         };
         if ttl == Some(0) {
             return self.remove(field).await.map(drop);
         }
-        let value = value::encode_named(field, self.request.config().codec, value)?;
-        let ttl = ttl.map(seconds).transpose()?;
+        let value = value::encode_named(field, declared, self.request.config().codec, value)?;
+        let ttl = ttl.map(seconds).transpose()?.or(declared.and_then(FieldSpec::ttl));
         let write = FieldWrite::new(field, &value).ttl(ttl).cache_policy(policy);
-        let plan = self.plan_of_value(field)?;
+        let plan = declared.map(WritePlan::of).unwrap_or_default();
         self::write(&self.request, Change::Set(write), plan).await.map(drop)
     }
 
@@ -164,17 +169,17 @@ impl<S> Session<S> {
             return self.remove(field).await;
         }
         check_name(field)?;
-        self.plan_of_value(field)?;
+        self.declaration_of(field)?;
         let change = Change::Expire(field, self::seconds(seconds)?);
         Ok(write(&self.request, change, WritePlan::default()).await? > 0)
     }
 
-    /// Returns the plan of a write by name. Refuses a principal field, which only a sign-in writes.
-    fn plan_of_value(&self, field: &str) -> Result<WritePlan, Error> {
+    /// Returns the declaration of a field that is written by name. Refuses a principal field, which only a
+    /// sign-in writes.
+    fn declaration_of(&self, field: &str) -> Result<Option<&'static FieldSpec>, Error> {
         match self.request.schemas().declaration(field) {
             Some(spec) if spec.is_principal() => Err(Error::PrincipalField(field.to_owned())),
-            Some(spec) => Ok(WritePlan::of(spec)),
-            None => Ok(WritePlan::default()),
+            declared => Ok(declared),
         }
     }
 

@@ -71,7 +71,7 @@ impl SessionMap {
     /// [`Error::Decode`] if the stored value is not a `T`. [`Error::Newer`] for a field with a
     /// declared `version` above 1.
     pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Error> {
-        value::decode_named(name, self.stored(name, 1)?, self.unreadable)
+        value::decode_named(name, 1, self.stored(name, 1)?, self.unreadable)
     }
 
     /// Returns the value of a typed key, or the values of a tuple of keys.

@@ -22,14 +22,30 @@ pub(super) fn encode<T, M: Copy, Q: Serialize + ?Sized>(
     field.encode_as(value).map_err(|source| encode_error(field.spec().name(), source))
 }
 
-/// Encodes a value that is set by name, which has version 1.
+/// Encodes a value that is set by name. `declared` is the declaration of a field with this name, if any, and
+/// `codec` the codec of other fields.
+///
+/// The type of the value may differ from the declared type. So the value of a declared field is written as
+/// MessagePack, which is never misread, and in the version of the declared type.
 pub(super) fn encode_named<Q: Serialize + ?Sized>(
     name: &str,
+    declared: Option<&FieldSpec>,
     codec: Codec,
     value: &Q,
 ) -> Result<Bytes, Error> {
-    codec::encode(codec, 1, Fingerprint::UNKNOWN, value)
-        .map_err(|source| encode_error(name, source))
+    let encoded = match declared {
+        // Only the declared type can be converted to the version that this release writes.
+        Some(spec) if spec.written_version() != spec.version() => {
+            Err(CodecError::Migrate(spec.written_version()))
+        }
+        Some(spec) => {
+            let by_name = Codec::MessagePack;
+            let codec = if by_name.is_enabled() { by_name } else { spec.codec() };
+            codec::encode(codec, spec.version(), Fingerprint::UNKNOWN, value)
+        }
+        None => codec::encode(codec, 1, Fingerprint::UNKNOWN, value),
+    };
+    encoded.map_err(|source| encode_error(name, source))
 }
 
 /// Returns the principal that a value names, if the field is a principal field.
@@ -74,14 +90,15 @@ fn is_clear(field: &FieldSpec, stored: &Plaintext) -> bool {
     !stored.was_encrypted && field.encrypts(version)
 }
 
-/// Decodes a value that was set by name, which has version 1.
+/// Decodes the value of a field that is read by name. `version` is the declared version of the field, or 1.
 pub(super) fn decode_named<T: DeserializeOwned>(
     name: &str,
+    version: u16,
     stored: Option<&Plaintext>,
     unreadable: Unreadable,
 ) -> Result<Option<T>, Error> {
     let Some(stored) = stored else { return Ok(None) };
-    match codec::decode(&stored.bytes, 1, codec::trace::<T>) {
+    match codec::decode(&stored.bytes, version, codec::trace::<T>) {
         Ok(value) => Ok(Some(value)),
         Err(source) => absent(name, source, unreadable).map(|()| None),
     }

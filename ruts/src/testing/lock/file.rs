@@ -34,7 +34,7 @@ const HEAD: &str = "\
 ///
 /// let lock = Lock::of::<Shop>();
 /// let text = lock.to_string();
-/// assert!(text.contains("cart 1 messagepack 78aa2b00 [str]"));
+/// assert!(text.contains("cart 1 messagepack 78aa2b08 [str]"));
 /// assert_eq!(text.parse(), Ok(lock.clone()));
 /// assert!(lock.compare::<Shop>().is_empty());
 /// ```

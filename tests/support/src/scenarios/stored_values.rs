@@ -43,7 +43,7 @@ const BY_NAMES: FieldSpec = FieldSpec::new(NAME).with_codec(Codec::MessagePack);
 const BY_POSITION: FieldSpec = FieldSpec::new(NAME).with_codec(Codec::Bincode);
 /// The lock has the type [`Price`].
 const LOCKED: FieldSpec = BY_POSITION
-    .with_lock("[Shop]\nprice 1 bincode c24a7180 {net: u32, gross: u32}\n  10010001c24a71800000\n");
+    .with_lock("[Shop]\nprice 1 bincode c24a718c {net: u32, gross: u32}\n  10010001c24a718c0000\n");
 const VERSION_2: FieldSpec = BY_NAMES.with_version(2);
 
 const HOUR: Duration = Duration::from_secs(3600);
