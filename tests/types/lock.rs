@@ -471,6 +471,44 @@ fn a_field_that_is_no_longer_the_principal_is_a_warning() {
 }
 
 #[test]
+fn a_field_that_becomes_the_principal_is_a_warning() {
+    const PLAIN: FieldSpec = FieldSpec::new("user").with_codec(Codec::Bincode);
+    let mut lock = Lock::default();
+    release!(accept lock, PLAIN => u64);
+    let report = release!(of lock, retired [] USER => u64);
+    let texts = ["`user` is the principal now", "have to sign in again"];
+    assert_finding(&report, LockLevel::Warning, &texts);
+}
+
+#[test]
+fn a_field_of_a_different_section_is_not_just_new() {
+    let text = Lock::of::<Shop>().to_string().replace("[Shop]", "[Former]");
+    let lock: Lock = text.parse().unwrap();
+    let is_stale = |report: &LockReport| {
+        report.findings().iter().all(|finding| finding.level() == LockLevel::Stale)
+    };
+    let report = lock.compare::<Shop>();
+    assert!(is_stale(&report) && report.to_string().contains("is also a field of [Former]"));
+    let report = release!(of lock.clone(), retired [] CART => Vec<String>);
+    let texts = ["`cart` is new here, but [Former]", "rename that section of the lock to [Shop]"];
+    assert_finding(&report, LockLevel::Warning, &texts);
+    let report = release!(of lock, retired [] USER => String);
+    assert_finding(&report, LockLevel::Warning, &["`user` is new here, but [Former]"]);
+}
+
+#[test]
+fn a_type_whose_parts_are_not_seen_needs_a_sample() {
+    #[derive(Serialize, Deserialize)]
+    #[serde(tag = "kind")]
+    enum Event {
+        Paid { cents: u64 },
+    }
+    const EVENT: FieldSpec = FieldSpec::new("event");
+    let report = release!(of Lock::default(), retired [] EVENT => Event);
+    assert_finding(&report, LockLevel::Warning, &["`event` is new", "`LockTest::sample`"]);
+}
+
+#[test]
 fn a_retired_name_is_never_used_again() {
     let lock = Lock::of::<Shop>();
     let report = release!(of lock.clone(), retired ["pay"] USER => u64, CART => Vec<Item>);
@@ -831,6 +869,17 @@ fn advice_leaves_out_the_prefix() {
     release!(accept lock, BEFORE => String);
     let text = lock.compare::<Later>().to_string();
     assert!(text.contains("rename = \"cart\"") && text.contains("retired(\"cart\")"), "{text}");
+
+    // No attribute gives a field a name without the prefix.
+    const WITHOUT: FieldSpec = FieldSpec::new("cart");
+    let mut lock = Lock::default();
+    release!(accept lock, WITHOUT => u64);
+    let text = lock.compare::<Later>().to_string();
+    assert!(
+        text.contains("`cart` is gone, because the struct has a different prefix now"),
+        "{text}"
+    );
+    assert!(!text.contains("rename") && !text.contains("retired"), "{text}");
 }
 
 /// A bridge release writes what the previous release reads, so its former type has to be the locked one.

@@ -55,6 +55,12 @@ impl SessionSchema {
         stored_name.strip_prefix(self.prefix).unwrap_or(stored_name)
     }
 
+    /// Returns whether a stored name begins with the prefix.
+    #[cfg(feature = "testing")]
+    pub(crate) fn has_prefix_of(&self, stored_name: &str) -> bool {
+        stored_name.starts_with(self.prefix)
+    }
+
     /// Returns the name of the struct.
     pub const fn name(&self) -> &'static str {
         self.name

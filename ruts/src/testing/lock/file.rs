@@ -59,9 +59,7 @@ impl Lock {
     }
 
     pub(super) fn compare_with<S: LockedSession>(&self, fields: &[Described]) -> LockReport {
-        let nothing = LockedSchema::default();
-        let locked = self.schemas.get(S::SCHEMA.name()).unwrap_or(&nothing);
-        LockReport::new(locked, S::SCHEMA, fields)
+        LockReport::new(&self.schemas, S::SCHEMA, fields)
     }
 
     /// Accepts the fields of a struct, as this build declares them. Former types of a field stay in

@@ -4,7 +4,7 @@
 
 #[cfg(feature = "messagepack")]
 use std::collections::BTreeSet;
-use std::{cmp::Reverse, fmt};
+use std::{cmp::Reverse, collections::BTreeMap, fmt};
 
 #[cfg(feature = "messagepack")]
 use super::omitted::omitted;
@@ -91,11 +91,13 @@ impl LockReport {
     }
 
     pub(super) fn new(
-        schema: &LockedSchema,
+        sections: &BTreeMap<String, LockedSchema>,
         declared: &SessionSchema,
         fields: &[Described],
     ) -> Self {
         let mut report = Self::default();
+        let nothing = LockedSchema::default();
+        let schema = sections.get(declared.name()).unwrap_or(&nothing);
         let is_retired = |of: &&LockedType| declared.retired().contains(&of.name.as_str());
         let types = schema.types.iter().filter(|of| !is_retired(of));
         let locked: &[LockedType] = &types.cloned().collect::<Vec<_>>();
@@ -110,7 +112,7 @@ impl LockReport {
                     "was retired: sessions may still hold a value with its former meaning. Choose \
                      another name.",
                 );
-            } else if of_field.is_empty() {
+            } else if of_field.is_empty() && !report.is_elsewhere(sections, declared, field) {
                 report.new_field(declared, field, locked, fields);
             }
         }
@@ -139,7 +141,8 @@ impl LockReport {
                 }
                 Codec::MessagePack => {
                     "is written by MessagePack, which does not read back every value of this type: a \
-                     `Some` of `None`, of `()` or of a JSON null reads as `None`. Change the type."
+                     `Some` of `None`, of `()` or of a JSON null reads as `None`. serde cannot read a number of \
+                     128 bits inside of `tag`, `untagged` or `flatten`. Change the type."
                 }
             });
         }
@@ -205,6 +208,14 @@ impl LockReport {
                 true => (LockLevel::Stale, "is no longer an index."),
             };
             self.say(level, name, text);
+        }
+        if !last.is_principal && field.spec.is_principal() {
+            self.say(
+                LockLevel::Warning,
+                name,
+                "is the principal now: live sessions are not signed in by this value, so their users have to \
+                 sign in again.",
+            );
         }
         if last.is_principal && !field.spec.is_principal() {
             self.say(
@@ -395,7 +406,8 @@ impl LockReport {
         let has_samples = field.own_samples.iter().all(|sample| current.samples.contains(sample));
         let own_json = field.own_json.iter().filter(|_| has_samples);
         let mut json = field.json.iter().chain(own_json);
-        let is_key = spec.is_principal() || (spec.is_index() && current.is_index);
+        let is_key =
+            (spec.is_principal() && current.is_principal) || (spec.is_index() && current.is_index);
         if is_key && !json.all(|json| current.json.contains(json)) {
             let by = if spec.is_principal() { "their user" } else { "this value" };
             let before = current.json.first().map_or("nothing", String::as_str);
@@ -525,6 +537,38 @@ impl LockReport {
         }
     }
 
+    /// Reports a new field if a different section of the lock has a field of this name. Returns whether one has.
+    fn is_elsewhere(
+        &mut self,
+        sections: &BTreeMap<String, LockedSchema>,
+        schema: &SessionSchema,
+        field: &Described,
+    ) -> bool {
+        let (own, name) = (schema.name(), field.spec.name());
+        let is_field = |of: &&LockedType| of.name == name;
+        let mut others = sections.iter().filter(|(section, _)| *section != own);
+        let found = others.find_map(|(section, locked)| {
+            Some((section, locked.types.iter().rev().find(is_field)?))
+        });
+        let Some((section, locked)) = found else { return false };
+        let is_same = locked.version == field.spec.version()
+            && locked.fingerprint == field.fingerprint
+            && locked.is_principal == field.spec.is_principal();
+        match is_same {
+            true => self.say(LockLevel::Stale, name, format!("is also a field of [{section}].")),
+            false => self.say(
+                LockLevel::Warning,
+                name,
+                format!(
+                    "is new here, but [{section}] has a field of this name with a different declaration. If \
+                     `{own}` is the new name of `{section}`, first rename that section of the lock to [{own}]. \
+                     If the field has moved, first move its lines. Then this test compares the types."
+                ),
+            ),
+        }
+        true
+    }
+
     fn new_field(
         &mut self,
         schema: &SessionSchema,
@@ -535,7 +579,7 @@ impl LockReport {
         let name = field.spec.name();
         let is_gone = |of: &&LockedType| fields.iter().all(|field| field.spec.name() != of.name);
         match locked.iter().filter(is_gone).find(|of| of.shape == field.shape) {
-            Some(twin) => self.say(
+            Some(twin) if schema.has_prefix_of(&twin.name) => self.say(
                 LockLevel::Breaks,
                 name,
                 format!(
@@ -547,13 +591,24 @@ impl LockReport {
                     former = schema.attribute_name(&twin.name),
                 ),
             ),
-            None if field.shape.has(&|part| *part == Shape::Leaf("unknown")) => self.say(
+            _ if field.shape.has(&|part| *part == Shape::Leaf("unknown")) => self.say(
                 LockLevel::Warning,
                 name,
                 "is new, and ruts does not find every part of its type: in a tuple or a map, it does not find a part \
-                 after a part that accepts no sample value. No later comparison notices a change of such a part.",
+                 after a part that accepts no sample value, and in an enum with a tag next to its content, it does \
+                 not find every content. A later comparison notices a change of such a part only by a sample: add \
+                 one with `LockTest::sample`.",
             ),
-            None => self.say(LockLevel::Stale, name, "is new."),
+            _ if field.own_samples.is_empty() && field.shape.has(&|part| *part == Shape::Leaf("any")) => {
+                self.say(
+                    LockLevel::Warning,
+                    name,
+                    "is new, and ruts does not see the parts of its type inside of `tag`, `untagged`, `flatten` or a \
+                     JSON value. A later comparison notices a change of such a part only by a sample: add one for \
+                     each variant with `LockTest::sample`.",
+                );
+            }
+            _ => self.say(LockLevel::Stale, name, "is new."),
         }
     }
 
@@ -566,14 +621,26 @@ impl LockReport {
             // `new_field` reports a field that was renamed.
             let is_renamed =
                 shapes.any(|shape| fields.iter().filter(is_new).any(|field| field.shape == *shape));
-            if fields.iter().all(|field| field.spec.name() != name) && !is_renamed {
+            if fields.iter().any(|field| field.spec.name() == name) {
+                continue;
+            }
+            if !schema.has_prefix_of(name) {
+                self.say(
+                    LockLevel::Breaks,
+                    name,
+                    "is gone, because the struct has a different prefix now: live sessions hold the fields of the \
+                     former prefix. Write the former prefix again. To give these values up, remove their lines \
+                     from the lock.",
+                );
+            } else if !is_renamed {
                 self.say(
                     LockLevel::Breaks,
                     name,
                     format!(
                         "is gone, and live sessions hold it. If it was removed: \
                      `#[session(retired(\"{former}\"))]`. If it was renamed: \
-                     `#[field(rename = \"{former}\")]` on the new field.",
+                     `#[field(rename = \"{former}\")]` on the new field. If it has moved to a different struct: \
+                     move its lines to the section of that struct.",
                         former = schema.attribute_name(name),
                     ),
                 );
