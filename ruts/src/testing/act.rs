@@ -76,7 +76,7 @@ where
             let result = Arc::clone(&result);
             Box::pin(async move {
                 let session = S::from_extensions(&extensions)
-                    .expect("the session layer should wrap the handler");
+                    .expect("the session should be usable in the layer");
                 let done = act.expect("the handler should run only once")(session).await;
                 *result.lock().unwrap_or_else(PoisonError::into_inner) = Some(done);
             })

@@ -378,7 +378,8 @@ impl PostgresStoreBuilder {
     }
 
     /// Connects to the server and checks it. Also creates or migrates the tables if
-    /// [`create_tables`](Self::create_tables) is set. Any number of instances may call this concurrently.
+    /// [`create_tables`](Self::create_tables) is set. Any number of instances may call this concurrently. Each
+    /// uses up to three connections at once.
     ///
     /// # Errors
     ///
