@@ -1,7 +1,7 @@
 //! [`Turns`]: runs operations with the same key one at a time, in the order of their arrival.
 //!
-//! Used by `update_queue` of the session, and by stores whose operations lock rows. Knows nothing of sessions
-//! or stores: the key is any value.
+//! Used by `update_queue` of the session, and by stores whose operations exclude each other. Knows nothing of
+//! sessions or stores: the key is any value.
 
 use std::{
     collections::HashMap,
@@ -51,8 +51,14 @@ impl<K: Eq + Hash + Clone> Turns<K> {
     ///
     /// A dropped future leaves the queue.
     #[cfg_attr(
-        not(any(feature = "mysql-store", feature = "postgres-store")),
-        allow(dead_code, reason = "only a store that locks rows bounds the wait")
+        not(any(
+            feature = "layered-store",
+            feature = "mysql-store",
+            feature = "postgres-store",
+            feature = "redis-rs-store",
+            feature = "redis-store"
+        )),
+        allow(dead_code, reason = "only these stores bound the wait")
     )]
     pub(crate) async fn wait(&self, key: K, end: Instant) -> Option<Turn<'_, K>> {
         let until_end = |queue: Arc<Queue>| async move {

@@ -398,18 +398,26 @@ async fn a_sign_in_in_progress_counts_against_the_limit() {
     let second = fixture.sign_in_new(&fixture.direct, limit).await.unwrap();
     assert_eq!(fixture.listed().await, BTreeSet::from([second.id]));
 
-    // If the limit ends the oldest session, a sign-in in progress counts as the oldest.
+    // If the limit ends the oldest session, a sign-in in progress counts as the oldest. If that sign-in
+    // has such a limit, too, it succeeds, but its session has ended.
     let limit = Some(SessionLimit::new(1, OnLimit::EndOldest));
     assert_eq!(second.delete().await.unwrap(), DELETED);
-    let before = fixture.calls();
-    fixture.proxy.set(Traffic::HoldAfter(1));
-    let sign_in = fixture.start_sign_in(None, None);
-    fixture.wait_for_steps(before, 1).await;
-    let third = fixture.sign_in_new(&fixture.direct, limit).await.unwrap();
-    fixture.proxy.set(Traffic::Forward);
-    let overtaken = sign_in.await.unwrap();
-    assert_eq!(overtaken.err().map(|error| error.kind()), Some(StoreErrorKind::Revoked));
-    assert_eq!(fixture.listed().await, BTreeSet::from([third.id]));
+    for overtaken_limit in [None, limit] {
+        fixture.revoke_all().await;
+        let before = fixture.calls();
+        fixture.proxy.set(Traffic::HoldAfter(1));
+        let sign_in = fixture.start_sign_in(None, overtaken_limit);
+        fixture.wait_for_steps(before, 1).await;
+        let third = fixture.sign_in_new(&fixture.direct, limit).await.unwrap();
+        fixture.proxy.set(Traffic::Forward);
+        match (overtaken_limit, sign_in.await.unwrap()) {
+            (Some(_), overtaken) => assert!(!fixture.is_live(&overtaken.unwrap()).await),
+            (None, answer) => {
+                assert_eq!(answer.err().map(|error| error.kind()), Some(StoreErrorKind::Revoked));
+            }
+        }
+        assert_eq!(fixture.listed().await, BTreeSet::from([third.id]));
+    }
 }
 
 #[tokio::test]

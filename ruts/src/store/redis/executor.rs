@@ -12,6 +12,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
+use tokio::time::Instant;
 
 use super::{
     driver::client::{Call, ScriptClient},
@@ -30,6 +31,7 @@ use crate::{
     auth::PrincipalKey,
     store::{Credentials, Loaded, Projection, StoreError, StoreResult, Touch},
     token::SessionId,
+    turns::{Turn, Turns},
 };
 
 /// Expected length of a key in bytes. A buffer for several keys has this size for each key.
@@ -44,6 +46,9 @@ pub(super) struct Executor<C> {
     is_cross_slot: AtomicBool,
     /// Whether the server does not know a command of a [`NativeRead`], or refuses the command to this user.
     needs_scripts: AtomicBool,
+    /// Turns of the sign-ins that have a session limit. Without turns, each of them would end the session
+    /// of another one.
+    sign_ins: Turns<PrincipalKey>,
 }
 
 /// The right to read a session.
@@ -57,9 +62,19 @@ pub(super) enum Reader<'a> {
 }
 
 impl<C: ScriptClient> Executor<C> {
-    pub(super) const fn new(client: C, prefix: String, timeout: Duration) -> Self {
+    pub(super) fn new(client: C, prefix: String, timeout: Duration) -> Self {
         let (is_cross_slot, needs_scripts) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { client, prefix, timeout, is_cross_slot, needs_scripts }
+        let sign_ins = Turns::default();
+        Self { client, prefix, timeout, is_cross_slot, needs_scripts, sign_ins }
+    }
+
+    /// Waits for the turn of a sign-in with a session limit, within the timeout. `None` if the turn did
+    /// not begin by then.
+    pub(super) async fn sign_in_turn(
+        &self,
+        principal: &PrincipalKey,
+    ) -> Option<Turn<'_, PrincipalKey>> {
+        self.sign_ins.wait(*principal, Instant::now() + self.timeout).await
     }
 
     /// Returns the deadline of an operation that begins now.

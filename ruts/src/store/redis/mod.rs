@@ -98,7 +98,9 @@
 //!
 //! An operation on one session takes at most its [timeout](RedisStoreBuilder::timeout), regardless of the
 //! settings of the client. A sign-in that takes several round trips, a listing or a revocation may take
-//! longer: this timeout applies to each of their round trips. Within this time, a command is sent again in
+//! longer: this timeout applies to each of their round trips. Within a process, the sign-ins of a principal
+//! with [a limit](crate::SessionLayer::max_sessions) run one at a time. The timeout also applies to the wait
+//! for this turn. Within this time, a command is sent again in
 //! three cases:
 //!
 //! - The command was certainly not carried out, because there was no connection, or the server could not

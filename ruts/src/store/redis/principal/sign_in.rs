@@ -31,8 +31,9 @@ use crate::{
     ttl::Ttl,
 };
 
-/// Maximum number of attempts to make room for a session before the sign-in is refused.
-const ATTEMPTS: usize = 8;
+/// Maximum number of attempts to join a full list. Before each further attempt, a sign-in of a different
+/// process has taken the room.
+const ATTEMPTS: usize = 64;
 
 /// Minimum length of a list that is trimmed. About one of `TRIM_EVERY` sign-ins trims its list.
 ///
@@ -40,6 +41,11 @@ const ATTEMPTS: usize = 8;
 /// one entry, so at most about a quarter of the sessions in a long list have ended.
 const LONG_LIST: i64 = 32;
 const TRIM_EVERY: u8 = 16;
+
+/// Other sign-ins of the principal have taken the room at each attempt, or kept their turns.
+#[derive(Debug, thiserror::Error)]
+#[error("too many sign-ins of the principal are in progress")]
+struct Contended;
 
 /// A sign-in, and the write to the session that belongs to it.
 ///
@@ -49,6 +55,9 @@ const TRIM_EVERY: u8 = 16;
 /// itself.
 ///
 /// If one server keeps the list and the session, one script does all three steps atomically.
+///
+/// Within a process, the sign-ins of a principal that have a session limit run one at a time. The limit
+/// does not depend on this, because other processes have turns of their own.
 pub(in crate::store::redis) struct SignIn<'a> {
     pub(in crate::store::redis) id: &'a SessionId,
     pub(in crate::store::redis) who: NewSignIn<'a>,
@@ -82,6 +91,10 @@ impl SignIn<'_> {
         executor: &Arc<Executor<C>>,
     ) -> Result<ScriptOutcome, StoreError> {
         let list = PrincipalList::new(executor, self.who.principal);
+        let _turn = match self.who.limit {
+            None => None,
+            Some(_) => Some(executor.sign_in_turn(self.who.principal).await.ok_or_else(contended)?),
+        };
         let [write, write_signed_in]: [&Script; 2] = match self.credentials {
             None => [&CREATE, &CREATE_SIGNED_IN],
             Some(_) => [&UPDATE, &UPDATE_SIGNED_IN],
@@ -130,7 +143,8 @@ impl SignIn<'_> {
     ) -> Result<Joined, StoreError> {
         let keys = [&[list.key()], session].concat();
         let max_sessions = self.who.limit.map_or(0, |limit| limit.sessions.max(1));
-        for _ in 0..ATTEMPTS {
+        let mut attempts = 0;
+        loop {
             let own = Arguments::new(4).id(self.id).nonce()?;
             let own = own.ttl(self.listed_for(list)).text(&max_sessions.to_string());
             let arguments = [&own.into_list(), arguments].concat();
@@ -153,12 +167,23 @@ impl SignIn<'_> {
                             return Ok(Joined::Refused(refused));
                         }
                     }
+                    // The last attempt ends no session, because this one does not replace it.
+                    attempts += 1;
+                    if attempts == ATTEMPTS {
+                        return Err(match limit.on_limit {
+                            OnLimit::EndOldest => contended(),
+                            OnLimit::Reject => StoreError::new(NAME, StoreErrorKind::SessionLimit),
+                        });
+                    }
                     self.make_room(list, limit).await?;
                 }
                 _ => return Err(corrupt()),
             }
         }
-        Err(StoreError::new(NAME, StoreErrorKind::SessionLimit))
+    }
+
+    fn ends_oldest(&self) -> bool {
+        self.who.limit.is_some_and(|limit| limit.on_limit == OnLimit::EndOldest)
     }
 
     /// Removes the entries of ended sessions. If too many sessions are left, applies the limit.
@@ -203,7 +228,8 @@ impl SignIn<'_> {
         tokio::spawn(trim.in_current_span());
     }
 
-    /// Verifies that no revocation came since the session joined the list. Otherwise ends the session.
+    /// Verifies that no revocation came since the session joined the list. Otherwise ends the session, and
+    /// fails unless the sign-in ends the oldest sessions at its limit.
     async fn verify<C: ScriptClient>(
         &self,
         list: &PrincipalList<'_, C>,
@@ -218,6 +244,9 @@ impl SignIn<'_> {
         // No client has the secret of this sign-in yet. No client may get it, so the session ends.
         let ended = list.end_session(self.id).await;
         match (verified, ended) {
+            // A later sign-in of a different process may have ended this session to make room for its own.
+            // That does not refuse this sign-in, so it counts as ended right afterwards.
+            (Ok(()), Ok(_)) if self.ends_oldest() => Ok(()),
             (Ok(()), Ok(_)) | (Err(_), Ok(true)) => {
                 Err(StoreError::new(NAME, StoreErrorKind::Revoked))
             }
@@ -240,4 +269,8 @@ impl SignIn<'_> {
         let longest = self.absolute?.as_duration().saturating_add(list.longest_sign_in());
         Some(Ttl::new(longest).unwrap_or(Ttl::MAX))
     }
+}
+
+fn contended() -> StoreError {
+    StoreError::new(NAME, StoreErrorKind::Unavailable).with_source(Contended)
 }
