@@ -79,6 +79,8 @@
 //! for the origin is limited by [`origin_timeout`](LayeredStoreBuilder::origin_timeout). A read or write of
 //! one session waits for the cache at most six times, and for the origin at most three times. A revocation,
 //! or a sign-in at its limit, waits more often: for each session that ends and for each page of the list.
+//! Within a process, the sign-ins of a principal that end its oldest sessions run one at a time. Each waits
+//! for its turn for at most `origin_timeout`.
 //! `revoke_everyone` waits for each tier for at most ten times `origin_timeout`.
 //!
 //! **The cache is down.** Reads continue without the cache, and one read each second probes it. A warning

@@ -5,16 +5,30 @@
 
 use std::time::Duration;
 
-use crate::store::{NewSignIn, OnLimit, SessionLimit, StoreError, StoreErrorKind, Written};
+use tokio::time::Instant;
 
-/// Maximum number of attempts at a sign-in that the limit refuses.
-const ATTEMPTS: usize = 8;
+use super::tiers::NAME;
+use crate::{
+    auth::PrincipalKey,
+    store::{NewSignIn, OnLimit, SessionLimit, StoreError, StoreErrorKind, Written},
+    turns::{Turn, Turns},
+};
+
+/// Maximum number of attempts at a sign-in that the limit refuses. Before each further attempt, a sign-in of
+/// a different process has taken the room.
+const ATTEMPTS: usize = 64;
+
+/// Other sign-ins of the principal have taken the room at each attempt, or kept their turns.
+#[derive(Debug, thiserror::Error)]
+#[error("too many sign-ins of the principal are in progress")]
+struct Contended;
 
 /// A sign-in under a session limit.
 ///
 /// The origin must not end the oldest sessions itself, because the cache would keep their entries. So the
 /// layered store asks the origin to refuse the sign-in. It then ends the oldest sessions itself and
-/// repeats the sign-in.
+/// repeats the sign-in. Within a process, such sign-ins of a principal run one at a time: otherwise each
+/// would take the room that another one has made.
 pub(super) struct SignInLimit<'a> {
     /// The sign-in that is sent to the origin. Its limit, if there is one, has `OnLimit::Reject`.
     pub(super) who: NewSignIn<'a>,
@@ -31,14 +45,36 @@ impl<'a> SignInLimit<'a> {
         Self { who: who.limit(limit), ends_oldest, attempts: 0, stale_for: None }
     }
 
+    /// Waits for the turn of a sign-in that ends the oldest sessions, until `end`. Other sign-ins need no
+    /// turn.
+    pub(super) async fn turn<'t>(
+        &self,
+        turns: &'t Turns<PrincipalKey>,
+        end: Instant,
+    ) -> Result<Option<Turn<'t, PrincipalKey>>, StoreError> {
+        if !self.ends_oldest {
+            return Ok(None);
+        }
+        turns.wait(*self.who.principal, end).await.map(Some).ok_or_else(contended)
+    }
+
     /// Returns the limit if the caller has to end the oldest sessions and repeat the sign-in. Otherwise
     /// returns `None`, and `answer` is final.
-    pub(super) fn retry<T>(&mut self, answer: &Result<T, StoreError>) -> Option<SessionLimit> {
+    ///
+    /// # Errors
+    ///
+    /// [`StoreErrorKind::Unavailable`] if the attempts are used up.
+    pub(super) fn retry<T>(
+        &mut self,
+        answer: &Result<T, StoreError>,
+    ) -> Result<Option<SessionLimit>, StoreError> {
         let is_refused =
             answer.as_ref().is_err_and(|error| error.kind() == StoreErrorKind::SessionLimit);
-        let limit = self.who.limit.filter(|_| is_refused)?;
+        if !is_refused || !self.ends_oldest {
+            return Ok(None);
+        }
         self.attempts += 1;
-        (self.ends_oldest && self.attempts < ATTEMPTS).then_some(limit)
+        if self.attempts < ATTEMPTS { Ok(self.who.limit) } else { Err(contended()) }
     }
 
     /// Notes that sessions were ended to make room.
@@ -52,4 +88,8 @@ impl<'a> SignInLimit<'a> {
         let stale_for = self.stale_for.max(written.stale_for);
         written.stale_for(stale_for)
     }
+}
+
+fn contended() -> StoreError {
+    StoreError::new(NAME, StoreErrorKind::Unavailable).with_source(Contended)
 }

@@ -6,6 +6,7 @@
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::{
     reading::Read,
@@ -24,6 +25,7 @@ use crate::{
         StoreResult, TakeField, Touch, Update, Updated, Written,
     },
     token::SessionId,
+    turns::Turn,
 };
 
 /// Sessions in an origin (the store of record), read through a cache.
@@ -186,6 +188,15 @@ impl<C: Cache, O: Store> LayeredStore<C, O> {
         self.tiers.call_origin(StoreErrorKind::OutcomeUnknown, operation).await
     }
 
+    /// Waits for the turn of a sign-in, for at most the timeout of the origin.
+    async fn sign_in_turn(
+        &self,
+        limit: &SignInLimit<'_>,
+    ) -> Result<Option<Turn<'_, PrincipalKey>>, StoreError> {
+        let Tiers { sign_ins, settings, .. } = &*self.tiers;
+        limit.turn(sign_ins, Instant::now() + settings.origin_timeout).await
+    }
+
     async fn change(
         &self,
         credentials: Credentials<'_>,
@@ -258,9 +269,10 @@ impl<C: Cache, O: Store> Store for LayeredStore<C, O> {
         }
         let Some(who) = create.sign_in else { return self.insert(create).await };
         let mut limit = SignInLimit::new(who);
+        let _turn = self.sign_in_turn(&limit).await?;
         loop {
             let answer = self.insert(create.sign_in(limit.who)).await;
-            let Some(sessions) = limit.retry(&answer) else {
+            let Some(sessions) = limit.retry(&answer)? else {
                 return answer.map(|created| limit.answer(created));
             };
             let ended = revoking::end_oldest(&self.tiers, who.principal, create.id, sessions);
@@ -279,10 +291,11 @@ impl<C: Cache, O: Store> Store for LayeredStore<C, O> {
             return self.change(credentials, update).await;
         };
         let mut limit = SignInLimit::new(who);
+        let _turn = self.sign_in_turn(&limit).await?;
         loop {
             let sign = AuthChange::In { who: limit.who, idle, absolute };
             let answer = self.change(credentials, update.auth_change(sign)).await;
-            let Some(sessions) = limit.retry(&answer) else {
+            let Some(sessions) = limit.retry(&answer)? else {
                 return Ok(answer?.map(|updated| limit.answer(updated)));
             };
             let ended = revoking::end_oldest(&self.tiers, who.principal, credentials.id, sessions);

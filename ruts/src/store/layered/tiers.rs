@@ -57,6 +57,8 @@ pub(super) struct Tiers<C, O> {
     pub(super) pending_evictions: PendingEvictions,
     /// Runs the revocations of a principal one at a time.
     pub(super) revocations: Turns<PrincipalKey>,
+    /// Runs the sign-ins of a principal that end its oldest sessions one at a time.
+    pub(super) sign_ins: Turns<PrincipalKey>,
     pub(super) fills: Arc<Semaphore>,
     origin_is_down: AtomicBool,
 }
@@ -107,6 +109,7 @@ impl<C: Cache, O: Store> Tiers<C, O> {
             policies: KnownPolicies::default(),
             pending_evictions: PendingEvictions::default(),
             revocations: Turns::default(),
+            sign_ins: Turns::default(),
             fills: Arc::new(Semaphore::new(FILLS)),
             origin_is_down: AtomicBool::new(false),
         }
