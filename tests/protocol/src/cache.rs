@@ -38,6 +38,10 @@ pub enum Protocol {
     /// in the cache, and only then answers. A fill needs a lease. A cache that went back in time
     /// does not read its older data.
     Complete,
+    /// `Complete`, with a limit: a write intent merges all other intents into one that no write owns.
+    MergedIntents,
+    /// `MergedIntents`, but drops the other intents instead of merging them.
+    DroppedIntents,
     /// `Complete`, but the cache reads the data of an earlier run of its server.
     WithoutRunId,
     /// `Complete`, but the write answers before it finishes.
@@ -116,6 +120,9 @@ pub(crate) struct WriteIntent {
     overlapped: bool,
 }
 
+/// Merged intents. Their number belongs to no write.
+const MERGED: WriteIntent = WriteIntent { number: 0, overlapped: true };
+
 /// The entry of the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Entry {
@@ -191,6 +198,7 @@ impl Entry {
             self.lease = None;
         }
         self.last_number += 1;
+        self.limit_intents(protocol);
         let overlapped = self.has_intent();
         self.mark_overlap();
         let free = self
@@ -201,6 +209,16 @@ impl Entry {
         *free = Some(WriteIntent { number: self.last_number, overlapped });
         self.intents.sort_unstable();
         self.last_number
+    }
+
+    /// Merges or drops the intents if the protocol has a limit.
+    fn limit_intents(&mut self, protocol: Protocol) {
+        let merged = match protocol {
+            Protocol::MergedIntents if self.has_intent() => Some(MERGED),
+            Protocol::DroppedIntents => None,
+            _ => return,
+        };
+        self.intents = [merged, None, None, None];
     }
 
     fn evict(&mut self, protocol: Protocol) {

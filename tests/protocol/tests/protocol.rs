@@ -7,10 +7,13 @@ const OTHER: Mask = BOTH - ONE;
 const PROMISED: [Violation; 2] = [Violation::Stale, Violation::Dirty];
 const ONE_FIELD: Setting = Setting::ONE_FIELD;
 
+/// The protocol holds, with and without a limit on write intents.
 fn holds(setting: Setting, violations: &[Violation]) {
-    let outcome = search(&Scenario { protocol: Protocol::Complete, setting }, violations);
-    println!("{setting:?}: {outcome}");
-    assert!(outcome.violation.is_none(), "{setting:?}: {outcome}");
+    for protocol in [Protocol::Complete, Protocol::MergedIntents] {
+        let outcome = search(&Scenario { protocol, setting }, violations);
+        println!("{protocol:?}, {setting:?}: {outcome}");
+        assert!(outcome.violation.is_none(), "{protocol:?}, {setting:?}: {outcome}");
+    }
 }
 
 fn breaks(protocol: Protocol, setting: Setting) {
@@ -108,4 +111,13 @@ fn no_part_of_the_protocol_can_be_left_out() {
     ] {
         breaks(protocol, Setting { faults: 1, ..ONE_FIELD });
     }
+}
+
+/// If a limit on write intents dropped them, a reader could fill in an older value during a write.
+#[test]
+fn intents_beyond_the_limit_cannot_be_dropped() {
+    let setting = Setting { punctual: true, tracks_reads: true, ..ONE_FIELD };
+    let scenario = Scenario { protocol: Protocol::DroppedIntents, setting };
+    let outcome = search(&scenario, &[Violation::Backwards]);
+    assert!(outcome.violation.is_some(), "{outcome}");
 }

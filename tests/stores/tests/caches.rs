@@ -326,6 +326,35 @@ async fn a_write_intent_expires<C: Cache>(entry: Entry<C>) {
     );
 }
 
+/// Many write intents of an entry are merged. Until the last of them expires, no reader fills the entry, even
+/// if all writes have finished.
+async fn many_write_intents_are_merged<C: Cache>(entry: Entry<C>) {
+    let value = one();
+    let values = [field("a", Some(&value))];
+    entry.fill_ones(&["b"]).await;
+    let begin_40 = async |ttl| {
+        let mut intents = Vec::new();
+        for _ in 0..40 {
+            let intent = entry.cache.begin_write(&entry.id, fields(&["a"]), ttl).await;
+            intents.push(intent.unwrap());
+        }
+        intents
+    };
+    begin_40(SHORT).await;
+    assert!(entry.is_hit(&["b"]).await, "fields of no write should stay");
+    tokio::time::sleep(SHORT).await;
+    assert!(entry.lease().await.is_some(), "merged intents should expire");
+
+    for intent in begin_40(LONG).await {
+        entry.finish_write(&intent, &values).await;
+        assert_eq!(entry.get(&["a"]).await, None);
+    }
+    assert!(entry.lease().await.is_none(), "merged intents should stay until they expire");
+    let intent = entry.begin_write(fields(&["a"])).await;
+    entry.finish_write(&intent, &values).await;
+    assert_eq!(entry.get(&["a"]).await, None, "a write should overlap with merged intents");
+}
+
 async fn lifetimes_count_from_the_lease_or_intent<C: Cache>(entry: Entry<C>) {
     let value = one();
     let brief = |name| CachedField::new(name, Some(&value), SHORT);
@@ -460,6 +489,7 @@ macro_rules! caches {
                 overlapping_write_intents_store_nothing
                 a_finish_without_its_intent_empties_the_entry
                 a_write_intent_expires
+                many_write_intents_are_merged
                 lifetimes_count_from_the_lease_or_intent
                 a_touch_that_is_due_is_a_miss
                 a_wrong_secret_is_a_miss
@@ -572,6 +602,29 @@ async fn no_entry_returns_after_the_server_evicts_the_history() {
     assert_eq!(entry.get(&["a"]).await, None);
     evict_history();
     assert_eq!(entry.get(&["a"]).await, None);
+}
+
+/// A script that begins, finishes or evicts reads all write intents of the entry.
+#[tokio::test]
+async fn write_intents_of_an_entry_take_bounded_memory() {
+    let server = Redis::start(Flavour::Redis, &[]);
+    let client = backends::fred_client(server.url()).await;
+    let entry = Entry::new(Arc::new(backends::redis_store(client, &server.prefix())));
+    let mut longest = 0;
+    for round in 0..300 {
+        let intent = entry.begin_write(fields(&["a"])).await;
+        if round % 7 == 0 {
+            entry.finish_write(&intent, &[]).await;
+        }
+        let keys: Vec<String> = server.command(&["KEYS", "*:hot"]);
+        for key in keys.iter().filter(|key| !key.ends_with("}:hot")) {
+            longest = longest.max(server.command::<usize>(&["HSTRLEN", key, "~f"]));
+        }
+    }
+    assert!(
+        (500..1500).contains(&longest),
+        "17 intents should take about a kilobyte, not {longest}"
+    );
 }
 
 #[tokio::test]

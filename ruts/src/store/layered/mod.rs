@@ -28,6 +28,8 @@
 //! - A write intent **expires** after [`intent_ttl`](LayeredStoreBuilder::intent_ttl). If the writer dies,
 //!   no reader fills the entry until then, so no stale data enters the cache. A writer that finishes after
 //!   its intent has expired empties the entry and drops the lease.
+//! - If an entry has many write intents, the cache **merges** them into one that no write owns. Those
+//!   writes then finish as if their intents had expired.
 //! - An **eviction** keeps the write intents, but the writes that registered them then store nothing.
 //! - The **revocations** of a principal run one at a time in a process. A second revocation finds nothing
 //!   to end, so it must not answer before the first revocation has finished in the cache.

@@ -24,6 +24,12 @@ use crate::{
 const NAME: &str = "memory cache";
 const SHARDS: usize = 16;
 
+/// Maximum number of write intents of an entry beside a new one. If there are more, they are merged.
+const MAX_INTENTS: usize = 16;
+
+/// Mark of merged intents. No write owns it, because the marks of a shard begin with one.
+const MERGED: u64 = 0;
+
 /// A cache in the memory of this process, for a
 /// [`LayeredStore`](crate::store::layered::LayeredStore).
 ///
@@ -313,6 +319,11 @@ impl Cache for MemoryCache {
             }
         }
         let others = entry.live_intents(now);
+        if let Some(until) = others.iter().map(|other| other.until).max()
+            && others.len() > MAX_INTENTS
+        {
+            *others = vec![Intent { mark: MERGED, until, overlapped: true }];
+        }
         let overlapped = !others.is_empty();
         others.iter_mut().for_each(|other| other.overlapped = true);
         others.push(Intent { mark, until: now.saturating_add(ttl), overlapped });

@@ -6,11 +6,16 @@
 -- if the whole entry becomes invalid. Then come the nonce, the life of the intent and the life of the
 -- entry. The names of the fields that become invalid follow, and `~` if the record becomes invalid too.
 -- Answers the mark of the intent and the server's time.
+--
+-- An entry keeps at most 16 other intents. If there are more, they are merged into one, which no write
+-- owns and which expires with the last of them. The finishes of these writes do not find their intents,
+-- so they empty the entry.
 local idle, after = struct.unpack('>I6I6', ARGV[1])
 local here = history(key)
 local held = redis.call('HMGET', key, '~r', '~', '~f')
-local others, life = '', 0
-if held[1] == here then others, life = other_intents(held[3]) end
+local others, life, count, _ = '', 0, 0, nil
+if held[1] == here then others, life, _, count = other_intents(held[3]) end
+if count > 16 then others = string.format('* %.0f +;', now + life) end
 life = math.max(life, tonumber(ARGV[4]))
 
 if #ARGV[1] > 12 or held[1] and held[1] ~= here then
