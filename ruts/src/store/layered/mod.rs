@@ -28,6 +28,8 @@
 //! - A write intent **expires** after [`intent_ttl`](LayeredStoreBuilder::intent_ttl). If the writer dies,
 //!   no reader fills the entry until then, so no stale data enters the cache. A writer that finishes after
 //!   its intent has expired empties the entry and drops the lease.
+//! - The **writes** of a session run one at a time in a process, so that a busy session does not occupy the
+//!   server of the cache. A write takes its turn before step 1 and keeps it until step 3 is done.
 //! - If an entry has many write intents, the cache **merges** them into one that no write owns. Those
 //!   writes then finish as if their intents had expired.
 //! - An **eviction** keeps the write intents, but the writes that registered them then store nothing.
@@ -81,8 +83,11 @@
 //! for the origin is limited by [`origin_timeout`](LayeredStoreBuilder::origin_timeout). A read or write of
 //! one session waits for the cache at most six times, and for the origin at most three times. A revocation,
 //! or a sign-in at its limit, waits more often: for each session that ends and for each page of the list.
-//! Within a process, the sign-ins of a principal that end its oldest sessions run one at a time. Each waits
-//! for its turn for at most `origin_timeout`.
+//!
+//! A write waits for the other writes of its session in this process, for at most `origin_timeout`. After
+//! that, deletions and touches are carried out, and other writes are refused, as if the cache were down. A
+//! sign-in that may end the oldest sessions also waits for the other such sign-ins of its principal, again for
+//! at most `origin_timeout`.
 //! `revoke_everyone` waits for each tier for at most ten times `origin_timeout`.
 //!
 //! **The cache is down.** Reads continue without the cache, and one read each second probes it. A warning

@@ -29,7 +29,7 @@ use crate::{
     event,
     store::{Cache, Store, StoreError, StoreErrorKind},
     token::SessionId,
-    turns::Turns,
+    turns::{Turn, Turns},
 };
 
 /// Name of the layered store in errors and traces.
@@ -43,6 +43,11 @@ const FILLS: usize = 256;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
+/// Other writes of the session kept their turns for too long.
+#[derive(Debug, thiserror::Error)]
+#[error("too many writes of the session are in progress")]
+struct NoTurn;
+
 /// Future of a tier's answer. Boxed: otherwise the future types of two drivers nest so deeply that
 /// handlers do not compile.
 pub(super) type TierFuture<'a, T> =
@@ -55,6 +60,8 @@ pub(super) struct Tiers<C, O> {
     pub(super) settings: Settings,
     pub(super) policies: KnownPolicies,
     pub(super) pending_evictions: PendingEvictions,
+    /// Runs the writes of a session one at a time.
+    writes: Turns<SessionId>,
     /// Runs the revocations of a principal one at a time.
     pub(super) revocations: Turns<PrincipalKey>,
     /// Runs the sign-ins of a principal that end its oldest sessions one at a time.
@@ -108,6 +115,7 @@ impl<C: Cache, O: Store> Tiers<C, O> {
             settings,
             policies: KnownPolicies::default(),
             pending_evictions: PendingEvictions::default(),
+            writes: Turns::default(),
             revocations: Turns::default(),
             sign_ins: Turns::default(),
             fills: Arc::new(Semaphore::new(FILLS)),
@@ -125,6 +133,15 @@ impl<C: Cache, O: Store> Tiers<C, O> {
         !self.pending_evictions.includes(id)
             && (self.settings.hits_without_origin || !origin_is_down)
             && self.breaker.allows_read()
+    }
+
+    /// Waits for the turn of a write to the session, for at most the `origin_timeout`.
+    pub(super) async fn write_turn(
+        &self,
+        id: &SessionId,
+    ) -> Result<Turn<'_, SessionId>, StoreError> {
+        let turn = self.writes.wait(*id, Instant::now() + self.settings.origin_timeout).await;
+        turn.ok_or_else(|| StoreError::new(NAME, StoreErrorKind::Unavailable).with_source(NoTurn))
     }
 
     /// Waits for a command of the cache, for at most the `cache_timeout`.

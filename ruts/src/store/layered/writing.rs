@@ -16,6 +16,7 @@ use crate::{
         StoreResult, WriteIntent, Written,
     },
     token::SessionId,
+    turns::Turn,
 };
 
 /// A write to one session.
@@ -51,6 +52,9 @@ impl<'a, C: Cache, O: Store> Write<'a, C, O> {
     /// Registers a write intent, runs the operation of the origin, and finishes the write in the
     /// cache. If the last step fails, the answer states for how long the cache may be stale.
     ///
+    /// Before that, waits for the turn of the session. If the turn does not come in time, the write has no
+    /// intent, as if the cache were down.
+    ///
     /// If the future is dropped halfway, the write intent keeps the invalidated parts out of the cache
     /// until the intent expires. If there is no intent, the entry is evicted.
     pub(super) async fn run<T: Send>(
@@ -59,9 +63,10 @@ impl<'a, C: Cache, O: Store> Write<'a, C, O> {
         effect: impl FnOnce(&T) -> Effect,
     ) -> StoreResult<Written<T>> {
         let Self { tiers, id, .. } = self;
-        let intent = match self.begin().await {
-            Ok(intent) => Some(intent),
-            Err(_) if self.without_cache => None,
+        // The turn lasts until the write has finished in the cache.
+        let (_turn, intent) = match self.begin().await {
+            Ok((turn, intent)) => (Some(turn), Some(intent)),
+            Err(_) if self.without_cache => (None, None),
             Err(error) => {
                 return Err(StoreError::new(NAME, StoreErrorKind::Unavailable).with_source(error));
             }
@@ -95,17 +100,20 @@ impl<'a, C: Cache, O: Store> Write<'a, C, O> {
         answer
     }
 
-    async fn begin(&self) -> Result<WriteIntent, StoreError> {
+    /// Waits for the turn of the session, and registers a write intent.
+    async fn begin(&self) -> Result<(Turn<'a, SessionId>, WriteIntent), StoreError> {
         let (tiers, names) = (self.tiers, self.set.names());
         let scope = self.set.scope(&names);
-        match begin_write(tiers, self.id, scope).await {
+        let turn = tiers.write_turn(self.id).await?;
+        let intent = match begin_write(tiers, self.id, scope).await {
             // The key of the entry holds data that is not a cache entry, so this data is removed first.
             Err(error) if error.kind() == StoreErrorKind::Corrupt => {
                 tiers.evict(self.id).await?;
-                begin_write(tiers, self.id, scope).await
+                begin_write(tiers, self.id, scope).await?
             }
-            answer => answer,
-        }
+            answer => answer?,
+        };
+        Ok((turn, intent))
     }
 
     /// Finishes the write in the cache. Returns whether that succeeded.

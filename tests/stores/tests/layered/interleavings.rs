@@ -8,7 +8,10 @@ use ruts::{
     auth::{Assurance, PrincipalKey},
     store::{
         AbsoluteDeadline, CachePolicy, Change, FieldWrite, NewSignIn, Projection, Refused,
-        RevokeTarget, SharedCache, Store, TakeField, Touch, Update, Updated, Written,
+        RevokeTarget, SharedCache, Store, StoreErrorKind, TakeField, Touch, Update, Updated,
+        Written,
+        layered::LayeredStore,
+        memory::{MemoryCache, MemoryStore},
     },
     token::SecretHash,
 };
@@ -17,10 +20,12 @@ use ruts_tests_stores::{
     servers::{Flavour, Postgres},
     tiers::{CacheFault, FaultyCache, Layered, RedisCache, Tiers},
 };
-use ruts_tests_support::{APPLIED, DELETED, TestSession, random, taken, wait_until};
+use ruts_tests_support::{
+    APPLIED, DELETED, InstrumentedStore, TestSession, random, taken, wait_until,
+};
 use sqlx::{AssertSqlSafe, Executor};
 
-use crate::{load, read, value, wait_until_quiet};
+use crate::{has_ended, load, read, value, wait_until_quiet};
 
 /// A change of the session while a reader or writer is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -492,6 +497,70 @@ async fn a_dropped_write_leaves_no_stale_entry() {
     })
     .await;
     assert_eq!(read(&observer, "a").await, value("new"));
+}
+
+/// The first of several writes is held before its commit. The others wait in the process, and leave nothing
+/// in the cache if their futures are dropped.
+#[tokio::test]
+async fn writes_of_a_session_take_turns() {
+    let tiers = Tiers::start(Flavour::Redis);
+    let (store, proxies) = tiers.proxied_store(|cache| cache).await;
+    let session = TestSession::begin(&store).await;
+    assert_eq!(session.set("a", "old").await.unwrap(), APPLIED);
+    wait_until_quiet(&tiers).await;
+    let calls = tiers.redis.calls("evalsha");
+    proxies.origin.set(Traffic::Hold);
+    let writes: Vec<_> = (0..20)
+        .map(|_| {
+            let session = session.clone();
+            tokio::spawn(async move { session.set("a", "new").await.unwrap() })
+        })
+        .collect();
+    wait_until("an intent is registered", async || tiers.redis.calls("evalsha") > calls).await;
+    wait_until_quiet(&tiers).await;
+    assert_eq!(tiers.redis.calls("evalsha") - calls, 1, "one write should have an intent");
+    for write in &writes[10..] {
+        write.abort();
+    }
+    proxies.origin.set(Traffic::Forward);
+    for write in writes.into_iter().take(10) {
+        assert_eq!(write.await.unwrap(), APPLIED);
+    }
+    assert_eq!(tiers.redis.calls("evalsha") - calls, 20, "each write should begin and finish");
+    let entry = tiers.entry_key(&session.id);
+    let intents: Option<String> = tiers.redis.command(&["HGET", &entry, "~f"]);
+    assert_eq!(intents, None);
+    let stored: bool = tiers.redis.command(&["HEXISTS", &entry, "a"]);
+    assert!(stored, "the last write should store its value in the cache");
+}
+
+/// Two writes in turn are held for the timeout of the origin. A deletion behind them is carried out without a
+/// turn. Another write is refused, because it would have to wait for too long.
+#[tokio::test]
+async fn a_deletion_does_not_wait_for_more_than_one_write() {
+    let origin = InstrumentedStore::new(MemoryStore::new());
+    let builder = LayeredStore::builder(MemoryCache::new(10), origin.clone());
+    let builder = builder.origin_timeout(Duration::from_millis(500));
+    let session = TestSession::begin(&Arc::new(builder.build_for_one_process())).await;
+    let write = || {
+        let session = session.clone();
+        tokio::spawn(async move { session.set("a", "new").await.map_err(|error| error.kind()) })
+    };
+    let mut first_held = origin.pause_before("update");
+    let first = write();
+    first_held.reached().await;
+    let mut second_held = origin.pause_before("update");
+    let second = write();
+    tokio::task::yield_now().await;
+    let refused = write();
+    assert_eq!(session.delete().await.unwrap(), DELETED);
+    second_held.reached().await;
+    assert_eq!(refused.await.unwrap(), Err(StoreErrorKind::Unavailable));
+    assert!(!second.is_finished(), "the second write should be in progress");
+    for held in [first, second] {
+        assert_eq!(held.await.unwrap(), Err(StoreErrorKind::OutcomeUnknown));
+    }
+    assert!(has_ended(&session).await);
 }
 
 /// The first of two revocations is held before it finishes in the cache. The second one finds no session to
