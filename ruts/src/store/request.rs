@@ -233,7 +233,8 @@ impl SessionLimit {
 pub enum OnLimit {
     /// The sign-in is refused.
     Reject,
-    /// The sessions with the oldest sign-ins end.
+    /// The sessions with the oldest sign-ins end. The limit refuses no sign-in, even if several run at the
+    /// same time. Each of those may end a session that another one has just signed in to.
     EndOldest,
 }
 

@@ -86,8 +86,8 @@
 //!
 //! A write waits for the other writes of its session in this process, for at most `origin_timeout`. After
 //! that, deletions and touches are carried out, and other writes are refused, as if the cache were down. A
-//! sign-in that may end the oldest sessions also waits for the other such sign-ins of its principal, again for
-//! at most `origin_timeout`.
+//! sign-in that may end the oldest sessions also waits for the other such sign-ins of its principal, again
+//! for at most `origin_timeout`.
 //! `revoke_everyone` waits for each tier for at most ten times `origin_timeout`.
 //!
 //! **The cache is down.** Reads continue without the cache, and one read each second probes it. A warning
