@@ -80,7 +80,8 @@ pub enum Projection<'a> {
 /// Notes a use of the session, which moves its idle deadline.
 ///
 /// The idle deadline moves to `idle` from now if at least `after` of the idle time has passed, so
-/// most reads write nothing. The absolute deadline still applies.
+/// most reads write nothing. The new deadline can be earlier than the old one. A session without an idle
+/// deadline gets none. The absolute deadline still applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Touch {
@@ -233,8 +234,9 @@ impl SessionLimit {
 pub enum OnLimit {
     /// The sign-in is refused.
     Reject,
-    /// The sessions with the oldest sign-ins end. The limit refuses no sign-in, even if several run at the
-    /// same time. Each of those may end a session that another one has just signed in to.
+    /// The sessions with the oldest sign-ins end. A sign-in that is refused or does not apply ends none. The limit
+    /// refuses no sign-in, even if several run at the same time. Each of those may end a session that another
+    /// one has just signed in to.
     EndOldest,
 }
 
@@ -399,14 +401,15 @@ impl<'a> Update<'a> {
 /// A replacement of a secret because of its age.
 ///
 /// The response with the new secret may get lost. So the former secret stays fully valid until the first
-/// use of the new secret, by a write or by a read with a [`Touch`]. From then on, the former secret is
-/// valid for `grace`. In this grace period it can read and write fields, and delete the session. It does
-/// not touch the session, and is refused for an update that [needs the current
+/// use of the new secret, by a write or by a read with a [`Touch`]. A write that answers
+/// [`NotDue`](super::Updated::NotDue) or [`Conflict`](super::Updated::Conflict) counts, too. From then on,
+/// the former secret is valid for `grace`. In this grace period it can read and write fields, and delete
+/// the session. It does not touch the session, and is refused for an update that [needs the current
 /// secret](Update::needs_current_secret).
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Renew<'a> {
-    /// Hash of the new secret.
+    /// Hash of the new secret. A repeated attempt may replace a secret with itself, which has no effect.
     pub secret: &'a SecretHash,
     /// Minimum age of the current secret. If the secret is younger, the answer is
     /// [`Updated::NotDue`](super::Updated::NotDue).
@@ -432,15 +435,16 @@ pub enum AuthChange<'a> {
     In {
         /// The principal.
         who: NewSignIn<'a>,
-        /// Time until the idle deadline.
+        /// Time until the idle deadline. `None` removes the deadline.
         idle: Option<Ttl>,
-        /// Time until the absolute deadline.
+        /// Time until the absolute deadline. `None` removes the deadline.
         absolute: Option<Ttl>,
     },
     /// The authentication lapses: the sign-in has this assurance from now on. Its principal, its time and
     /// the deadlines stay. Has no effect if no principal is signed in.
     Lapse(Assurance),
-    /// The principal signs out. The deadlines stay.
+    /// The principal signs out. The deadlines stay, and the absolute deadline that a sign-in set still limits
+    /// later [updates](Update::absolute).
     Out,
 }
 
@@ -468,7 +472,8 @@ impl AbsoluteDeadline {
 pub struct Precondition<'a> {
     /// Name of the field.
     pub name: &'a str,
-    /// Value that the field must have. `None` if the field must be absent.
+    /// Value that the field must have. `None` if the field must be absent. A field with an empty value is not
+    /// absent.
     pub value: Option<&'a Bytes>,
 }
 
@@ -489,7 +494,7 @@ pub struct TakeField<'a> {
     pub rotate: Option<&'a SecretHash>,
     /// Touches the session.
     pub touch: Option<Touch>,
-    /// Signs the principal out.
+    /// Signs the principal out, as [`AuthChange::Out`] does.
     pub sign_out: bool,
     /// Highest field version that may be removed. The caller cannot read a value of a higher version. Such a
     /// value is returned but stays. The rest of the request is still carried out.
