@@ -846,6 +846,16 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_revoked_session_without_a_deadline_is_recognised_for_a_limited_time() {
+        let (id, secret) = (SessionId::from_bytes([1; 16]), SecretHash::from_bytes([2; 32]));
+        let mut record = SessionRecord::new(&Create::new(&id, &secret), Duration::ZERO);
+        assert_eq!(record.deadline(), None);
+        let now = Duration::from_secs(9);
+        record.revoke(now);
+        assert_eq!(record.deadline(), Some(now + REVOKED_RETENTION));
+    }
+
     /// The clock of a server may step back to a moment before the replacement.
     #[test]
     fn a_replaced_secret_stays_invalid_before_its_replacement() {
