@@ -111,6 +111,7 @@ macro_rules! conformance_tests {
             renewal {
                 the_former_secret_stays_valid_until_the_new_one_is_used
                 using_the_new_secret_starts_the_grace_period
+                every_write_with_the_new_secret_starts_the_grace_period
                 a_secret_in_its_grace_period_has_few_rights
                 a_young_secret_is_not_renewed
                 one_of_parallel_renewals_wins

@@ -7,14 +7,17 @@ use std::{fmt::Debug, time::Duration};
 
 use super::{
     client::{
-        Client, Refusal, absolute_in, applied, race, secret, session, session_with_deadlines,
-        touch, ttl,
+        Client, Refusal, absolute_in, applied, bytes, race, secret, session,
+        session_with_deadlines, touch, ttl,
     },
     subject::Subject,
 };
 use crate::{
     auth::{Assurance, PrincipalKey},
-    store::{AuthChange, NewSignIn, Projection, Refused, Renew, Store, TakeField, Update, Updated},
+    store::{
+        AuthChange, Change, FieldWrite, NewSignIn, Projection, Refused, Renew, Store, TakeField,
+        Update, Updated,
+    },
     ttl::Ttl,
 };
 
@@ -81,6 +84,40 @@ pub async fn using_the_new_secret_starts_the_grace_period(subject: &impl Subject
     new.through(subject).holds(&[("a", "late")]).await;
 }
 
+/// Every write with the new secret starts the grace period, even a write that changes nothing.
+pub async fn every_write_with_the_new_secret_starts_the_grace_period(subject: &impl Subject) {
+    let unit = subject.unit();
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        let former = session(subject, &[]).await;
+        let new = former.with(secret());
+        clients.push((former, new));
+    }
+    subject.pass(unit).await;
+    for (former, new) in &clients {
+        let renewed = former.renew(&new.secret, unit, Duration::from_millis(1)).await;
+        assert_eq!(renewed, applied(0));
+    }
+    let [(_, updating), (_, conflicting), (_, young), (_, taking)] = &clients[..] else {
+        panic!("there should be four sessions");
+    };
+    assert_eq!(updating.set("a", "1").await, applied(0));
+    let conflict = Ok(Updated::Conflict { current: None });
+    assert_eq!(conflicting.set_if("a", Some("1"), "2").await, conflict);
+    assert_eq!(young.renew(&secret(), HOUR, HOUR).await, Ok(Updated::NotDue));
+    assert_eq!(taking.take("a").await, Ok(None));
+    subject.pass(unit).await;
+    for ((former, _), write) in
+        clients.iter().zip(["an update", "a conflict", "a renewal", "a take"])
+    {
+        let answer = former.load(Projection::All, None).await;
+        assert!(
+            matches!(answer, Err(Refused::Replaced { .. })),
+            "{write} should have started the grace period, but the answer was {answer:?}"
+        );
+    }
+}
+
 /// In its grace period, the former secret can read, change fields and delete the session, and do
 /// nothing else.
 // proves: CS-11
@@ -100,11 +137,18 @@ pub async fn a_secret_in_its_grace_period_has_few_rights(subject: &impl Subject)
     check("a take", late.take_with(TakeField::new("a").rotate(&other)).await);
 
     subject.pass(subject.unit()).await;
-    let loaded = late.load_live(Projection::All, touch(HOUR, Duration::ZERO)).await;
-    assert!(loaded.meta.idle_for >= subject.unit(), "a use in the grace period should not count");
-    assert_eq!(late.set("b", "2").await, applied(0));
-    assert_eq!(late.take("a").await.map(|value| value.is_some()), Ok(true));
-    new.through(subject).holds(&[("b", "2")]).await;
+    let touch = touch(HOUR, Duration::ZERO);
+    let loaded = late.load_live(Projection::All, touch).await;
+    assert!(loaded.meta.by_former_secret, "the answer should show that the secret is a former one");
+    let value = bytes("2");
+    let changes = [Change::Set(FieldWrite::new("b", &value))];
+    assert_eq!(late.update(Update::new(&changes).touch(touch)).await, applied(0));
+    let taken = late.take_with(TakeField::new("a").touch(touch)).await;
+    assert_eq!(taken.map(|value| value.is_some()), Ok(true));
+    let new = new.through(subject);
+    let idle_for = new.load_live(Projection::Named(&[]), None).await.meta.idle_for;
+    assert!(idle_for >= subject.unit(), "a use in the grace period should not count: {idle_for:?}");
+    new.holds(&[("b", "2")]).await;
     assert_eq!(late.delete().await, Ok(()));
     new.is_refused(Refusal::Ended).await;
 }
@@ -180,6 +224,8 @@ pub async fn a_renewal_extends_the_session_in_the_same_update(subject: &impl Sub
         Update::new(&[]).renew(renew).auth_change(sign).touch(touch(2 * HOUR, Duration::ZERO));
     assert_eq!(former.update(update).await, applied(0));
     former.holds(&[("a", "1")]).await;
+    let by_former = former.signed_in().await.map(|found| (found.principal, found.assurance));
+    assert_eq!(by_former, Some((principal, Assurance::Remembered)));
     let loaded =
         new.load(Projection::Named(&[]), None).await.expect("the new secret should be valid");
     let signed_in = loaded.meta.signed_in.expect("the principal should stay signed in");

@@ -3,6 +3,8 @@
 //! `conformance_tests!` generates a test for each check. The checks know the `Store` contract, and
 //! nothing of backends.
 
+use std::time::Duration;
+
 use super::{
     client::{Refusal, applied, bytes, secret, session},
     subject::Subject,
@@ -65,13 +67,16 @@ pub async fn a_rotation_is_seen_at_once(subject: &impl Subject) {
     new.holds(&[("a", "2")]).await;
 }
 
-/// Replacing a secret with itself, as a repeated attempt does, changes nothing.
+/// Replacing a secret with itself, as a repeated attempt does, changes nothing. The former secret does not
+/// become valid again.
 pub async fn a_repeated_rotation_changes_nothing(subject: &impl Subject) {
     let old = session(subject, &[("a", "1")]).await;
     let new = old.with(secret());
     old.rotate(&new.secret).await.expect("the session should be live");
     subject.pass(subject.unit()).await;
     assert_eq!(new.rotate(&new.secret).await, applied(0));
+    let (every, grace) = (Duration::from_millis(1), Duration::from_secs(3600));
+    assert_eq!(new.renew(&new.secret, every, grace).await, applied(0));
     new.holds(&[("a", "1")]).await;
     let Err(Refused::Replaced { ago }) = old.load(Projection::All, None).await else {
         panic!("the replaced secret should still be recognised");
