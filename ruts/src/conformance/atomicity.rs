@@ -3,22 +3,26 @@
 //! `conformance_tests!` generates a test for each check. The checks know the `Store` contract, and
 //! nothing of backends.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use super::{
     client::{
-        Refusal, absolute_in, applied, bytes, race, runner, secret, session, session_with_deadlines,
+        Refusal, absolute_in, applied, bytes, race, runner, secret, session,
+        session_with_deadlines, touch, ttl,
     },
     subject::Subject,
 };
 use crate::{
     cache_policy::CachePolicy,
     store::{
-        AuthChange, Change, FieldWrite, Precondition, Projection, Refused, TakeField, Update,
-        Updated,
+        AuthChange, Change, FieldWrite, Precondition, Projection, Refused, Renew, TakeField,
+        Update, Updated,
     },
     ttl::Ttl,
 };
@@ -45,7 +49,8 @@ pub async fn changes_apply_in_order(subject: &impl Subject) {
 /// An update whose precondition fails changes nothing: no field, no deadline, no secret.
 pub async fn a_conflict_changes_nothing(subject: &impl Subject) {
     let unit = subject.unit();
-    let client = session(subject, &[("a", "1"), ("b", "2")]).await;
+    let fields = &[("a", "1"), ("b", "2")];
+    let client = session_with_deadlines(subject, ttl(unit * 100), None, fields).await;
     let (value, wrong, new) = (bytes("9"), bytes("wrong"), secret());
     let changes = &[
         Change::Set(FieldWrite::new("a", &value)),
@@ -57,15 +62,27 @@ pub async fn a_conflict_changes_nothing(subject: &impl Subject) {
             .precondition(Precondition::new(name, value))
             .rotate(&new)
             .absolute(absolute_in(unit))
+            .touch(touch(unit * 200, Duration::ZERO))
             .auth_change(AuthChange::Out);
         let Ok(Updated::Conflict { current }) = client.update(update).await else {
             panic!("the update should not be applied");
         };
         assert_eq!(current, (name == "a").then(|| bytes("1")));
-        client.holds(&[("a", "1"), ("b", "2")]).await;
+        client.holds(fields).await;
     }
     subject.pass(unit * 2).await;
-    client.holds(&[("a", "1"), ("b", "2")]).await;
+    // The secret is now old enough to be renewed.
+    let update = Update::new(changes)
+        .precondition(Precondition::new("a", Some(&wrong)))
+        .renew(Renew::new(&new, Ttl::from_duration(unit), unit));
+    let conflict = Ok(Updated::Conflict { current: Some(bytes("1")) });
+    assert_eq!(client.update(update).await, conflict);
+    client.holds(fields).await;
+    let meta = client.load_live(Projection::Named(&[]), None).await.meta;
+    assert!(
+        meta.idle_remaining.is_some_and(|idle| idle <= unit * 100),
+        "the touch should not count: {meta:?}"
+    );
     client.with(new).is_refused(Refusal::NotFound).await;
 }
 
@@ -92,6 +109,18 @@ pub async fn a_precondition_compares_the_value_alone(subject: &impl Subject) {
             client.holds(&[("a", "2")]).await;
         }
     }
+}
+
+/// A precondition distinguishes an absent field from a field whose value is empty.
+pub async fn an_empty_value_is_not_an_absent_field(subject: &impl Subject) {
+    let client = session(subject, &[("empty", "")]).await;
+    let conflict = |current| Ok(Updated::Conflict { current });
+    assert_eq!(client.set_if("absent", Some(""), "1").await, conflict(None));
+    assert_eq!(client.set_if("empty", None, "1").await, conflict(Some(bytes(""))));
+    client.holds(&[("empty", "")]).await;
+    assert_eq!(client.set_if("absent", None, "1").await, applied(0));
+    assert_eq!(client.set_if("empty", Some(""), "2").await, applied(0));
+    client.holds(&[("absent", "1"), ("empty", "2")]).await;
 }
 
 /// Taking a field and replacing the secret is one step, even if the field is absent.

@@ -103,6 +103,7 @@ macro_rules! conformance_tests {
                 an_expired_field_is_absent_to_every_operation
                 a_session_ends_when_idle
                 a_touch_counts_once_it_is_due
+                a_touch_can_shorten_the_idle_time
                 a_session_ends_at_its_absolute_deadline
                 the_absolute_deadline_can_be_moved
                 a_read_returns_ages_and_lifetimes
@@ -151,6 +152,7 @@ macro_rules! conformance_tests {
                 changes_apply_in_order
                 a_conflict_changes_nothing
                 a_precondition_compares_the_value_alone
+                an_empty_value_is_not_an_absent_field
                 take_and_rotate_is_one_step
                 racing_updates_never_mix
             }

@@ -72,16 +72,27 @@ pub async fn only_the_named_fields_are_read(subject: &impl Subject) {
     assert_eq!(loaded.fields, []);
 }
 
-/// `delete_expired` frees expired sessions and no others.
+/// `delete_expired` frees expired sessions and no others, and not more of them than its limit.
 pub async fn delete_expired_frees_only_expired_sessions(subject: &impl Subject) {
     let unit = subject.unit();
     let fields = &[("a", "1")];
-    let expired = session_with_deadlines(subject, ttl(unit), None, fields).await;
+    let mut expired = Vec::new();
+    for _ in 0..3 {
+        expired.push(session_with_deadlines(subject, ttl(unit), None, fields).await);
+    }
     let live = session_with_deadlines(subject, ttl(unit * 100), ttl(unit * 100), fields).await;
     let without_deadlines = session(subject, fields).await;
     subject.pass(unit * 2).await;
-    while live.store.delete_expired(100).await.expect("the store should answer") > 0 {}
-    expired.is_refused(Refusal::NotFound).await;
+    let delete_expired = async |limit| {
+        let freed = live.store.delete_expired(limit).await.expect("the store should answer");
+        assert!(freed <= limit, "at most {limit} sessions should be freed, not {freed}");
+        freed
+    };
+    delete_expired(1).await;
+    while delete_expired(100).await > 0 {}
+    for client in expired {
+        client.is_refused(Refusal::NotFound).await;
+    }
     live.holds(fields).await;
     without_deadlines.holds(fields).await;
 }
