@@ -15,10 +15,12 @@ use super::{
 use crate::{
     auth::{Assurance, PrincipalKey},
     store::{
-        AuthChange, Change, FieldWrite, NewSignIn, OnLimit, PageRequest, Projection, Refused,
-        RevokeTarget, SessionLimit, SessionPage, Store, StoreErrorKind, TakeField, Update,
+        AuthChange, Change, FieldWrite, NewSignIn, OnLimit, PageRequest, Precondition, Projection,
+        Refused, Renew, RevokeTarget, SessionLimit, SessionPage, Store, StoreErrorKind, TakeField,
+        Update, Updated,
     },
     token::SessionId,
+    ttl::Ttl,
 };
 
 const ALL: RevokeTarget<'_> = RevokeTarget::All { except: None };
@@ -435,7 +437,8 @@ pub async fn a_limit_refuses_another_sign_in(subject: &impl Subject) {
     assert_eq!(list(&subject.store(), &ada).await, ids(&[&second, &guest]));
 }
 
-/// Above the limit, the sessions with the oldest sign-ins end.
+/// Above the limit, the sessions with the oldest sign-ins end. A sign-in that is refused or does not apply
+/// ends none.
 pub async fn a_limit_ends_the_oldest_session(subject: &impl Subject) {
     let ada = principal();
     let limit = at_most(3, OnLimit::EndOldest);
@@ -452,11 +455,36 @@ pub async fn a_limit_ends_the_oldest_session(subject: &impl Subject) {
     for ended in &clients[..2] {
         ended.through(subject).is_refused(Refusal::Revoked).await;
     }
-    let wrong = clients[4].with(secret());
+    let [first, second, third] = &clients[2..] else { panic!("three sessions should be left") };
     let one = at_most(1, OnLimit::EndOldest);
-    let (_, answer) = wrong.sign_in(&ada, one).await.expect("the store should answer");
+    let (_, answer) =
+        third.with(secret()).sign_in(&ada, one).await.expect("the store should answer");
     assert_eq!(answer, Err(Refused::NotFound));
-    assert_eq!(list(&store, &ada).await.len(), 3, "a refused sign-in should not end a session");
+    let who = sign_in_of(&ada).limit(one);
+    let sign_in = AuthChange::In { who, idle: None, absolute: None };
+    let update = Update::new(&[]).auth_change(sign_in);
+    let expected = bytes("1");
+    let conflicting = update.precondition(Precondition::new("absent", Some(&expected)));
+    let conflict = Ok(Updated::Conflict { current: None });
+    assert_eq!(third.update(conflicting).await, conflict);
+    let renewed = third.with(secret());
+    let young = update.renew(Renew::new(&renewed.secret, Ttl::from_duration(HOUR), HOUR));
+    assert_eq!(third.update(young).await, Ok(Updated::NotDue));
+    subject.pass(Duration::from_millis(20)).await;
+    let answer = third.renew(&renewed.secret, Duration::from_millis(1), HOUR).await;
+    assert_eq!(answer, applied(0));
+    // The former secret is now in its grace period, in which it may not sign in.
+    assert_eq!(renewed.set("a", "1").await, applied(0));
+    assert!(matches!(third.update(update).await, Err(Refused::Replaced { .. })));
+    let listed = list(&store, &ada).await;
+    assert_eq!(listed, ids(&[first, second, third]), "a refused sign-in should not end a session");
+
+    // The order is that of the sign-ins, not of the creations.
+    let (first, _) = first.sign_in(&ada, limit).await.expect("there should always be room");
+    subject.pass(Duration::from_millis(20)).await;
+    let new = new_client(subject);
+    new.create_for(&ada, limit).await.expect("there should always be room");
+    assert_eq!(list(&store, &ada).await, ids(&[&first, third, &new]));
 }
 
 /// A limit, a list and a revocation work for several hundred sessions of one principal.

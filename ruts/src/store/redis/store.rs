@@ -217,7 +217,7 @@ impl<C: RedisClient> Store for RedisStore<C> {
         let outcome = match create.sign_in {
             Some(who) => {
                 let arguments = arguments.into_list();
-                let sign_in = SignIn { id, who, absolute, credentials: None, arguments };
+                let sign_in = SignIn { id, who, absolute, creates: true, arguments };
                 // Boxed, because sign-ins are rare: otherwise the future of every creation would be as
                 // large as the future of a sign-in.
                 Box::pin(sign_in.run(&self.executor)).await?
@@ -245,8 +245,7 @@ impl<C: RedisClient> Store for RedisStore<C> {
         let request = WriteRequest::new(credentials, &update);
         let outcome = if let Some(AuthChange::In { who, absolute, .. }) = update.auth_change {
             let (id, arguments) = (credentials.id, request.arguments().into_list());
-            let credentials = Some(credentials);
-            let sign_in = SignIn { id, who, absolute, credentials, arguments };
+            let sign_in = SignIn { id, who, absolute, creates: false, arguments };
             Box::pin(sign_in.run(&self.executor)).await?
         } else {
             self.writes.run(request).await?

@@ -15,6 +15,7 @@
 --   o  sign-out
 --   d  absolute deadline: time from now, time from creation
 --   c  kinds of the changes, as in `apply_changes`
+--   x  check only: an update that would apply changes nothing and answers 0
 -- Then come the changes. Answers the number that `apply_changes` answers; `not_due` if the secret is
 -- too young for a renewal; a list of the current value after a failed precondition; or a refusal.
 local function write_session(key, arguments)
@@ -24,7 +25,7 @@ local function write_session(key, arguments)
   local letters = string.sub(arguments[1], 45)
   if session.in_grace and string.find(letters, '[nrilod]') then return replaced(session) end
 
-  local length, with, at = { e = 3, n = 3, r = 1, i = 5, l = 1, o = 0, d = 2, c = 1 }, {}, 2
+  local length, with, at = { e = 3, n = 3, r = 1, i = 5, l = 1, o = 0, d = 2, c = 1, x = 0 }, {}, 2
   for letter in string.gmatch(letters, '.') do
     with[letter] = { unpack(arguments, at, at + length[letter] - 1) }
     at = at + length[letter]
@@ -46,6 +47,7 @@ local function write_session(key, arguments)
     if is_changed then save(session) end
     return refused
   end
+  if with.x then return 0 end
 
   is_changed = extend_idle(session, idle, after) or is_changed
   if with.n and rotate(session, with.n[1]) then

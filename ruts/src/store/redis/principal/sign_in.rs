@@ -12,7 +12,7 @@ use super::{
         driver::client::ScriptClient,
         error::{NAME, corrupt},
         eval::Script,
-        executor::{Executor, Reader},
+        executor::Executor,
         scripts::{CREATE, CREATE_SIGNED_IN, JOIN, UPDATE, UPDATE_SIGNED_IN, VERIFY, WITHDRAW},
         wire::{
             args::Arguments,
@@ -23,10 +23,7 @@ use super::{
     list::{PrincipalList, STEP},
 };
 use crate::{
-    store::{
-        Credentials, NewSignIn, OnLimit, Projection, Refused, SessionLimit, StoreError,
-        StoreErrorKind,
-    },
+    store::{NewSignIn, OnLimit, Projection, SessionLimit, StoreError, StoreErrorKind},
     token::SessionId,
     ttl::Ttl,
 };
@@ -41,6 +38,9 @@ const ATTEMPTS: usize = 64;
 /// one entry, so at most about a quarter of the sessions in a long list have ended.
 const LONG_LIST: i64 = 32;
 const TRIM_EVERY: u8 = 16;
+
+/// The letter of an update that is only checked: see `lua/update_general.lua`.
+const CHECK_ONLY: &[u8] = b"x";
 
 /// Other sign-ins of the principal have taken the room at each attempt, or kept their turns.
 #[derive(Debug, thiserror::Error)]
@@ -63,8 +63,8 @@ pub(in crate::store::redis) struct SignIn<'a> {
     pub(in crate::store::redis) who: NewSignIn<'a>,
     /// Time until the absolute deadline.
     pub(in crate::store::redis) absolute: Option<Ttl>,
-    /// Credentials of an existing session.
-    pub(in crate::store::redis) credentials: Option<Credentials<'a>>,
+    /// Whether the sign-in creates the session.
+    pub(in crate::store::redis) creates: bool,
     /// Arguments of the session's script.
     pub(in crate::store::redis) arguments: Vec<Bytes>,
 }
@@ -74,8 +74,8 @@ enum Joined {
     /// The session is listed. Holds the mark of the sign-in, or the answer of the session's script if
     /// one script did all steps. Also holds the number of listed sessions.
     Listed(Reply, i64),
-    /// The credentials were not accepted.
-    Refused(Refused),
+    /// The update of the session would not apply. Holds the answer to it.
+    NotApplied(ScriptOutcome),
     /// The list and the session have different slots. Nothing was done.
     CrossSlot,
 }
@@ -95,9 +95,9 @@ impl SignIn<'_> {
             None => None,
             Some(_) => Some(executor.sign_in_turn(self.who.principal).await.ok_or_else(contended)?),
         };
-        let [write, write_signed_in]: [&Script; 2] = match self.credentials {
-            None => [&CREATE, &CREATE_SIGNED_IN],
-            Some(_) => [&UPDATE, &UPDATE_SIGNED_IN],
+        let [write, write_signed_in]: [&Script; 2] = match self.creates {
+            true => [&CREATE, &CREATE_SIGNED_IN],
+            false => [&UPDATE, &UPDATE_SIGNED_IN],
         };
         let session = [session_key(&executor.prefix, self.id)];
         if !executor.is_cross_slot() {
@@ -108,13 +108,13 @@ impl SignIn<'_> {
                     self.trim_sometimes(executor, count);
                     return ScriptOutcome::new(reply);
                 }
-                Joined::Refused(refused) => return Ok(ScriptOutcome::Refused(refused)),
+                Joined::NotApplied(outcome) => return Ok(outcome),
                 Joined::CrossSlot => {}
             }
         }
         let (mark, count) = match self.join(executor, &list, &JOIN, &[], &[]).await? {
             Joined::Listed(Reply::Bytes(mark), count) => (mark, count),
-            Joined::Refused(refused) => return Ok(ScriptOutcome::Refused(refused)),
+            Joined::NotApplied(outcome) => return Ok(outcome),
             Joined::Listed(..) | Joined::CrossSlot => return Err(corrupt()),
         };
         let deadline = executor.deadline();
@@ -131,7 +131,7 @@ impl SignIn<'_> {
         outcome
     }
 
-    /// Joins the list. If the list is full, checks the credentials and then makes room. `script` may also
+    /// Joins the list. If the list is full, checks the update and then makes room. `script` may also
     /// write the session, with `arguments`.
     async fn join<C: ScriptClient>(
         &self,
@@ -160,12 +160,8 @@ impl SignIn<'_> {
                     return Ok(Joined::Listed(reply, count));
                 }
                 (Some(b"full"), Some(limit)) => {
-                    if let Some(credentials) = self.credentials {
-                        let (id, fields) = (credentials.id, Projection::Named(&[]));
-                        let reader = Reader::Credentials(credentials);
-                        if let Err(refused) = executor.load(reader, id, fields, None).await? {
-                            return Ok(Joined::Refused(refused));
-                        }
+                    if let Some(outcome) = self.check_update(executor).await? {
+                        return Ok(Joined::NotApplied(outcome));
                     }
                     // The last attempt ends no session, because this one does not replace it.
                     attempts += 1;
@@ -184,6 +180,22 @@ impl SignIn<'_> {
 
     fn ends_oldest(&self) -> bool {
         self.who.limit.is_some_and(|limit| limit.on_limit == OnLimit::EndOldest)
+    }
+
+    /// Returns the answer to an update that would not apply. Such an update must not end other sessions.
+    /// Returns `None` if the update would apply, or if the sign-in creates the session.
+    async fn check_update<C: ScriptClient>(
+        &self,
+        executor: &Executor<C>,
+    ) -> Result<Option<ScriptOutcome>, StoreError> {
+        let Some((head, rest)) = self.arguments.split_first().filter(|_| !self.creates) else {
+            return Ok(None);
+        };
+        let arguments = [&[Bytes::from([head, CHECK_ONLY].concat())], rest].concat();
+        let session = [session_key(&executor.prefix, self.id)];
+        let reply = executor.call(&UPDATE, &session, &arguments, executor.deadline()).await?;
+        let outcome = ScriptOutcome::new(reply)?;
+        Ok(Some(outcome).filter(|outcome| !matches!(outcome, ScriptOutcome::Done(Reply::Int(_)))))
     }
 
     /// Removes the entries of ended sessions. If too many sessions are left, applies the limit.
