@@ -129,12 +129,13 @@ macro_rules! conformance_tests {
             ownership {
                 a_read_returns_the_principal
                 a_sign_in_restarts_both_deadlines
+                a_sign_out_keeps_both_deadlines
                 a_lapse_keeps_the_time_of_the_sign_in
                 another_principal_starts_without_fields
                 no_update_exceeds_the_deadline_of_the_sign_in
                 sessions_are_listed_by_their_principal
                 pages_omit_no_session
-                ended_sessions_are_not_listed
+                ended_sessions_are_neither_listed_nor_counted
                 a_revocation_ends_one_session
                 a_revocation_ends_all_sessions_but_one
                 a_revoked_session_is_recognised

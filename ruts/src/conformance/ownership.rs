@@ -15,9 +15,9 @@ use super::{
 use crate::{
     auth::{Assurance, PrincipalKey},
     store::{
-        AuthChange, Change, FieldWrite, NewSignIn, OnLimit, PageRequest, Precondition, Projection,
-        Refused, Renew, RevokeTarget, SessionLimit, SessionPage, Store, StoreErrorKind, TakeField,
-        Update, Updated,
+        AbsoluteDeadline, AuthChange, Change, FieldWrite, NewSignIn, OnLimit, PageRequest,
+        Precondition, Projection, Refused, Renew, RevokeTarget, SessionLimit, SessionPage, Store,
+        StoreErrorKind, TakeField, Update, Updated,
     },
     token::SessionId,
     ttl::Ttl,
@@ -85,7 +85,7 @@ pub async fn a_read_returns_the_principal(subject: &impl Subject) {
             client.through(subject).signed_in().await.expect("a principal should be signed in");
         assert_eq!((found.principal, found.assurance), (*principal, assurance));
         let (ago, unit) = (found.ago, subject.unit());
-        assert!(ago >= unit && ago < unit * 4, "the time should count from the sign-in: {ago:?}");
+        assert!(ago >= unit && ago < unit * 2, "the time should count from the sign-in: {ago:?}");
     }
     client.set("a", "2").await.expect("the session should be live");
     let found = client.signed_in().await.map(|found| found.principal);
@@ -101,12 +101,16 @@ pub async fn a_read_returns_the_principal(subject: &impl Subject) {
     assert_eq!(client.through(subject).signed_in().await, None);
 }
 
-/// A sign-in restarts both deadlines. A touch moves only the idle deadline.
+/// A sign-in replaces both deadlines, or removes them. A touch moves only the idle deadline.
 // proves: NIST-5.2-b
 pub async fn a_sign_in_restarts_both_deadlines(subject: &impl Subject) {
     let unit = subject.unit();
     let client = session_with_deadlines(subject, ttl(unit * 6), ttl(unit * 6), &[]).await;
+    let freed = session_with_deadlines(subject, ttl(unit * 6), ttl(unit * 6), &[]).await;
     let principal = principal();
+    sign(&freed, AuthChange::In { who: sign_in_of(&principal), idle: None, absolute: None }).await;
+    let meta = freed.load_live(Projection::Named(&[]), None).await.meta;
+    assert_eq!((meta.idle_remaining, meta.absolute_remaining), (None, None));
     for _ in 0..2 {
         subject.pass(unit * 4).await;
         let who = sign_in_of(&principal);
@@ -123,6 +127,34 @@ pub async fn a_sign_in_restarts_both_deadlines(subject: &impl Subject) {
     client.load_live(Projection::All, touch(unit * 6, Duration::ZERO)).await;
     subject.pass(unit * 4).await;
     client.is_refused(Refusal::NotFound).await;
+}
+
+/// A sign-out keeps both deadlines. No later update moves the absolute deadline beyond the deadline of the
+/// sign-in.
+pub async fn a_sign_out_keeps_both_deadlines(subject: &impl Subject) {
+    let unit = subject.unit();
+    let principal = principal();
+    let who = sign_in_of(&principal);
+    let deadlines = AuthChange::In { who, idle: ttl(unit * 4), absolute: ttl(unit * 8) };
+    let [updating, taking] = [session(subject, &[]).await, session(subject, &[]).await];
+    for client in [&updating, &taking] {
+        sign(client, deadlines).await;
+    }
+    subject.pass(unit).await;
+    sign(&updating, AuthChange::Out).await;
+    let taken = taking.take_with(TakeField::new("a").sign_out(true)).await;
+    assert_eq!(taken, Ok(None));
+    for client in [updating, taking] {
+        for absolute in [None, absolute_in(unit * 100)] {
+            let update = Update::new(&[]).absolute(absolute);
+            assert_eq!(client.update(update).await, applied(0));
+            let meta = client.load_live(Projection::Named(&[]), None).await.meta;
+            let [idle, absolute] = [(meta.idle_remaining, 3), (meta.absolute_remaining, 7)]
+                .map(|(left, units)| left.is_some_and(|left| left <= unit * units));
+            assert!(idle && absolute, "the deadlines should stay: {meta:?}");
+            assert!(meta.absolute_remaining > meta.idle_remaining, "{meta:?}");
+        }
+    }
 }
 
 /// A lapse of the authentication lowers only the assurance. It does not count as a use or as a sign-in.
@@ -174,7 +206,7 @@ pub async fn another_principal_starts_without_fields(subject: &impl Subject) {
 }
 
 /// No update moves the absolute deadline beyond the absolute deadline of the sign-in. Only a new
-/// sign-in does.
+/// sign-in does. The deadline of the sign-in replaces a deadline that counts from the creation.
 // proves: ASVS-7.3.2
 pub async fn no_update_exceeds_the_deadline_of_the_sign_in(subject: &impl Subject) {
     let unit = subject.unit();
@@ -182,8 +214,9 @@ pub async fn no_update_exceeds_the_deadline_of_the_sign_in(subject: &impl Subjec
     let principal = principal();
     let who = sign_in_of(&principal);
     sign(&client, AuthChange::In { who, idle: None, absolute: ttl(unit * 4) }).await;
-    for from_now in [unit, unit * 100] {
-        let update = Update::new(&[]).absolute(absolute_in(from_now));
+    for (from_now, from_creation) in [(1, None), (100, None), (100, ttl(unit))] {
+        let deadline = AbsoluteDeadline::new(Ttl::from_duration(unit * from_now), from_creation);
+        let update = Update::new(&[]).absolute(deadline);
         client.update(update).await.expect("the session should be live");
     }
     subject.pass(unit * 2).await;
@@ -251,8 +284,9 @@ pub async fn pages_omit_no_session(subject: &impl Subject) {
     assert_eq!((found, pages), (expected, 3));
 }
 
-/// A session that has ended, or whose principal has signed out, is not listed.
-pub async fn ended_sessions_are_not_listed(subject: &impl Subject) {
+/// A session that has ended, or whose principal has signed out, is not listed and does not count towards a
+/// limit.
+pub async fn ended_sessions_are_neither_listed_nor_counted(subject: &impl Subject) {
     let unit = subject.unit();
     let ada = principal();
     let store = subject.store();
@@ -268,8 +302,14 @@ pub async fn ended_sessions_are_not_listed(subject: &impl Subject) {
     sign(&signed_out, AuthChange::Out).await;
     subject.pass(unit * 2).await;
     assert_eq!(list(&store, &ada).await, ids(&[&kept]));
+    let (guest, answer) = signed_out
+        .sign_in(&ada, at_most(2, OnLimit::Reject))
+        .await
+        .expect("there should be room, because only one session is live");
+    assert_eq!(answer, applied(0));
+    sign(&guest, AuthChange::Out).await;
     assert_eq!(revoke(&store, &ada, ALL).await, ids(&[&kept]));
-    signed_out.holds(&[]).await;
+    guest.holds(&[]).await;
     assert_eq!(list(&store, &ada).await, BTreeSet::new());
 }
 
