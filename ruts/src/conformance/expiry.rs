@@ -203,7 +203,7 @@ pub async fn a_read_returns_ages_and_lifetimes(subject: &impl Subject) {
     let expect = "each lifetime that was set should have an end";
     within("the age", loaded.meta.age, 2, 4);
     within("the secret's age", loaded.meta.secret_age, 1, 3);
-    within("the age at the rotation", loaded.meta.age - loaded.meta.secret_age, 1, 2);
+    within("the age at the rotation", loaded.meta.age - loaded.meta.secret_age, 1, 3);
     within("the idle time", loaded.meta.idle_remaining.expect(expect), 16, 18);
     within("the absolute time", loaded.meta.absolute_remaining.expect(expect), 6, 8);
     for field in loaded.fields {
