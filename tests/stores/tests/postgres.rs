@@ -1019,6 +1019,100 @@ mod faults {
         forty_sessions_at_once(&store).await;
     }
 
+    /// The application shares the pool with the store, and leaves something on its connection.
+    async fn left_on_the_connection(leave: &str) {
+        let server = Postgres::shared();
+        let (pool, schema) = (server.pool(1), server.schema());
+        let store = Arc::new(builder(&pool, &schema).build().await.unwrap());
+        let other = Arc::new(builder(&server.pool(1), &schema).build().await.unwrap());
+        let session = TestSession::begin(&store).await;
+        let elsewhere = session.through(&other);
+        let leave_it = async || {
+            // A statement of a failed transaction is an error.
+            let _ = pool.execute(sqlx::raw_sql(AssertSqlSafe(leave))).await;
+            wait_until("the connection is idle", async || pool.num_idle() == 1).await;
+        };
+        leave_it().await;
+        assert_eq!(session.set("a", "1").await.unwrap(), APPLIED, "{leave}");
+        assert_eq!(elsewhere.get("a").await.unwrap().unwrap(), "1", "{leave}");
+        leave_it().await;
+        assert_eq!(session.take("a").await.unwrap(), taken(Some("1".into())), "{leave}");
+        assert_eq!(elsewhere.get("a").await.unwrap(), None, "{leave}");
+        leave_it().await;
+        assert!(session.load_and_touch().await.unwrap().is_ok(), "{leave}");
+        leave_it().await;
+        // The first read in a repeatable transaction determines what all of its reads find.
+        assert!(session.load().await.unwrap().is_ok(), "{leave}");
+        assert_eq!(elsewhere.delete().await.unwrap(), DELETED, "{leave}");
+        let ended = session.load().await.unwrap();
+        assert!(matches!(ended, Err(Refused::Ended { .. })), "{leave}: {ended:?}");
+        let (one, two) = (TestSession::begin(&other).await, TestSession::begin(&other).await);
+        leave_it().await;
+        assert_eq!(one.through(&store).delete().await.unwrap(), DELETED, "{leave}");
+        let ended = one.load().await.unwrap();
+        assert!(matches!(ended, Err(Refused::Ended { .. })), "{leave}: {ended:?}");
+        leave_it().await;
+        store.revoke_everyone().await.unwrap();
+        assert_eq!(two.load().await.unwrap(), Err(Refused::Revoked), "{leave}");
+    }
+
+    #[tokio::test]
+    async fn an_open_transaction_of_the_application_is_left() {
+        for leave in ["begin", "begin isolation level repeatable read", "begin read only"] {
+            left_on_the_connection(leave).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_failed_transaction_of_the_application_is_left() {
+        left_on_the_connection("begin; select 1/0").await;
+    }
+
+    /// A pooler prepares a statement in the transaction of its first execution on a connection to the server.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_pooler_leaves_no_transaction_open() {
+        let server = Postgres::start(&[]);
+        let pooler = PgBouncer::start(&server, 3, 100);
+        let pool = PgPoolOptions::new().max_connections(8).connect_lazy(pooler.url()).unwrap();
+        let store = Arc::new(builder(&pool, &server.schema()).build().await.unwrap());
+        forty_sessions_at_once(&store).await;
+        assert!(!server.log().contains("left a transaction open"), "{}", server.log());
+    }
+
+    /// The connections of one process are closed at most once a second for this reason.
+    #[tokio::test]
+    async fn a_role_that_the_application_set_is_left() {
+        let server = Postgres::start(&[]);
+        let (pool, schema) = (server.pool(1), server.schema());
+        run(&pool, "create role stranger").await;
+        let store = Arc::new(builder(&pool, &schema).build().await.unwrap());
+        let session = TestSession::begin(&store).await;
+        run(&pool, "set role stranger").await;
+        assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
+        assert_eq!(session.get("a").await.unwrap().unwrap(), "1");
+        run(&pool, "set role stranger").await;
+        assert_eq!(error_kind(session.set("a", "2").await), StoreErrorKind::Unsupported);
+    }
+
+    #[tokio::test]
+    async fn a_missing_right_at_run_time_closes_few_connections() {
+        let server = Postgres::start(&["log_connections=on"]);
+        let (owner, schema) = (server.pool(1), server.schema());
+        run(&owner, "create role app login superuser").await;
+        let url = server.url().replace("postgres@", "app@");
+        let pool = PgPoolOptions::new().max_connections(1).connect_lazy(&url).unwrap();
+        builder(&owner, &schema).build().await.unwrap();
+        let store = Arc::new(builder(&pool, &schema).build().await.unwrap());
+        let session = TestSession::begin(&store).await;
+        run(&owner, "alter role app nosuperuser").await;
+        let start = Instant::now();
+        for _ in 0..50 {
+            assert_eq!(error_kind(session.set("a", "1").await), StoreErrorKind::Unsupported);
+        }
+        let logins = server.log().matches("connection authorized: user=app").count();
+        assert!(logins <= 4 + start.elapsed().as_secs() as usize, "{logins} logins");
+    }
+
     /// A setting of the role applies to each new connection.
     #[tokio::test]
     async fn another_isolation_at_run_time_fails_every_write_while_it_lasts() {
@@ -1175,17 +1269,17 @@ mod faults {
     async fn a_read_that_waits_for_the_end_of_its_session_learns_of_it() {
         let server = Postgres::start(&[]);
         let (store, pool, schema) = store(&server).await;
-        for (function, expected) in [
-            ("_delete(session_id, secret)", "ended"),
-            ("_take(session_id, secret, null, null, sha256('new'), 'a', false, null)", "replaced"),
+        for (change, expected) in [
+            ("ended_at = clock_timestamp(), idle_at = null", "ended"),
+            (
+                "replaced = secret, secret = sha256('new'), rotated_at = clock_timestamp()",
+                "replaced",
+            ),
         ] {
             let session = TestSession::begin(&store).await;
             let mut writer = pool.begin().await.unwrap();
-            let change = format!(
-                "select s.session_id, c.outcome
-                 from {0}.sessions s, {0}.sessions{function} c where s.session_id = $1",
-                schema.name()
-            );
+            let change =
+                format!("update {}.sessions set {change} where session_id = $1", schema.name());
             let id = session.id.as_bytes().to_vec();
             let change = sqlx::query(AssertSqlSafe(change)).bind(id);
             change.execute(&mut *writer).await.unwrap();

@@ -4,25 +4,16 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use sqlx::{AssertSqlSafe, Connection, Error, PgConnection, PgPool, Row};
 use tokio::time::timeout;
 use tracing::warn;
 
 use super::{
-    bind::{FieldColumns, Statement},
-    decode::{created, loaded},
-    error::{
-        STANDBY, Unsuitable, connection_error, corrupt, statement_error, timed_out, unsupported,
-    },
+    error::{STANDBY, Unsuitable, connection_error, statement_error, timed_out, unsupported},
     identifiers::Identifiers,
-    statements::Statements,
     templates::fill,
 };
-use crate::{
-    store::{Credentials, FieldWrite, StoreError, StoreErrorKind},
-    token::{SecretHash, SessionId, random},
-};
+use crate::store::{StoreError, StoreErrorKind};
 
 /// Maximum time for a pooler to open a second connection to its server.
 const SECOND_CONNECTION: Duration = Duration::from_secs(5);
@@ -72,6 +63,26 @@ const RIGHTS: &str = "select r || ' on ' || t \
      and not has_function_privilege(p.oid, 'execute') \
      limit 1";
 
+/// SQLSTATE of the error that [`TRIAL`] raises if the role does not see what it has written.
+const IS_HIDDEN: &str = "RUT03";
+
+/// Creates a session with a field and reads it. The error rolls both back.
+const TRIAL: &str = "do $$ \
+     declare trial bytea := uuid_send(gen_random_uuid()); found boolean; \
+     begin \
+       begin \
+         perform {create}(trial, trial, null, null, null, null, null, null, \
+           array['check'], array[''::bytea], array[0::bigint], array[null::bigint]); \
+         select count(*) = 1 into found from {sessions} s join {fields} f on f.session = s.id \
+         where s.session_id = trial; \
+         raise exception using errcode = 'RUT04'; \
+       exception when sqlstate 'RUT04' then null; \
+       end; \
+       if not found then \
+         raise exception using errcode = 'RUT03', message = 'the session is hidden'; \
+       end if; \
+     end $$";
+
 /// Checks the version and the settings of the server. Also checks that the server is not a standby.
 pub(super) async fn server(connection: &mut PgConnection) -> Result<(), StoreError> {
     let row = sqlx::query(SERVER).fetch_one(&mut *connection).await.map_err(failure)?;
@@ -115,29 +126,20 @@ pub(super) async fn rights(
     missing.map_or(Ok(()), |missing| Err(unsupported(MissingRight(missing))))
 }
 
-/// Creates a session and reads it, in a transaction that is rolled back. Row-level security may prevent the
-/// creation or the read.
+/// Creates a session and reads it, in a block that is rolled back. Row-level security may prevent the creation
+/// or the read.
+///
+/// One statement does both, because the functions of the store refuse to run in a transaction of several
+/// statements.
 pub(super) async fn round_trip(
     connection: &mut PgConnection,
     identifiers: &Identifiers,
 ) -> Result<(), StoreError> {
-    let statements = Statements::new(identifiers);
-    let id = SessionId::from_bytes(random().map_err(unsupported)?);
-    let secret = SecretHash::from_bytes(random().map_err(unsupported)?);
-    let (credentials, value) = (Credentials::new(&id, &secret), Bytes::new());
-    let fields = FieldColumns::set([FieldWrite::new("check", &value)]);
-    let create = Statement::new(&statements.create).credentials(credentials).ttl(None).ttl(None);
-    let create = create.sign_in(None).fields(&fields);
-    let load = Statement::read(statements.load.get(false)).credentials(credentials);
-    let mut transaction = connection.begin().await.map_err(failure)?;
-    let row = create.query()?.fetch_optional(&mut *transaction).await.map_err(failure)?;
-    created(&row.ok_or_else(corrupt)?)?;
-    let row = load.query()?.fetch_optional(&mut *transaction).await.map_err(failure)?;
-    let found = loaded(&row.ok_or_else(corrupt)?, false)?;
-    transaction.rollback().await.map_err(failure)?;
-    match found {
-        Ok(session) if session.fields.len() == 1 => Ok(()),
-        _ => Err(unsupported(HIDDEN)),
+    match sqlx::query(AssertSqlSafe(fill(TRIAL, identifiers, ""))).execute(connection).await {
+        Err(Error::Database(error)) if error.code().is_some_and(|code| code == IS_HIDDEN) => {
+            Err(unsupported(HIDDEN))
+        }
+        tried => tried.map(drop).map_err(failure),
     }
 }
 

@@ -270,9 +270,8 @@ pub(super) fn inspected(row: &PgRow) -> Result<Option<SessionMeta>, StoreError> 
 }
 
 pub(super) fn expiry(row: &PgRow) -> Result<Option<Expiry>, StoreError> {
-    // The first column tells whether the server is a standby, as in every read. The second column
-    // names the deadline.
-    match column::<Option<&str>>(row, 1_usize)? {
+    // The first two columns are those of every read. The third column names the deadline.
+    match column::<Option<&str>>(row, 2_usize)? {
         None => Ok(None),
         Some("idle") => Ok(Some(Expiry::Idle)),
         Some("absolute") => Ok(Some(Expiry::Absolute)),

@@ -18,6 +18,12 @@ pub(super) const NAME: &str = "postgres";
 /// SQLSTATE of the error that a function raises at an isolation level other than `read committed`.
 const ISOLATION: &str = "RUT01";
 
+/// SQLSTATE of the error that a function raises in a transaction that the application left open.
+const FOREIGN_TRANSACTION: &str = "RUT02";
+
+/// SQLSTATE of a missing privilege.
+const MISSING_RIGHT: &str = "42501";
+
 /// The failure of a statement.
 #[derive(Debug, Clone)]
 pub(super) struct StatementError {
@@ -25,6 +31,8 @@ pub(super) struct StatementError {
     /// Whether the connection is broken, has lost its state, or leads to a server that cannot run
     /// statements.
     pub(super) connection_is_dead: bool,
+    /// Whether the role of the connection lacks a right.
+    pub(super) lacks_right: bool,
     /// Whether the statement failed because of a concurrent statement, and may succeed if it is repeated.
     was_broken_off: bool,
     /// Whether it is certain that the statement changed nothing.
@@ -33,8 +41,13 @@ pub(super) struct StatementError {
 
 impl StatementError {
     const fn new(error: StoreError) -> Self {
-        let (connection_is_dead, was_broken_off, changed_nothing) = (false, false, false);
-        Self { error, connection_is_dead, was_broken_off, changed_nothing }
+        Self {
+            error,
+            connection_is_dead: false,
+            lacks_right: false,
+            was_broken_off: false,
+            changed_nothing: false,
+        }
     }
 
     /// Creates the failure of a statement that got no answer in time.
@@ -84,6 +97,9 @@ struct TimedOut;
 #[error("{0}")]
 pub(super) struct Unsuitable(pub(super) &'static str);
 
+const OPEN_TRANSACTION: Unsuitable =
+    Unsuitable("the application left a transaction open on a connection of the pool");
+
 pub(super) const STANDBY: Unsuitable =
     Unsuitable("the server is a standby, which accepts no writes and may lag behind");
 
@@ -109,6 +125,12 @@ pub(super) fn on_standby() -> StatementError {
     StatementError { connection_is_dead: true, ..StatementError::new(unsupported(STANDBY)) }
 }
 
+/// Creates the failure of a read in a transaction that the application left open.
+pub(super) fn in_foreign_transaction() -> StatementError {
+    let error = StoreError::new(NAME, StoreErrorKind::Unavailable).with_source(OPEN_TRANSACTION);
+    StatementError { connection_is_dead: true, ..StatementError::new(error) }
+}
+
 /// Returns the failure of a statement that was sent. `is_complete` tells whether the server has reported
 /// completion. The server reports completion before it commits.
 pub(super) fn statement_error(error: Error, is_complete: bool) -> StatementError {
@@ -118,6 +140,7 @@ pub(super) fn statement_error(error: Error, is_complete: bool) -> StatementError
             let code = server.code().unwrap_or_default();
             let was_closed = is_fatal(&**server);
             failed.connection_is_dead = was_closed || is_of_connection(&code);
+            failed.lacks_right = code == MISSING_RIGHT;
             failed.was_broken_off = is_broken_off(&code);
             // The server reports completion before it commits. A pooler may lose that report.
             failed.changed_nothing =
@@ -180,8 +203,11 @@ fn is_shutdown(code: &str) -> bool {
 /// - The server is gone or read-only.
 /// - Prepared statements are missing or outdated.
 /// - The connection began with a wrong isolation level. A new connection may have the right one.
+/// - The application left a transaction open, perhaps one that has failed (25P02).
 fn is_of_connection(code: &str) -> bool {
-    is_lost(code) || is_shutdown(code) || matches!(code, "25006" | "26000" | "0A000" | ISOLATION)
+    is_lost(code)
+        || is_shutdown(code)
+        || matches!(code, "25006" | "25P02" | "26000" | "0A000" | ISOLATION | FOREIGN_TRANSACTION)
 }
 
 /// Returns whether a pooler has lost its server.
@@ -198,8 +224,8 @@ fn is_broken_off(code: &str) -> bool {
 fn kind_of(code: &str) -> StoreErrorKind {
     match code {
         "53100" | "53200" | "53400" => StoreErrorKind::Full,
-        // A timestamp out of range.
-        "22008" => StoreErrorKind::Corrupt,
+        // A timestamp out of range, or a missing row of the epoch.
+        "22008" | "P0002" => StoreErrorKind::Corrupt,
         ISOLATION => StoreErrorKind::Unsupported,
         _ if is_configuration(code) => StoreErrorKind::Unsupported,
         _ => StoreErrorKind::Unavailable,

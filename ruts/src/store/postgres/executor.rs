@@ -1,9 +1,13 @@
 //! Sends statements to PostgreSQL: [`Executor`].
 //!
-//! Used by the store, the batches and the cleanup. Knows connections, the timeout and the column that
-//! reveals a standby. Knows nothing else of a statement.
+//! Used by the store, the batches and the cleanup. Knows connections, the timeout and the columns that
+//! reveal a standby and a foreign transaction. Knows nothing else of a statement.
 
-use std::{future::poll_fn, sync::Arc, time::Duration};
+use std::{
+    future::poll_fn,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use sqlx::{Either, Executor as _, PgConnection, PgPool, Postgres, Row, postgres::PgRow};
 use tokio::time::{Instant, timeout_at};
@@ -12,8 +16,8 @@ use tracing::Instrument;
 use super::{
     bind::Statement,
     error::{
-        StatementError, connection_error, corrupt, is_full, on_standby, shut_down, statement_error,
-        timed_out,
+        StatementError, connection_error, corrupt, in_foreign_transaction, is_full, on_standby,
+        shut_down, statement_error, timed_out,
     },
     statements::{SessionColumn, Statements},
 };
@@ -25,6 +29,9 @@ use crate::{
     turns::{Turn, Turns},
 };
 
+/// Minimum time between two connections that are closed because their role lacks a right.
+const REPLACE_FOR_RIGHT: Duration = Duration::from_secs(1);
+
 pub(super) struct Executor {
     connections: Connections<Postgres>,
     pub(super) timeout: Duration,
@@ -33,6 +40,8 @@ pub(super) struct Executor {
     /// Turns of the operations that lock a session or a principal. Without turns, the server would make
     /// these operations wait, and each would hold a connection.
     turns: Turns<Box<[u8]>>,
+    /// The time when a connection was last closed because its role lacked a right.
+    replaced_for_right: Mutex<Option<Instant>>,
 }
 
 impl Executor {
@@ -45,7 +54,8 @@ impl Executor {
     ) -> Self {
         let patience = Patience::new(pool.options().get_max_connections(), timeout);
         let connections = Connections::new(pool, test_after, timeout, is_full);
-        Self { connections, timeout, statements, patience, turns: Turns::default() }
+        let (turns, replaced_for_right) = (Turns::default(), Mutex::default());
+        Self { connections, timeout, statements, patience, turns, replaced_for_right }
     }
 
     pub(super) const fn pool(&self) -> &PgPool {
@@ -100,6 +110,21 @@ impl Executor {
         self.fetch_all(statement, deadline).await?.pop().ok_or_else(corrupt)
     }
 
+    /// Returns whether a connection whose role lacks a right may be closed, at most once every
+    /// [`REPLACE_FOR_RIGHT`].
+    ///
+    /// The application may have left a different role on the connection. If the store's own role lacks the
+    /// right, a new connection does not help.
+    fn may_replace_for_right(&self) -> bool {
+        let last = self.replaced_for_right.lock();
+        let mut last = last.unwrap_or_else(PoisonError::into_inner);
+        let may = last.is_none_or(|last| last.elapsed() >= REPLACE_FOR_RIGHT);
+        if may {
+            *last = Some(Instant::now());
+        }
+        may
+    }
+
     /// Runs a statement until it succeeds, cannot be repeated, or is out of time.
     async fn carry_out(
         self: Arc<Self>,
@@ -116,15 +141,16 @@ impl Executor {
                 self.connections.give_back(connection);
                 return Err(timed_out(StoreErrorKind::Unavailable).into());
             }
-            let failed = match self.patience.wait(run(&statement, &mut connection), deadline).await
-            {
-                Some(Ok(rows)) => {
-                    self.connections.give_back(connection);
-                    return Ok(rows);
-                }
-                Some(Err(failed)) => failed,
-                None => StatementError::silence(),
-            };
+            let mut failed =
+                match self.patience.wait(run(&statement, &mut connection), deadline).await {
+                    Some(Ok(rows)) => {
+                        self.connections.give_back(connection);
+                        return Ok(rows);
+                    }
+                    Some(Err(failed)) => failed,
+                    None => StatementError::silence(),
+                };
+            failed.connection_is_dead |= failed.lacks_right && self.may_replace_for_right();
             if failed.connection_is_dead {
                 self.connections.discard(connection);
             } else {
@@ -155,11 +181,13 @@ async fn run(
             Err(error) => return Err(statement_error(error, is_complete)),
         }
     }
-    let is_standby = |row: &PgRow| row.try_get(usize::from(SessionColumn::IsStandby));
-    match rows.first().filter(|_| statement.is_read()).map(is_standby) {
-        Some(Ok(true)) => Err(on_standby()),
-        // An answer without this column is an error, because it could come from a standby.
-        Some(Err(_)) => Err(corrupt().into()),
-        Some(Ok(false)) | None => Ok(rows),
+    let Some(row) = rows.first().filter(|_| statement.is_read()) else { return Ok(rows) };
+    let flag = |column: SessionColumn| row.try_get::<bool, _>(usize::from(column));
+    match (flag(SessionColumn::IsStandby), flag(SessionColumn::IsOnlyStatement)) {
+        (Ok(false), Ok(true)) => Ok(rows),
+        (Ok(true), _) => Err(on_standby()),
+        (_, Ok(false)) => Err(in_foreign_transaction()),
+        // An answer without these columns is an error, because it could come from a standby.
+        _ => Err(corrupt().into()),
     }
 }

@@ -16,8 +16,8 @@ const STEP: usize = 100;
 /// 63 bytes, the limit of PostgreSQL.
 const TABLES: [&str; 3] = ["fields", "epoch", "migrations"];
 
-const FUNCTIONS: [&str; 7] =
-    ["create", "touch", "update", "update_batch", "take", "delete", "revoke"];
+const FUNCTIONS: [&str; 8] =
+    ["create", "touch", "update", "update_batch", "take", "delete", "revoke", "next_epoch"];
 
 /// Indexes, which are created in the schema of their table.
 const INDEXES: [&str; 3] = ["cleanup_hour", "no_deadline", "principal"];

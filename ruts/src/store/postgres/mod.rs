@@ -74,6 +74,8 @@
 //! - The connection is broken, or has lost its prepared statements.
 //! - The server is read-only or a standby.
 //! - The connection began with an isolation level other than `read committed`.
+//! - The application left a transaction open on the connection, or a role that lacks a privilege. Because of a
+//!   missing privilege, at most one connection a second is closed.
 //!
 //! Operations then move to other connections, and finally to a new one.
 //!

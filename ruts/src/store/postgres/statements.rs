@@ -105,24 +105,24 @@ macro_rules! columns {
 columns! {
     /// First columns of every read except `expiry`.
     SessionColumn from 0 {
-        IsStandby, NowAt, CreatedAt, RotatedAt, UsedAt, IdleAt, AbsoluteAt, SignedAt, Principal,
-        Assurance,
+        IsStandby, IsOnlyStatement, NowAt, CreatedAt, RotatedAt, UsedAt, IdleAt, AbsoluteAt,
+        SignedAt, Principal, Assurance,
     }
 
     /// Further columns of a read that returns fields.
-    FieldColumn from 10 { Names, Contents, CachePolicies, Expiries }
+    FieldColumn from 11 { Names, Contents, CachePolicies, Expiries }
 
     /// Next columns of a read by a secret.
-    LoadColumn from 14 { ByFormerSecret, FormerUntil, EndedAt, IsRevoked }
+    LoadColumn from 15 { ByFormerSecret, FormerUntil, EndedAt, IsRevoked }
 
     /// Last column of `load_and_touch`.
-    TouchColumn from 18 { Touched }
+    TouchColumn from 19 { Touched }
 
     /// Last columns of `load_batch`.
-    LoadBatchColumn from 18 { Ordinal, TouchIsDue }
+    LoadBatchColumn from 19 { Ordinal, TouchIsDue }
 
     /// Last column of `list_by_principal`.
-    ListColumn from 14 { SessionId }
+    ListColumn from 15 { SessionId }
 
     /// First columns of a function that works on one session. `create` has no `AgoMs`.
     OutcomeColumn from 0 { Outcome, AgoMs }

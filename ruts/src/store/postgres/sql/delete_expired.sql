@@ -1,7 +1,7 @@
 -- Deletes expired sessions, and skips the rows that another transaction has locked. The deletion
 -- compares ids with an array: if it joined `expired` instead, the server might scan all sessions.
 -- If a new epoch has ended a session without a deadline, the session is revoked: its row gets a
--- deadline, and loses its fields.
+-- deadline, and loses its fields. In a transaction that the application left open, no session is found.
 --
 -- $1 limit
 
@@ -9,6 +9,7 @@ with expired as (
   select id from {sessions}
   where cleanup_hour <= floor(date_part('epoch', statement_timestamp()) / 3600::float8)::int
     and least(idle_at, absolute_at) <= statement_timestamp()
+    and {is_only_statement_predicate}
   order by cleanup_hour
   limit $1
   for update skip locked
@@ -19,6 +20,7 @@ deleted as (
 endless as (
   select id from {sessions}
   where cleanup_hour is null and epoch < (select e.epoch from {epoch} e)
+    and {is_only_statement_predicate}
   limit $1
   for update skip locked
 ),

@@ -2,7 +2,7 @@
 --
 -- $1 session id
 
-select pg_is_in_recovery() as is_standby, (
+select pg_is_in_recovery() as is_standby, {is_only_statement_predicate} as is_only_statement, (
   select
     case when s.absolute_at is null or s.idle_at < s.absolute_at then 'idle' else 'absolute' end
   from {sessions} s

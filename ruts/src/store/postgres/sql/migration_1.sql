@@ -84,7 +84,7 @@ declare
   others bigint[];
   revoked_ids bigint[];
 begin
-  {require_read_committed}
+  {require_own_transaction}
   if p_principal is not null then
     {lock_principal}
     {enforce_limit}
@@ -127,7 +127,7 @@ set lock_timeout = '1s' as $$
 declare
   {session_variables}
 begin
-  {require_read_committed}
+  {require_own_transaction}
   {authenticate}
   {start_grace}
   {extend_idle}
@@ -165,7 +165,7 @@ declare
   others bigint[];
   revoked_ids bigint[];
 begin
-  {require_read_committed}
+  {require_own_transaction}
   if p_principal is not null then
     {lock_principal}
     {lock_sessions}
@@ -294,7 +294,7 @@ declare
   fast boolean[];
   current_values bytea[];
 begin
-  {require_read_committed}
+  {require_own_transaction}
   -- Waiting for a lock while holding other locks can cause a deadlock, so locked sessions are skipped.
   -- The lateral subquery is an index probe for each session. A join, planned while the table was small,
   -- would scan the whole table even after it has grown.
@@ -385,7 +385,7 @@ declare
   {session_variables}
   expires timestamptz;
 begin
-  {require_read_committed}
+  {require_own_transaction}
   {authenticate}
   if in_grace and (p_rotate_secret is not null or p_sign_out) then
     {reject_in_grace}
@@ -426,7 +426,7 @@ set lock_timeout = '1s' as $$
 declare
   {session_variables}
 begin
-  {require_read_committed}
+  {require_own_transaction}
   {authenticate}
   delete from {fields} f where f.session = s.id;
   -- The row stays until its new absolute deadline, so that its secrets are recognised.
@@ -450,7 +450,7 @@ declare
   seen bigint;
   revoked_ids bigint[];
 begin
-  {require_read_committed}
+  {require_own_transaction}
   {lock_principal}
   -- In the order of an index, so that the scan ends at the limit. The lock on the principal prevents
   -- sign-ins of this principal in the meantime.
@@ -474,4 +474,14 @@ begin
     next_from := null;
   end if;
   {end_revoked}
+end $$;
+
+-- Ends all sessions by a new epoch.
+create function {next_epoch}(out epoch bigint)
+language plpgsql set search_path = pg_catalog, pg_temp
+set lock_timeout = '1s' as $$
+#variable_conflict use_variable
+begin
+  {require_own_transaction}
+  update {epoch} e set epoch = e.epoch + 1 returning e.epoch into strict epoch;
 end $$;

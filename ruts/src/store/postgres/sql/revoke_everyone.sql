@@ -1,3 +1,4 @@
 -- Ends all sessions by a new epoch.
 
-update {epoch} set epoch = epoch + 1 returning epoch
+select epoch
+from {next_epoch}()

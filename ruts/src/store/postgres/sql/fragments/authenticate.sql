@@ -9,7 +9,7 @@ outcome := 'not_found';
 select * into s from {sessions} x where x.session_id = p_session_id for update;
 -- Waiting for the lock takes time, so the clock is read after the wait.
 moment := clock_timestamp();
-is_revoked := s.revoked or s.epoch <> (select e.epoch from {epoch} e);
+is_revoked := s.revoked or s.epoch is distinct from (select e.epoch from {epoch} e);
 if s.id is null or s.idle_at <= moment or s.absolute_at <= moment then
   return;
 elsif p_secret is null then
