@@ -97,6 +97,17 @@ async fn a_removed_log_is_not_written_to() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_deleted_by_hand_leaves_no_field_to_a_new_session() {
+    let file = File::new();
+    let store = file.open().await;
+    let session = TestSession::begin(&store).await;
+    assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
+    file.stranger().execute("delete from ruts_sessions", []).unwrap();
+    let other = TestSession::begin(&store).await;
+    assert_eq!(other.load().await.unwrap().unwrap().fields, []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_locked_file_refuses_writes_after_the_timeout() {
     let file = File::new();
     let store = file.open().await;

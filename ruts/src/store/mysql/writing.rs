@@ -69,7 +69,8 @@ pub(super) fn save(
     set_fields(script, tables, &number.to_string(), stored, record, Origin::Epoch);
 }
 
-/// Adds the statements that insert a session.
+/// Adds the statements that insert a session. If rows were deleted by hand, for example by `truncate`, the
+/// server may use the number of an earlier session again, so the fields of that session are deleted.
 pub(super) fn insert(
     script: &mut Script,
     tables: &Tables,
@@ -87,6 +88,12 @@ pub(super) fn insert(
         Hex(id.as_bytes()),
         Separated(&literals, ", "),
         tables.epoch
+    ));
+    script.push(format_args!(
+        "delete f from {} s join {} f on f.session = s.number where s.id = {}",
+        tables.sessions,
+        tables.fields,
+        Hex(id.as_bytes())
     ));
     set_fields(script, tables, "last_insert_id()", &Fields::new(), record, origin);
 }

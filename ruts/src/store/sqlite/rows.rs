@@ -165,13 +165,15 @@ impl StoredSession {
     }
 }
 
-/// Inserts a session with its fields.
+/// Inserts a session with its fields. If the row of an earlier session was deleted by hand, its number is used
+/// again, so the fields of that session are deleted.
 pub(super) fn insert(
     database: &Database,
     row: i64,
     id: &SessionId,
     record: &SessionRecord,
 ) -> Result<(), StoreError> {
+    database.execute(DELETE_FIELDS, [row])?;
     insert_or_update(database, row, id, record)?;
     save_fields(database, row, record, &Fields::new())
 }

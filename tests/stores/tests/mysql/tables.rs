@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
-use ruts::store::{Refused, Store, StoreErrorKind, mysql::MySqlStore};
+use ruts::{
+    auth::{Assurance, PrincipalKey},
+    store::{NewSignIn, OnLimit, Refused, SessionLimit, Store, StoreErrorKind, mysql::MySqlStore},
+};
 use ruts_tests_stores::{
     assert_unsupported,
     backends::mysql_builder,
     error_kind,
     servers::{MySql, unique_tables},
 };
-use ruts_tests_support::{APPLIED, DELETED, TestSession, taken};
+use ruts_tests_support::{APPLIED, DELETED, TestSession, random, taken};
 
 use super::{number, run, store};
 
@@ -141,6 +144,28 @@ async fn dropped_tables_are_an_error() {
     run(&server.pool(), format!("drop table {tables}, {tables}_fields")).await;
     assert_eq!(error_kind(session.load().await), StoreErrorKind::Unsupported);
     assert_eq!(error_kind(session.set("a", "1").await), StoreErrorKind::Unsupported);
+}
+
+/// After `truncate`, the server counts sessions from one again.
+#[tokio::test]
+async fn sessions_deleted_by_hand_leave_no_field_to_new_sessions() {
+    let server = MySql::shared();
+    let (store, tables) = store(server).await;
+    for _ in 0..3 {
+        let session = TestSession::begin(&store).await;
+        assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
+    }
+    run(&server.pool(), format!("truncate table {tables}")).await;
+    let principal = PrincipalKey::from_bytes(random());
+    let limit = SessionLimit::new(1, OnLimit::EndOldest);
+    let who = NewSignIn::new(&principal, Assurance::Aal1).limit(limit);
+    for sign_in in [None, Some(who), None] {
+        let session = TestSession::new(&store);
+        let mut create = session.creation();
+        create.sign_in = sign_in;
+        store.create(create).await.unwrap();
+        assert_eq!(session.load().await.unwrap().unwrap().fields, []);
+    }
 }
 
 /// Names that differ only in case, spaces or Unicode form are different fields. No character of a name
