@@ -78,22 +78,24 @@ async fn a_removed_or_replaced_file_is_not_written_to() {
     assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
 }
 
-/// Without its log, the file lacks the latest writes, and further writes would go to a removed log.
+/// Without its log, the file lacks the latest writes, and further writes would go to a removed log. Without the
+/// index of the log, two processes would write over each other's pages.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_removed_log_is_not_written_to() {
-    let file = File::new();
-    let store = file.open().await;
-    let session = TestSession::begin(&store).await;
-    assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
-    let (log, moved) =
-        (file.folder.path().join("sessions.db-wal"), file.folder.path().join("moved"));
-    fs::rename(&log, &moved).unwrap();
-    assert_eq!(error_kind(session.delete().await), StoreErrorKind::Unavailable);
-    assert_eq!(error_kind(session.load().await), StoreErrorKind::Unavailable);
-    fs::write(&log, "").unwrap();
-    assert_eq!(error_kind(session.delete().await), StoreErrorKind::Unavailable);
-    fs::rename(&moved, &log).unwrap();
-    assert_eq!(session.get("a").await.unwrap().unwrap(), "1");
+    for name in ["sessions.db-wal", "sessions.db-shm"] {
+        let file = File::new();
+        let store = file.open().await;
+        let session = TestSession::begin(&store).await;
+        assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
+        let (log, moved) = (file.folder.path().join(name), file.folder.path().join("moved"));
+        fs::rename(&log, &moved).unwrap();
+        assert_eq!(error_kind(session.delete().await), StoreErrorKind::Unavailable, "{name}");
+        assert_eq!(error_kind(session.load().await), StoreErrorKind::Unavailable, "{name}");
+        fs::write(&log, "").unwrap();
+        assert_eq!(error_kind(session.delete().await), StoreErrorKind::Unavailable, "{name}");
+        fs::rename(&moved, &log).unwrap();
+        assert_eq!(session.get("a").await.unwrap().unwrap(), "1", "{name}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -21,10 +21,14 @@ const RESERVE: u64 = 1024 * 1024;
 pub(super) struct DatabaseFile {
     path: PathBuf,
     identity: Identity,
-    log: PathBuf,
+    /// The paths of the write-ahead log and of its index, which is in shared memory.
+    log: [PathBuf; 2],
     /// The log that the connection writes to, once it has written.
-    own_log: OnceLock<Arc<Identity>>,
+    own_log: OnceLock<Arc<Log>>,
 }
+
+/// The files of a write-ahead log: the log and its index.
+type Log = [Identity; 2];
 
 impl DatabaseFile {
     /// Creates the file if it is missing, readable only by its owner. SQLite gives the other files
@@ -43,7 +47,7 @@ impl DatabaseFile {
     /// Remembers the file that was opened.
     pub(super) fn opened(path: &Path) -> io::Result<Self> {
         let identity = identity(&fs::metadata(path)?);
-        let log = beside(path, "-wal");
+        let log = ["-wal", "-shm"].map(|suffix| beside(path, suffix));
         Ok(Self { path: path.to_owned(), identity, log, own_log: OnceLock::new() })
     }
 
@@ -55,13 +59,14 @@ impl DatabaseFile {
         }
         // Locked until the comparison, so that no connection notes a different log in between.
         let logs = open_logs();
-        let found = fs::metadata(&self.log).map(|metadata| identity(&metadata));
+        let found = self.found_log();
         match logs.get(&self.identity).and_then(Weak::upgrade) {
             // Another process removes the log if this process has lost its locks. It loses them by closing
-            // a second handle of the database, for example after copying the file.
-            Some(log) if !found.is_ok_and(|found| found == *log) => {
-                Err(unavailable("the write-ahead log of the database was removed or replaced"))
-            }
+            // a second handle of the database, for example after copying the file. Without the index, another
+            // process makes a new one, and the processes do not see each other's writes and locks.
+            Some(log) if found != Some(*log) => Err(unavailable(
+                "the write-ahead log of the database, or its index, was removed or replaced",
+            )),
             _ => Ok(()),
         }
     }
@@ -72,19 +77,26 @@ impl DatabaseFile {
         if self.own_log.get().is_some() {
             return;
         }
-        let Ok(metadata) = fs::metadata(&self.log) else { return };
+        let Some(found) = self.found_log() else { return };
         let mut logs = open_logs();
         logs.retain(|_, log| log.strong_count() > 0);
         let known = logs.get(&self.identity).and_then(Weak::upgrade);
-        let log = known.unwrap_or_else(|| Arc::new(identity(&metadata)));
+        let log = known.unwrap_or_else(|| Arc::new(found));
         logs.insert(self.identity, Arc::downgrade(&log));
         let _ = self.own_log.set(log);
+    }
+
+    /// Returns the log to which the paths lead. `None` if a file is missing.
+    fn found_log(&self) -> Option<Log> {
+        let [log, index] = &self.log;
+        let found = |path| fs::metadata(path).ok().map(|metadata| identity(&metadata));
+        Some([found(log)?, found(index)?])
     }
 }
 
 /// Returns the write-ahead logs that connections of this process have open, by their databases.
-fn open_logs() -> MutexGuard<'static, BTreeMap<Identity, Weak<Identity>>> {
-    static LOGS: Mutex<BTreeMap<Identity, Weak<Identity>>> = Mutex::new(BTreeMap::new());
+fn open_logs() -> MutexGuard<'static, BTreeMap<Identity, Weak<Log>>> {
+    static LOGS: Mutex<BTreeMap<Identity, Weak<Log>>> = Mutex::new(BTreeMap::new());
     LOGS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -52,7 +52,7 @@
 //!
 //! | failure | [kind of error](crate::store::StoreErrorKind) |
 //! | --- | --- |
-//! | Another process keeps the file locked for longer than [`SqliteStoreBuilder::lock_timeout`]. The file or its log was removed or replaced, the file was made read-only, or the store is closed. | [`Unavailable`](crate::store::StoreErrorKind::Unavailable) |
+//! | Another process keeps the file locked for longer than [`SqliteStoreBuilder::lock_timeout`]. The file, its log or the index of the log was removed or replaced, the file was made read-only, or the store is closed. | [`Unavailable`](crate::store::StoreErrorKind::Unavailable) |
 //! | The disk is full. Reads still work. | [`Full`](crate::store::StoreErrorKind::Full) |
 //! | A page of the file is damaged. Other sessions still work. | [`Corrupt`](crate::store::StoreErrorKind::Corrupt) |
 //! | The disk reported an error during the commit. | [`OutcomeUnknown`](crate::store::StoreErrorKind::OutcomeUnknown) |
