@@ -12,10 +12,14 @@ use std::{
 use rusqlite::Connection;
 use ruts::{
     Ttl,
-    store::{Refused, Store, StoreErrorKind, sqlite::SqliteStore},
+    auth::{Assurance, PrincipalKey},
+    store::{
+        NewSignIn, PageRequest, Projection, Refused, RevokeTarget, Store, StoreErrorKind,
+        sqlite::SqliteStore,
+    },
 };
 use ruts_tests_sqlite::{builder, error_chain, error_kind};
-use ruts_tests_support::{APPLIED, DELETED, LONG_TIMEOUT, TestSession, wait_until};
+use ruts_tests_support::{APPLIED, DELETED, LONG_TIMEOUT, TestSession, random, wait_until};
 use tempfile::TempDir;
 
 struct File {
@@ -107,6 +111,30 @@ async fn a_session_deleted_by_hand_leaves_no_field_to_a_new_session() {
     file.stranger().execute("delete from ruts_sessions", []).unwrap();
     let other = TestSession::begin(&store).await;
     assert_eq!(other.load().await.unwrap().unwrap().fields, []);
+}
+
+/// It is then not known which sessions `revoke_everyone` has ended.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_its_row_of_state_a_file_revives_no_session() {
+    let file = File::new();
+    let store = file.open().await;
+    let principal = PrincipalKey::from_bytes(random());
+    let who = NewSignIn::new(&principal, Assurance::Aal1);
+    let session = TestSession::new(&store);
+    store.create(session.creation().sign_in(who)).await.unwrap();
+    file.stranger().execute("delete from ruts_state", []).unwrap();
+    let all = RevokeTarget::All { except: None };
+    assert_eq!(error_kind(store.revoke_everyone().await), StoreErrorKind::Corrupt);
+    assert_eq!(error_kind(store.revoke(&principal, all).await), StoreErrorKind::Corrupt);
+    let page = PageRequest::new(None, 10);
+    let listed = store.list_by_principal(&principal, page, Projection::All).await;
+    assert_eq!(error_kind(listed), StoreErrorKind::Corrupt);
+    assert_eq!(error_kind(session.load().await), StoreErrorKind::Corrupt);
+    assert_eq!(error_kind(session.delete().await), StoreErrorKind::Corrupt);
+    store.close().await;
+    let store = file.open().await;
+    assert_eq!(session.through(&store).load().await.unwrap(), Err(Refused::Revoked));
+    assert!(TestSession::begin(&store).await.load().await.unwrap().is_ok());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -204,7 +204,10 @@ pub(super) fn revoke(
 
 pub(super) fn revoke_everyone(database: &Database) -> Result<(), StoreError> {
     database.note_change(None);
-    database.execute(REVOKE_EVERYONE, []).map(drop)
+    match database.execute(REVOKE_EVERYONE, [])? {
+        1 => Ok(()),
+        _ => Err(corrupt()),
+    }
 }
 
 /// Frees at most `limit` sessions, and returns their number. Sessions that are not retained are deleted.

@@ -11,7 +11,8 @@ pub(super) const VERSION: i64 = 1;
 /// creations down.
 ///
 /// All sessions up to row `revoked_up_to` have ended, and the cleanup has freed the sessions up to row
-/// `freed_up_to`. `changes` counts the transactions in which a session ended or changed its principal.
+/// `freed_up_to`. `changes` counts the transactions in which a session ended or changed its principal. If the
+/// row of `ruts_state` was deleted by hand, it is not known which sessions have ended, so all of them have.
 pub(super) const TABLES: &str = "
 create table if not exists ruts_sessions (
   row integer primary key,
@@ -53,7 +54,8 @@ create table if not exists ruts_state (
   changes integer not null
 ) strict;
 insert into ruts_state (one, version, revoked_up_to, freed_up_to, changes)
-  select 1, 1, 0, 0, 0 where not exists (select 1 from ruts_state);
+  select 1, 1, coalesce((select max(row) from ruts_sessions), 0), 0, 0
+  where not exists (select 1 from ruts_state);
 ";
 
 pub(super) const TABLES_VERSION: &str = "select version from ruts_state";
@@ -72,10 +74,11 @@ macro_rules! select_session {
 
 pub(super) const SESSION: &str = select_session!("where id = ?1");
 
-/// Sessions of a principal that were not deleted or revoked, after an id.
+/// Sessions of a principal that were not deleted or revoked, after an id. Without the row of `ruts_state`, the
+/// sessions are selected and cannot be decoded, so that the operation fails.
 pub(super) const SESSIONS_OF: &str = select_session!(
     "where principal = ?1 and ended_at is null and id > ?2
-       and row > (select revoked_up_to from ruts_state)
+       and row > coalesce((select revoked_up_to from ruts_state), 0)
      order by id limit ?3"
 );
 
