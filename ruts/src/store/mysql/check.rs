@@ -16,7 +16,7 @@ use super::{
     reading::IS_READ_ONLY,
     rows::Origin,
     script::{Hex, Script},
-    tables::Tables,
+    tables::{LOCKS, Tables},
     writing::insert,
 };
 use crate::{
@@ -99,6 +99,21 @@ pub(super) async fn engines(
         0 => Ok(()),
         _ => Err(unsupported(Reason("the tables have to use the InnoDB engine"))),
     }
+}
+
+/// Returns whether the table of locks and the table of the epoch have all their rows.
+pub(super) async fn has_rows(
+    connection: &mut MySqlConnection,
+    tables: &Tables,
+) -> Result<bool, StoreError> {
+    let Tables { locks, epoch, .. } = tables;
+    let rows = format!(
+        "select (select count(*) from {locks} where n between 0 and {}) = {LOCKS} \
+         and exists (select 1 from {epoch})",
+        LOCKS - 1
+    );
+    let row = select(connection, &rows).await?;
+    Ok(row.try_get::<i64, _>(0).map_err(failure)? != 0)
 }
 
 /// Creates, reads and deletes a session in a transaction that is rolled back. This fails if the role

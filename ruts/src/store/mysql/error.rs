@@ -126,6 +126,11 @@ pub(super) fn read_only() -> StatementError {
 pub(super) const READ_ONLY: Reason =
     Reason("the server is read-only, like a replica, and may lag behind");
 
+pub(super) const ROWS_ARE_MISSING: Reason = Reason(
+    "the table of locks or of the epoch lacks rows: call `create_tables(true)`, or run the SQL of the \
+     builder",
+);
+
 /// Returns the error for a value with a type or length that no release writes.
 pub(super) fn decode_error(_: Error) -> StoreError {
     corrupt()

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::{
     check::{self, failure},
-    error::{Reason, connection_error, timed_out, unsupported},
+    error::{ROWS_ARE_MISSING, Reason, connection_error, timed_out, unsupported},
     executor::Executor,
     tables::{LOCKS, Tables},
 };
@@ -18,6 +18,10 @@ use crate::store::{StoreError, StoreErrorKind, sql::WrongVersion};
 /// Each migration has to be repeatable after an interruption, because the server commits after every
 /// statement that creates a table.
 const MIGRATIONS: [&str; 1] = [include_str!("sql/migration_1.sql")];
+
+/// The rows that each table of locks and of the epoch has. If the epoch was lost, all sessions end, because it is
+/// not known which of them `revoke_everyone` has ended.
+const ROWS: &str = include_str!("sql/rows.sql");
 
 /// Version of the tables that this release needs.
 const VERSION: i32 = MIGRATIONS.len() as i32;
@@ -31,7 +35,7 @@ pub(super) fn sql(tables: &Tables) -> String {
     for version in 1..=VERSION {
         text.push_str(&migration(tables, version));
     }
-    text
+    text + &fill(ROWS, tables)
 }
 
 fn versions(tables: &Tables) -> String {
@@ -43,15 +47,20 @@ fn versions(tables: &Tables) -> String {
 }
 
 fn migration(tables: &Tables, version: i32) -> String {
-    let Tables { sessions, fields, epoch, locks, migrations, .. } = tables;
+    let (migration, migrations) =
+        (fill(MIGRATIONS[version as usize - 1], tables), &tables.migrations);
+    format!("{migration}\ninsert ignore into {migrations} (version) values ({version});\n")
+}
+
+fn fill(template: &str, tables: &Tables) -> String {
+    let Tables { sessions, fields, epoch, locks, .. } = tables;
     let rows: Vec<_> = (0..LOCKS).map(|row| format!("({row})")).collect();
-    let migration = MIGRATIONS[version as usize - 1]
+    template
         .replace("{sessions}", sessions)
         .replace("{fields}", fields)
         .replace("{epoch}", epoch)
         .replace("{locks}", locks)
-        .replace("{lock_rows}", &rows.join(", "));
-    format!("{migration}\ninsert ignore into {migrations} (version) values ({version});\n")
+        .replace("{lock_rows}", &rows.join(", "))
 }
 
 /// Checks the server and the tables. If `create_tables`, first creates or migrates the tables.
@@ -76,6 +85,12 @@ pub(super) async fn prepare(
             }
         }
         check::engines(&mut connection, tables).await?;
+        if !check::has_rows(&mut connection, tables).await? {
+            if !create_tables {
+                return Err(unsupported(ROWS_ARE_MISSING));
+            }
+            run(&mut connection, fill(ROWS, tables)).await?;
+        }
         drop(connection);
         check::round_trip(executor).await
     });
@@ -123,7 +138,7 @@ async fn run_migrations(
     for version in version(connection, tables).await? + 1..=VERSION {
         run(connection, migration(tables, version)).await?;
     }
-    Ok(())
+    run(connection, fill(ROWS, tables)).await
 }
 
 async fn run(connection: &mut MySqlConnection, sql: String) -> Result<(), StoreError> {

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::{
-    error::{StatementError, corrupt},
+    error::{ROWS_ARE_MISSING, StatementError, corrupt, unsupported},
     executor::{Answer, Attempt},
     reading::{is_live, named, of_principal},
     rows::{CLOCK, Columns, FIELD, Fields, SESSION, SessionRow, decode_field},
@@ -30,6 +30,7 @@ pub(super) const READ_COMMITTED: &str = "set transaction isolation level read co
 pub(super) struct Opening<'a> {
     tables: &'a Tables,
     script: Script,
+    lock: Option<usize>,
     session: Option<usize>,
     fields: Option<usize>,
     clock: Option<usize>,
@@ -53,8 +54,8 @@ impl<'a> Opening<'a> {
     pub(super) fn new(tables: &'a Tables) -> Self {
         let mut script = Script::of(READ_COMMITTED);
         script.push("start transaction");
-        let (session, fields, clock, others) = (None, None, None, Vec::new());
-        Self { tables, script, session, fields, clock, others }
+        let (lock, session, fields, clock, others) = (None, None, None, None, Vec::new());
+        Self { tables, script, lock, session, fields, clock, others }
     }
 
     /// Locks the row of a principal, so that other transactions wait for this lock. Principals with the
@@ -62,7 +63,9 @@ impl<'a> Opening<'a> {
     pub(super) fn lock_principal(&mut self, principal: &PrincipalKey) {
         let [lock, ..] = principal.as_bytes();
         let locks = &self.tables.locks;
-        self.script.push(format_args!("select n from {locks} where n = {lock} for update"));
+        let locked =
+            self.script.push(format_args!("select n from {locks} where n = {lock} for update"));
+        self.lock = Some(locked);
     }
 
     /// Locks a session, and reads fields of it.
@@ -138,6 +141,9 @@ impl<'a> Opening<'a> {
         let rows = |at: Option<usize>| {
             at.and_then(|at| answers.get(at)).map_or(&[][..], |answer| &answer.rows)
         };
+        if self.lock.is_some() && rows(self.lock).is_empty() {
+            return Err(unsupported(ROWS_ARE_MISSING));
+        }
         let mut clock = Columns::of(rows(self.clock).first().ok_or_else(corrupt)?);
         let (epoch, now) = (clock.get()?, clock.moment()?.ok_or_else(corrupt)?);
         let session = match rows(self.session).first() {

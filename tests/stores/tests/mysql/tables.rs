@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use ruts::{
     auth::{Assurance, PrincipalKey},
-    store::{NewSignIn, OnLimit, Refused, SessionLimit, Store, StoreErrorKind, mysql::MySqlStore},
+    store::{
+        NewSignIn, OnLimit, Refused, RevokeTarget, SessionLimit, Store, StoreErrorKind,
+        mysql::MySqlStore,
+    },
 };
 use ruts_tests_stores::{
     assert_unsupported,
@@ -144,6 +147,34 @@ async fn dropped_tables_are_an_error() {
     run(&server.pool(), format!("drop table {tables}, {tables}_fields")).await;
     assert_eq!(error_kind(session.load().await), StoreErrorKind::Unsupported);
     assert_eq!(error_kind(session.set("a", "1").await), StoreErrorKind::Unsupported);
+}
+
+/// Without its lock, a sign-in could exceed a limit.
+#[tokio::test]
+async fn missing_rows_are_refused_and_created_again() {
+    let server = MySql::shared();
+    let (store, tables) = store(server).await;
+    let pool = server.pool();
+    let principal = PrincipalKey::from_bytes(random());
+    let limit = SessionLimit::new(1, OnLimit::EndOldest);
+    let who = NewSignIn::new(&principal, Assurance::Aal1).limit(limit);
+    let session = TestSession::begin(&store).await;
+    run(&pool, format!("delete from {tables}_locks")).await;
+    let signed_in = TestSession::new(&store);
+    assert_unsupported(store.create(signed_in.creation().sign_in(who)).await, "lacks rows");
+    let target = RevokeTarget::All { except: None };
+    assert_unsupported(store.revoke(&principal, target).await, "lacks rows");
+    assert_unsupported(store.check().await, "lacks rows");
+    let builder = |create_tables| mysql_builder(server, &tables).create_tables(create_tables);
+    assert_unsupported(builder(false).build().await, "lacks rows");
+    builder(true).build().await.unwrap();
+    store.check().await.unwrap();
+    store.create(signed_in.creation().sign_in(who)).await.unwrap();
+    assert!(session.load().await.unwrap().is_ok());
+    run(&pool, format!("delete from {tables}_epoch")).await;
+    assert_unsupported(store.check().await, "lacks rows");
+    builder(true).build().await.unwrap();
+    assert_eq!(session.load().await.unwrap(), Err(Refused::Revoked));
 }
 
 /// After `truncate`, the server counts sessions from one again.

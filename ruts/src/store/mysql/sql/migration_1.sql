@@ -39,10 +39,6 @@ create table if not exists {epoch} (
   epoch bigint not null
 ) engine=InnoDB;
 
-insert ignore into {epoch} (one, epoch) values (1, 0);
-
 create table if not exists {locks} (
   n smallint not null primary key
 ) engine=InnoDB;
-
-insert ignore into {locks} (n) values {lock_rows};
