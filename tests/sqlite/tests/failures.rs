@@ -235,6 +235,16 @@ async fn expired_sessions_are_deleted_in_the_background() {
     assert!(kept.load().await.unwrap().is_ok());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn any_interval_of_the_cleanup_leaves_the_store_alive() {
+    for interval in [Duration::ZERO, Duration::MAX] {
+        let file = File::new();
+        let store = builder(&file.folder).cleanup_interval(interval).build().await.unwrap();
+        let session = TestSession::begin(&Arc::new(store)).await;
+        assert_eq!(session.set("a", "1").await.unwrap(), APPLIED, "{interval:?}");
+    }
+}
+
 /// `revoke_everyone` ends sessions without a deadline. The cleanup frees them, and their secrets are still
 /// recognised.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -644,6 +644,19 @@ async fn a_memory_cache_keeps_to_its_capacity() {
 }
 
 #[tokio::test]
+async fn a_memory_cache_of_any_capacity_works() {
+    for capacity in [0, 1, usize::MAX] {
+        let cache = Arc::new(MemoryCache::new(capacity));
+        assert!(format!("{cache:?}").contains("capacity"));
+        for _ in 0..100 {
+            let entry = Entry::new(Arc::clone(&cache));
+            entry.fill_ones(&["a"]).await;
+            assert!(entry.is_hit(&["a"]).await, "{capacity}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_full_memory_cache_caches_new_sessions() {
     let cache = Arc::new(MemoryCache::new(1024));
     let mut newest = Vec::new();

@@ -15,7 +15,7 @@ use ruts::{
     auth::{Assurance, PrincipalKey},
     store::{
         AuthChange, Change, FieldWrite, NewSignIn, OnLimit, PageRequest, Projection, Refused,
-        RevokeTarget, SessionLimit, Store, StoreErrorKind, Touch, Update,
+        Renew, RevokeTarget, SessionLimit, Store, StoreErrorKind, Touch, Update,
         postgres::{PostgresStore, PostgresStoreBuilder},
     },
     token::SecretHash,
@@ -1485,6 +1485,22 @@ mod faults {
         }
         assert_eq!(error_kind(session.set("z", "1").await), StoreErrorKind::Unavailable);
         assert_eq!(session.get("z").await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn any_grace_period_can_be_set() {
+        let (store, _pool, _schema) = store(Postgres::shared()).await;
+        for grace in [Duration::ZERO, Duration::from_nanos(1), Duration::MAX] {
+            let session = TestSession::begin(&store).await;
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            let next = SecretHash::from_bytes(random());
+            let renew = Renew::new(&next, Ttl::from_millis(1), grace);
+            let renewed = session.update(Update::new(&[]).renew(renew)).await;
+            assert_eq!(renewed.unwrap(), APPLIED, "{grace:?}");
+            // The first use of the new secret begins the grace period.
+            let loaded = session.with_secret(next).load_and_touch().await;
+            assert!(loaded.unwrap().is_ok(), "{grace:?}");
+        }
     }
 
     #[tokio::test]

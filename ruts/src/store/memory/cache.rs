@@ -64,7 +64,7 @@ impl MemoryCacheBuilder {
 
     /// Builds the cache.
     pub fn build(self) -> MemoryCache {
-        let (shards, capacity) = (Default::default(), self.capacity.div_ceil(SHARDS));
+        let (shards, capacity) = (Default::default(), self.capacity.div_ceil(SHARDS).max(1));
         MemoryCache { inner: Arc::new(Inner { shards, capacity, clock: self.clock }) }
     }
 }
@@ -121,12 +121,12 @@ struct Intent {
 }
 
 impl MemoryCache {
-    /// Creates a cache for about `capacity` entries.
+    /// Creates a cache for about `capacity` entries, at least 16.
     pub fn new(capacity: usize) -> Self {
         Self::builder(capacity).build()
     }
 
-    /// Creates the builder of a cache for about `capacity` entries.
+    /// Creates the builder of a cache for about `capacity` entries, at least 16.
     pub fn builder(capacity: usize) -> MemoryCacheBuilder {
         MemoryCacheBuilder { capacity, clock: Box::new(SystemClock::new()) }
     }
@@ -408,7 +408,7 @@ impl Cache for MemoryCache {
 impl fmt::Debug for MemoryCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemoryCache")
-            .field("capacity", &(self.inner.capacity * SHARDS))
+            .field("capacity", &self.inner.capacity.saturating_mul(SHARDS))
             .finish_non_exhaustive()
     }
 }

@@ -34,7 +34,7 @@ use crate::{
         Touch, Update, Updated, Written,
         batch::{BatchTuning, Batcher},
         owned_request::{OwnedCreate, OwnedCredentials, OwnedTake, OwnedTarget, OwnedUpdate},
-        sql::{Cleanup, InvalidName, clean_up},
+        sql::{Cleanup, InvalidName, clean_up, limited_interval},
     },
     token::SessionId,
     turns::Turn,
@@ -372,15 +372,14 @@ impl MySqlStoreBuilder {
         self
     }
 
-    /// Sets the interval at which this instance deletes expired sessions, at least one second. Defaults to
-    /// five minutes. With `None`, expired sessions are deleted only by [`Store::delete_expired`].
+    /// Sets the interval at which this instance deletes expired sessions, from one second to one year.
+    /// Defaults to five minutes. With `None`, expired sessions are deleted only by [`Store::delete_expired`].
     ///
     /// Each interval varies randomly by up to a fifth, so that instances do not delete at the same time,
     /// even if they start together.
     #[must_use]
     pub fn cleanup_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
-        self.cleanup_interval =
-            interval.into().map(|interval| interval.max(Duration::from_secs(1)));
+        self.cleanup_interval = interval.into().map(limited_interval);
         self
     }
 

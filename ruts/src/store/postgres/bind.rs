@@ -232,6 +232,8 @@ const fn millis(ttl: Ttl) -> i64 {
     ttl.as_millis() as i64
 }
 
+/// Returns a grace period in milliseconds, at most the longest TTL. A timestamp of the server ends earlier than
+/// the longest duration.
 fn grace_millis(grace: Duration) -> i64 {
-    i64::try_from(grace.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX)
+    grace.min(Ttl::MAX.as_duration()).as_nanos().div_ceil(1_000_000) as i64
 }

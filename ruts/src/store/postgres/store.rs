@@ -29,7 +29,7 @@ use crate::{
         RevokeTarget, SessionMeta, SessionPage, Store, StoreError, StoreResult, TakeField, Touch,
         Update, Updated, Written,
         batch::{BatchTuning, Batcher},
-        sql::{Cleanup, InvalidName, clean_up},
+        sql::{Cleanup, InvalidName, clean_up, limited_interval},
     },
     token::SessionId,
     turns::Turn,
@@ -334,15 +334,14 @@ impl PostgresStoreBuilder {
         self
     }
 
-    /// Sets the interval at which this instance deletes expired sessions, at least one second. Defaults
-    /// to five minutes. With `None`, expired sessions are deleted only by [`Store::delete_expired`].
+    /// Sets the interval at which this instance deletes expired sessions, from one second to one
+    /// year. Defaults to five minutes. With `None`, expired sessions are deleted only by [`Store::delete_expired`].
     ///
     /// Each interval varies by up to a fifth, so that instances do not delete at the same time, even if
     /// they start together.
     #[must_use]
     pub fn cleanup_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
-        self.cleanup_interval =
-            interval.into().map(|interval| interval.max(Duration::from_secs(1)));
+        self.cleanup_interval = interval.into().map(limited_interval);
         self
     }
 

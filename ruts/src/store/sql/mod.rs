@@ -12,7 +12,7 @@ mod wrong_version;
 
 pub use self::name::InvalidName;
 pub(in crate::store) use self::{
-    cleanup::{Cleanup, clean_up},
+    cleanup::{Cleanup, clean_up, limited_interval},
     connections::Connections,
     dispatch::{CancelOnDrop, Dispatch},
     name::check_name,

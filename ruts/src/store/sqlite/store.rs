@@ -319,16 +319,17 @@ impl SqliteStoreBuilder {
         self
     }
 
-    /// Sets the interval at which expired sessions are deleted, at least one second. Defaults to five
-    /// minutes. With `None`, expired sessions are deleted only by [`Store::delete_expired`].
+    /// Sets the interval at which expired sessions are deleted, from one second to one year. Defaults to
+    /// five minutes. With `None`, expired sessions are deleted only by [`Store::delete_expired`].
     ///
     /// Each interval varies randomly by up to a fifth, so that processes do not delete at the same time,
     /// even if they start together.
     #[must_use]
     pub fn cleanup_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
+        let year = Duration::from_secs(365 * 86_400);
         let interval = interval.into();
         self.settings.cleanup_interval =
-            interval.map(|interval| interval.max(Duration::from_secs(1)));
+            interval.map(|interval| interval.clamp(Duration::from_secs(1), year));
         self
     }
 
