@@ -1,6 +1,12 @@
 //! Connections that outlive their request end when another process ends their session.
 
-use std::sync::Arc;
+use std::{
+    future::pending,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use axum::Router;
 use fred::clients::Pool;
@@ -8,22 +14,25 @@ use ruts::{
     SessionLayer,
     session::SessionChange,
     store::{
+        Store,
         memory::MemoryStore,
-        notify::NotifyingStore,
+        notify::{Channel, ChannelError, Listener, NotifyingStore},
         postgres::PostgresChannel,
         redis::{RedisChannel, RedisStore},
     },
+    token::SessionId,
 };
 use ruts_tests_stores::{
     backends,
     servers::{Cluster, Flavour, Postgres, Redis},
 };
 use ruts_tests_support::{
-    ClientExt, new_client,
+    ClientExt, new_client, random,
     scenarios::watch::{
         a_channel_announces_changes, a_revocation_ends_a_connection, assert_ends, assert_prompt,
         connect, routes,
     },
+    wait_until,
 };
 
 macro_rules! on_each_store {
@@ -98,6 +107,36 @@ async fn a_broken_channel_recovers() {
     kill.query_async::<u32>(&mut admin).await.unwrap();
     a_revocation_ends_a_connection(&one, &other).await;
     assert_prompt(async || a_revocation_ends_a_connection(&one, &other).await).await;
+}
+
+/// A channel that counts its listeners.
+struct Counting(Arc<AtomicUsize>);
+
+impl Channel for Counting {
+    async fn publish(&self, _: String) -> Result<(), ChannelError> {
+        Ok(())
+    }
+
+    async fn listen(&self, _: &Listener) -> ChannelError {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        pending().await
+    }
+}
+
+#[test]
+fn a_listener_is_replaced_after_its_runtime_has_ended() {
+    let listeners = Arc::new(AtomicUsize::new(0));
+    let store = NotifyingStore::new(MemoryStore::new(), Counting(Arc::clone(&listeners)));
+    for expected in 1..=2 {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            for _ in 0..2 {
+                drop(store.wait_for_change(&SessionId::from_bytes(random())));
+                let count = async || listeners.load(Ordering::Relaxed) == expected;
+                wait_until("one task listens", count).await;
+            }
+        });
+    }
 }
 
 #[tokio::test]

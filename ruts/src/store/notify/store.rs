@@ -5,7 +5,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -60,13 +60,15 @@ struct Inner<S, C> {
     store: S,
     channel: Arc<C>,
     listener: Listener,
-    /// The task that listens. It is started when a session is first watched.
-    listening: OnceLock<JoinHandle<()>>,
+    /// The task that listens. It is started when a session is first watched. It ends with the runtime on which
+    /// it was started, and is then started again when a session is next watched.
+    listening: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl<S, C> Drop for Inner<S, C> {
     fn drop(&mut self) {
-        if let Some(task) = self.listening.get() {
+        let listening = self.listening.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(task) = listening {
             task.abort();
         }
     }
@@ -77,7 +79,7 @@ impl<S: Store, C: Channel> NotifyingStore<S, C> {
     /// listen when a session is first watched.
     pub fn new(store: S, channel: C) -> Self {
         let (channel, listener) = (Arc::new(channel), Listener::new());
-        Self { inner: Arc::new(Inner { store, channel, listener, listening: OnceLock::new() }) }
+        Self { inner: Arc::new(Inner { store, channel, listener, listening: Mutex::default() }) }
     }
 
     /// Publishes changed sessions in the background. `None` stands for all sessions.
@@ -106,16 +108,18 @@ impl<S: Store, C: Channel> NotifyingStore<S, C> {
 
     fn listen(&self) {
         let inner = &self.inner;
-        inner.listening.get_or_init(|| {
-            let (channel, listener) = (Arc::clone(&inner.channel), inner.listener.clone());
-            tokio::spawn(async move {
-                loop {
-                    let error = channel.listen(&listener).await;
-                    tracing::warn!(error = &*error, "the notification channel failed");
-                    sleep(PAUSE).await;
-                }
-            })
-        });
+        let mut listening = inner.listening.lock().unwrap_or_else(PoisonError::into_inner);
+        if listening.as_ref().is_some_and(|task| !task.is_finished()) {
+            return;
+        }
+        let (channel, listener) = (Arc::clone(&inner.channel), inner.listener.clone());
+        *listening = Some(tokio::spawn(async move {
+            loop {
+                let error = channel.listen(&listener).await;
+                tracing::warn!(error = &*error, "the notification channel failed");
+                sleep(PAUSE).await;
+            }
+        }));
     }
 }
 
