@@ -391,6 +391,40 @@ mod tables {
         );
     }
 
+    /// `SQL_ASCII` stands for bytes of any encoding.
+    #[tokio::test]
+    async fn a_database_of_another_encoding_is_refused() {
+        let server = Postgres::start(&[]);
+        for (encoding, is_suitable) in [("LATIN1", false), ("EUC_JP", false), ("SQL_ASCII", true)] {
+            let name = encoding.to_lowercase();
+            run(
+                &server.pool(1),
+                format!(
+                    "create database {name} template template0 encoding '{encoding}'
+                     lc_collate 'C' lc_ctype 'C'"
+                ),
+            )
+            .await;
+            let options = server.pool(1).connect_options().as_ref().clone().database(&name);
+            let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options);
+            let built = builder(&pool, &server.schema()).build().await;
+            if is_suitable {
+                let session = TestSession::begin(&Arc::new(built.unwrap())).await;
+                assert_eq!(session.set("größe ✓", "1").await.unwrap(), APPLIED);
+                assert_eq!(session.get("größe ✓").await.unwrap().unwrap(), "1");
+            } else {
+                assert_unsupported(built, "encoding");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_read_only_database_without_tables_is_refused() {
+        let server = Postgres::start(&["default_transaction_read_only=on"]);
+        let built = builder(&server.pool(1), &server.schema()).build().await;
+        assert_unsupported(built, "default_transaction_read_only");
+    }
+
     #[tokio::test]
     async fn dropped_tables_are_an_error() {
         let (store, pool, schema) = store(Postgres::shared()).await;

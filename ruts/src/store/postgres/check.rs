@@ -40,6 +40,7 @@ enum ServerColumn {
     Primary,
     Writable,
     ReadCommitted,
+    Unicode,
     Durable,
 }
 
@@ -47,6 +48,7 @@ const SERVER: &str = "select current_setting('server_version_num')::int >= 15000
      not pg_is_in_recovery(), \
      current_setting('transaction_read_only') = 'off', \
      current_setting('transaction_isolation') = 'read committed', \
+     current_setting('server_encoding') in ('UTF8', 'SQL_ASCII'), \
      current_setting('synchronous_commit') <> 'off' and current_setting('fsync') <> 'off'";
 
 /// Selects a privilege that the role lacks.
@@ -97,6 +99,13 @@ pub(super) async fn server(connection: &mut PgConnection) -> Result<(), StoreErr
         (
             ServerColumn::ReadCommitted,
             Unsuitable("the default transaction isolation must be `read committed`"),
+        ),
+        (
+            ServerColumn::Unicode,
+            Unsuitable(
+                "the encoding of the database cannot represent every name of a field: use a database \
+                 with the encoding `UTF8`",
+            ),
         ),
     ] {
         if !holds(column)? {

@@ -75,10 +75,12 @@ pub(super) async fn prepare(
     let connection = timeout(connect_timeout, pool.acquire()).await.map_err(timed_out)?;
     let mut connection = connection.map_err(connection_error)?;
     let prepared = timeout(PREPARATION, async {
+        // Checked first, so that a server on which no table can be created is refused with the reason.
+        check::server(&mut connection).await?;
         if create_tables {
             migrate(&mut connection, identifiers).await?;
         }
-        check_all(&mut connection, identifiers).await?;
+        check_tables(&mut connection, identifiers).await?;
         // The statements that were prepared before a migration are outdated after it, so the
         // connection drops them.
         let _ = connection.clear_cached_statements().await;
@@ -92,12 +94,11 @@ pub(super) async fn prepare(
     prepared.map_err(timed_out)?
 }
 
-/// Checks the server, the version of the tables, and the privileges of the role.
-async fn check_all(
+/// Checks the version of the tables, and the privileges of the role.
+async fn check_tables(
     connection: &mut PgConnection,
     identifiers: &Identifiers,
 ) -> Result<(), StoreError> {
-    check::server(connection).await?;
     match version(connection, identifiers).await? {
         VERSION => {}
         found => {
