@@ -29,13 +29,14 @@ const SERVER: &str = "select version(), sleep(0.002), sysdate(6) > now(6), \
      @@global.innodb_flush_log_at_trx_commit = 1, cast(@@session.max_allowed_packet as signed)";
 
 /// Selects the settings of the connection. The isolation level is `transaction_isolation` in MySQL, and
-/// `tx_isolation` or both in MariaDB.
+/// `tx_isolation` or both in MariaDB. So is `transaction_read_only`.
 const SETTINGS: &str = "show session variables where variable_name in \
-     ('transaction_isolation', 'tx_isolation', 'autocommit', 'time_zone', 'sql_mode')";
+     ('transaction_isolation', 'tx_isolation', 'transaction_read_only', 'tx_read_only', \
+     'autocommit', 'time_zone', 'sql_mode')";
 
 const PROXY: Reason = Reason(
     "a proxy in front of the server does not keep the settings of a connection: \
-     isolation level, `autocommit`, `time_zone` and `sql_mode`",
+     isolation level, access mode, `autocommit`, `time_zone` and `sql_mode`",
 );
 
 /// Checks version and settings of the server. Returns the maximum size of a packet in bytes.
@@ -73,6 +74,7 @@ async fn settings(connection: &mut MySqlConnection) -> Result<(), StoreError> {
         let value: String = setting.try_get(1).map_err(failure)?;
         let is_right = match &*name.to_ascii_lowercase() {
             "autocommit" => value == "ON",
+            "transaction_read_only" | "tx_read_only" => value == "OFF",
             "time_zone" => value == "+00:00",
             "sql_mode" => value.contains("STRICT_ALL_TABLES"),
             _ => value == "READ-COMMITTED",

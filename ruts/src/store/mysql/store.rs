@@ -49,7 +49,7 @@ const BATCH: usize = 500;
 /// The settings of each connection. A wait for a lock ends after a second, and the operation is repeated on
 /// any connection. If a process is suspended between two round trips, MariaDB ends its transaction after
 /// five seconds. The other settings have their usual values, even if the server has different defaults.
-const SETTINGS: &str = "set session transaction isolation level read committed; \
+const SETTINGS: &str = "set session transaction isolation level read committed, read write; \
      set session autocommit = 1, time_zone = '+00:00', innodb_lock_wait_timeout = 1, \
      lock_wait_timeout = 1, completion_type = 'NO_CHAIN', sql_safe_updates = 0, \
      sql_select_limit = 18446744073709551615, \

@@ -52,6 +52,7 @@ async fn unusual_defaults_change_nothing() {
         "sql-mode=ANSI_QUOTES,NO_BACKSLASH_ESCAPES",
         "autocommit=0",
     ]);
+    run(&server.pool(), "set global transaction read only").await;
     let (store, _) = store(&server).await;
     let session = TestSession::begin(&store).await;
     assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
