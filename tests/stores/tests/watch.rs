@@ -34,6 +34,7 @@ use ruts_tests_support::{
     },
     wait_until,
 };
+use sqlx::Executor;
 
 macro_rules! on_each_store {
     ($($backend:ident),+ $(,)?) => {
@@ -90,6 +91,25 @@ async fn postgres_announces_changes() {
     let pool = Postgres::shared().pool(3);
     let channels = [(); 2].map(|()| PostgresChannel::new(pool.clone(), "ruts"));
     a_channel_announces_changes(stores, channels).await;
+}
+
+/// The application shares the pool with the channel.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_announces_changes_despite_open_transactions() {
+    for leave in ["begin", "begin; select 1/0"] {
+        let pair = backends::postgres().await;
+        let stores = [(*pair.next()).clone(), (*pair.next()).clone()];
+        let pools = [(); 2].map(|()| Postgres::shared().pool(2));
+        for pool in &pools {
+            let mut both = [pool.acquire().await.unwrap(), pool.acquire().await.unwrap()];
+            for connection in &mut both {
+                // A statement of a failed transaction is an error.
+                let _ = connection.execute(sqlx::raw_sql(leave)).await;
+            }
+        }
+        let channels = pools.map(|pool| PostgresChannel::new(pool, "open"));
+        a_channel_announces_changes(stores, channels).await;
+    }
 }
 
 /// After its connection breaks, a listener subscribes again, and checks for changes that it missed.

@@ -4,9 +4,13 @@
 
 use std::convert::Infallible;
 
-use sqlx::{PgPool, postgres::PgListener};
+use sqlx::{AssertSqlSafe, Executor, PgPool, SqlSafeStr, postgres::PgListener};
 
+use super::templates::without_head;
 use crate::store::notify::{Channel, ChannelError, Listener};
+
+/// Whether the application has left no transaction open on the connection.
+const IS_ONLY_STATEMENT: &str = include_str!("sql/fragments/is_only_statement_predicate.sql");
 
 /// Channel of a [`NotifyingStore`](crate::store::notify::NotifyingStore) through `LISTEN` and
 /// `NOTIFY`.
@@ -32,14 +36,38 @@ impl PostgresChannel {
 
 impl Channel for PostgresChannel {
     async fn publish(&self, message: String) -> Result<(), ChannelError> {
-        let notify = sqlx::query("select pg_notify($1, $2)").bind(&*self.name).bind(message);
-        notify.execute(&self.pool).await?;
-        Ok(())
+        let condition = without_head(IS_ONLY_STATEMENT);
+        let notify = format!("select pg_notify($1, $2) where {condition}");
+        let notify = AssertSqlSafe(notify).into_sql_str();
+        // Each connection with an open transaction is closed, so the last attempt gets a new connection.
+        for _ in 0..=self.pool.size() {
+            let mut connection = self.pool.acquire().await?;
+            let notify = sqlx::query(notify.clone()).bind(&*self.name).bind(&*message);
+            let notified = notify.fetch_optional(&mut *connection).await;
+            match notified {
+                Ok(Some(_)) => return Ok(()),
+                Ok(None) => drop(connection.detach()),
+                // A transaction that has failed.
+                Err(sqlx::Error::Database(error))
+                    if error.code().is_some_and(|it| it == "25P02") =>
+                {
+                    drop(connection.detach());
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err("the application left a transaction open on each connection of the pool".into())
     }
 
     async fn listen(&self, listener: &Listener) -> ChannelError {
         let listened = async {
             let mut connection = PgListener::connect_with(&self.pool).await?;
+            let condition = format!("select {}", without_head(IS_ONLY_STATEMENT));
+            let condition = sqlx::query_scalar(AssertSqlSafe(condition));
+            // In a transaction, `listen` takes effect only at its end. A failed transaction is an error.
+            if !condition.fetch_one(&mut connection).await.unwrap_or(false) {
+                connection.execute("rollback").await?;
+            }
             connection.listen(&self.name).await?;
             listener.on_subscribed();
             loop {

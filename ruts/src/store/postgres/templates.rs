@@ -76,7 +76,8 @@ pub(super) fn fill(template: &str, identifiers: &Identifiers, field_filter: &str
     text
 }
 
-fn without_head(text: &str) -> &str {
+/// Returns a text of the folder `sql` without its head.
+pub(super) fn without_head(text: &str) -> &str {
     let body = if text.starts_with("--") { text.split_once("\n\n") } else { None };
     body.map_or(text, |(_, body)| body).trim_end()
 }
