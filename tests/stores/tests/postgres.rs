@@ -391,6 +391,19 @@ mod tables {
         );
     }
 
+    /// It is then not known which sessions `revoke_everyone` has ended.
+    #[tokio::test]
+    async fn a_lost_epoch_is_refused() {
+        let server = Postgres::shared();
+        let (store, pool, schema) = store(server).await;
+        let session = TestSession::begin(&store).await;
+        run(&pool, format!("delete from {}.sessions_epoch", schema.name())).await;
+        assert_eq!(error_kind(store.revoke_everyone().await), StoreErrorKind::Corrupt);
+        assert_eq!(session.set("a", "1").await.unwrap(), Err(Refused::Revoked));
+        assert_unsupported(store.check().await, "the epoch has no row");
+        assert_unsupported(builder(&pool, &schema).build().await, "the epoch has no row");
+    }
+
     /// `SQL_ASCII` stands for bytes of any encoding.
     #[tokio::test]
     async fn a_database_of_another_encoding_is_refused() {

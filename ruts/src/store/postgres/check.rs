@@ -65,6 +65,9 @@ const RIGHTS: &str = "select r || ' on ' || t \
      and not has_function_privilege(p.oid, 'execute') \
      limit 1";
 
+const NO_EPOCH: Unsuitable =
+    Unsuitable("the table of the epoch has no row: insert an epoch above that of all sessions");
+
 /// SQLSTATE of the error that [`TRIAL`] raises if the role does not see what it has written.
 const IS_HIDDEN: &str = "RUT03";
 
@@ -150,6 +153,16 @@ pub(super) async fn round_trip(
         }
         tried => tried.map(drop).map_err(failure),
     }
+}
+
+/// Checks that the table of the epoch has its row. Without the row, it is not known which sessions have ended.
+pub(super) async fn epoch(
+    connection: &mut PgConnection,
+    identifiers: &Identifiers,
+) -> Result<(), StoreError> {
+    let exists = fill("select exists (select from {epoch})", identifiers, "");
+    let exists = sqlx::query_scalar(AssertSqlSafe(exists)).fetch_one(connection).await;
+    if exists.map_err(failure)? { Ok(()) } else { Err(unsupported(NO_EPOCH)) }
 }
 
 /// Checks that a prepared statement stays the same when a pooler moves the client to a different server

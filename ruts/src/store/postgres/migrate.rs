@@ -107,6 +107,7 @@ async fn check_tables(
         }
     }
     check::rights(connection, identifiers).await?;
+    check::epoch(connection, identifiers).await?;
     check::round_trip(connection, identifiers).await
 }
 
