@@ -26,7 +26,9 @@ use ruts_tests_stores::{
     error_chain, error_kind, forty_sessions_at_once,
     servers::{PgBouncer, Postgres, Schema},
 };
-use ruts_tests_support::{APPLIED, DELETED, LONG_TIMEOUT, TestSession, random, taken, wait_until};
+use ruts_tests_support::{
+    APPLIED, DELETED, LONG_TIMEOUT, Log, TestSession, random, taken, wait_until,
+};
 use sqlx::{AssertSqlSafe, Executor, PgPool, Row, postgres::PgPoolOptions};
 
 /// Timeout of operations that get no answer.
@@ -1103,16 +1105,18 @@ mod faults {
         assert_eq!(two.load().await.unwrap(), Err(Refused::Revoked), "{leave}");
     }
 
-    #[tokio::test]
-    async fn an_open_transaction_of_the_application_is_left() {
-        for leave in ["begin", "begin isolation level repeatable read", "begin read only"] {
+    #[tokio::test(flavor = "current_thread")]
+    async fn an_open_transaction_of_the_application_is_left_and_logged() {
+        let (log, _guard) = Log::start();
+        for leave in [
+            "begin",
+            "begin isolation level repeatable read",
+            "begin read only",
+            "begin; select 1/0",
+        ] {
             left_on_the_connection(leave).await;
         }
-    }
-
-    #[tokio::test]
-    async fn a_failed_transaction_of_the_application_is_left() {
-        left_on_the_connection("begin; select 1/0").await;
+        assert!(log.text().contains("left a transaction open"), "{}", log.text());
     }
 
     /// A pooler prepares a statement in the transaction of its first execution on a connection to the server.

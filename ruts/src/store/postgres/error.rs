@@ -21,6 +21,9 @@ const ISOLATION: &str = "RUT01";
 /// SQLSTATE of the error that a function raises in a transaction that the application left open.
 const FOREIGN_TRANSACTION: &str = "RUT02";
 
+/// SQLSTATE of a statement in a transaction that has failed.
+const FAILED_TRANSACTION: &str = "25P02";
+
 /// SQLSTATE of a missing privilege.
 const MISSING_RIGHT: &str = "42501";
 
@@ -31,6 +34,8 @@ pub(super) struct StatementError {
     /// Whether the connection is broken, has lost its state, or leads to a server that cannot run
     /// statements.
     pub(super) connection_is_dead: bool,
+    /// Whether the application has left a transaction open on the connection.
+    pub(super) is_in_transaction: bool,
     /// Whether the role of the connection lacks a right.
     pub(super) lacks_right: bool,
     /// Whether the statement failed because of a concurrent statement, and may succeed if it is repeated.
@@ -44,6 +49,7 @@ impl StatementError {
         Self {
             error,
             connection_is_dead: false,
+            is_in_transaction: false,
             lacks_right: false,
             was_broken_off: false,
             changed_nothing: false,
@@ -128,7 +134,11 @@ pub(super) fn on_standby() -> StatementError {
 /// Creates the failure of a read in a transaction that the application left open.
 pub(super) fn in_foreign_transaction() -> StatementError {
     let error = StoreError::new(NAME, StoreErrorKind::Unavailable).with_source(OPEN_TRANSACTION);
-    StatementError { connection_is_dead: true, ..StatementError::new(error) }
+    StatementError {
+        connection_is_dead: true,
+        is_in_transaction: true,
+        ..StatementError::new(error)
+    }
 }
 
 /// Returns the failure of a statement that was sent. `is_complete` tells whether the server has reported
@@ -140,6 +150,7 @@ pub(super) fn statement_error(error: Error, is_complete: bool) -> StatementError
             let code = server.code().unwrap_or_default();
             let was_closed = is_fatal(&**server);
             failed.connection_is_dead = was_closed || is_of_connection(&code);
+            failed.is_in_transaction = matches!(&*code, FOREIGN_TRANSACTION | FAILED_TRANSACTION);
             failed.lacks_right = code == MISSING_RIGHT;
             failed.was_broken_off = is_broken_off(&code);
             // The server reports completion before it commits. A pooler may lose that report.
@@ -203,11 +214,14 @@ fn is_shutdown(code: &str) -> bool {
 /// - The server is gone or read-only.
 /// - Prepared statements are missing or outdated.
 /// - The connection began with a wrong isolation level. A new connection may have the right one.
-/// - The application left a transaction open, perhaps one that has failed (25P02).
+/// - The application left a transaction open, perhaps one that has failed.
 fn is_of_connection(code: &str) -> bool {
     is_lost(code)
         || is_shutdown(code)
-        || matches!(code, "25006" | "25P02" | "26000" | "0A000" | ISOLATION | FOREIGN_TRANSACTION)
+        || matches!(
+            code,
+            "25006" | "26000" | "0A000" | ISOLATION | FOREIGN_TRANSACTION | FAILED_TRANSACTION
+        )
 }
 
 /// Returns whether a pooler has lost its server.

@@ -11,7 +11,7 @@ use std::{
 
 use sqlx::{Either, Executor as _, PgConnection, PgPool, Postgres, Row, postgres::PgRow};
 use tokio::time::{Instant, timeout_at};
-use tracing::Instrument;
+use tracing::{Instrument, warn};
 
 use super::{
     bind::Statement,
@@ -150,6 +150,9 @@ impl Executor {
                     Some(Err(failed)) => failed,
                     None => StatementError::silence(),
                 };
+            if failed.is_in_transaction {
+                warn!("the application left a transaction open on a connection, which is closed");
+            }
             failed.connection_is_dead |= failed.lacks_right && self.may_replace_for_right();
             if failed.connection_is_dead {
                 self.connections.discard(connection);
