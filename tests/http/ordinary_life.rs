@@ -518,6 +518,17 @@ async fn a_sign_out_by_name_needs_no_earlier_use_of_the_schema() {
 }
 
 #[tokio::test]
+async fn a_lifetime_of_zero_removes_a_principal_by_name() {
+    let set = |shop: Shop| async move { shop.session().set("user", &7_u64, Some(0), None).await };
+    let layer = SessionLayer::new(MemoryStore::new());
+    let client = new_client(routes().route("/set", get(set)).layer(layer));
+    client.text("/sign-in").await;
+    client.text("/set").await;
+    assert_eq!(client.text("/page").await, "None");
+    assert_eq!(client.text("/who").await, "None None");
+}
+
+#[tokio::test]
 async fn a_principal_is_not_written_by_name() {
     let app = Router::new()
         .route(

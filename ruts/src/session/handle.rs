@@ -117,15 +117,16 @@ impl<S> Session<S> {
         hot_ttl: Option<u64>,
     ) -> Result<(), Error> {
         check_name(field)?;
-        let declared = self.declaration_of(field)?;
         let policy = match hot_ttl {
-            None => declared.map_or(CachePolicy::Default, FieldSpec::cache_policy),
-            Some(0) => CachePolicy::NoStore,
-            Some(max_age) => CachePolicy::MaxAge(seconds(max_age)?),
+            None => None,
+            Some(0) => Some(CachePolicy::NoStore),
+            Some(max_age) => Some(CachePolicy::MaxAge(seconds(max_age)?)),
         };
         if ttl == Some(0) {
             return self.remove(field).await.map(drop);
         }
+        let declared = self.declaration_of(field)?;
+        let policy = policy.or(declared.map(FieldSpec::cache_policy)).unwrap_or_default();
         let value = value::encode_named(field, declared, self.request.config().codec, value)?;
         let ttl = ttl.map(seconds).transpose()?.or(declared.and_then(FieldSpec::ttl));
         let write = FieldWrite::new(field, &value).ttl(ttl).cache_policy(policy);
