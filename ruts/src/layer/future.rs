@@ -17,7 +17,7 @@ use pin_project_lite::pin_project;
 use super::token_source::{TokenPlace, TokenSource};
 use crate::{
     cookie::SessionCookie,
-    session::{CookieAction, SessionContext, handle::Session},
+    session::{CookieAction, Renewal, SessionContext, handle::Session},
 };
 
 pin_project! {
@@ -37,8 +37,6 @@ pin_project! {
         place: TokenPlace,
     }
 }
-
-type Renewal = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Closes the response of a session when the future is dropped. If the future has not returned a
 /// response, the token is discarded: see `Request::abandon`.

@@ -22,6 +22,9 @@ use crate::{
     field::{Field, Readable},
 };
 
+/// A renewal of the secret, or of the deadlines, before the response is sent.
+pub(crate) type Renewal = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 pub(super) type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 
 /// A write. Nothing happens until it is awaited.

@@ -3,9 +3,7 @@
 //! Extracted by handlers, and wrapped by every `#[session]` struct. Encodes and decodes values, and
 //! calls `request`. Knows nothing of cookies.
 
-use std::{
-    any::type_name, fmt, future::Future, marker::PhantomData, pin::Pin, sync::Arc, time::Duration,
-};
+use std::{any::type_name, fmt, future::Future, marker::PhantomData, sync::Arc, time::Duration};
 
 use http::Extensions;
 use serde::{Serialize, de::DeserializeOwned};
@@ -16,7 +14,7 @@ use super::{
     edit::Edit,
     entry::Entry,
     field_set::FieldSet,
-    future::{Boxed, LoadFuture},
+    future::{Boxed, LoadFuture, Renewal},
     layer_name::{DefaultLayer, LayerName},
     map::SessionMap,
     principal_sessions::PrincipalSessions,
@@ -625,7 +623,7 @@ impl<S> Session<S> {
 
     /// Returns a future that renews the secret before the response is sent. `None` if no renewal is
     /// due.
-    pub(crate) fn renewal(&self) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
+    pub(crate) fn renewal(&self) -> Option<Renewal> {
         Request::renewal(&self.request)
     }
 

@@ -51,6 +51,7 @@ pub use self::{
 };
 pub(crate) use self::{
     config::{LayerIdentity, SessionConfig, SessionContext},
+    future::Renewal,
     request::{
         response::{CookieAction, ResponseClosed},
         shared::Incoming,

@@ -6,7 +6,7 @@
 //! Most methods return a boxed future. rustc compiles an `async fn` in each crate that awaits it, so without
 //! the boxes, every application would compile this whole folder.
 
-use std::{future::Future, iter, pin::Pin, sync::Arc, time::Duration};
+use std::{iter, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::time::Instant;
@@ -38,7 +38,7 @@ use crate::{
     field::{FieldSpec, is_reserved},
     session::{
         config::{SessionConfig, SessionContext, Signing, check_lifetime, stamp_digest},
-        future::Boxed,
+        future::{Boxed, Renewal},
         index_entry::IndexEntry,
         index_key::key_beside,
         map::{SessionMap, Undecrypted},
@@ -694,9 +694,7 @@ impl Request {
 
     /// Returns a future that renews the secret or extends the deadlines before the response is
     /// sent. `None` if no renewal is due.
-    pub(in crate::session) fn renewal(
-        this: &Arc<Self>,
-    ) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
+    pub(in crate::session) fn renewal(this: &Arc<Self>) -> Option<Renewal> {
         if !this.0.response().owes_renewal {
             return None;
         }
