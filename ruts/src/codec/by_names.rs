@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::{
     format::Codec,
-    header::{COMPACT, Header, MAX_VALUE},
+    header::{Header, MAX_VALUE},
     messagepack::{LARGE, NEGATIVE, write_head},
     shape::{Part, Shape, parse, parse_name},
 };
@@ -29,10 +29,8 @@ pub(crate) fn transcode(lock: &str, name: &str, stored: &[u8]) -> Option<Bytes> 
         return None;
     }
     let shape = lock.lines().find_map(|line| locked_shape(line, name, &header))?;
-    let mut transcoder = Transcoder { rest: payload, out: Vec::new(), outer: Vec::new() };
-    let header = Header { codec: Codec::MessagePack, ..header };
-    transcoder.out.extend_from_slice(&header.to_bytes());
-    transcoder.out[0] = COMPACT;
+    let out = Header { codec: Codec::MessagePack, ..header }.to_compact_bytes().to_vec();
+    let mut transcoder = Transcoder { rest: payload, out, outer: Vec::new() };
     transcoder.value(&shape, 0)?;
     (transcoder.rest.is_empty() && transcoder.out.len() <= MAX_VALUE).then(|| transcoder.out.into())
 }

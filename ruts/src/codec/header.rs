@@ -20,7 +20,7 @@ pub(super) struct Header {
 const PLAIN: u8 = 0x10;
 const ENCRYPTED: u8 = 0x11;
 /// The format of a value that was converted from bincode, in which types such as `IpAddr` are not strings.
-pub(super) const COMPACT: u8 = 0x12;
+const COMPACT: u8 = 0x12;
 
 /// Version and header of the fields that this crate itself adds to sessions.
 const OWN_VERSION: u16 = 1;
@@ -103,8 +103,8 @@ pub(crate) fn join_decrypted(header: [u8; HEADER_LEN], payload: &[u8]) -> bytes:
     [&with_format(header, PLAIN), payload].concat().into()
 }
 
-#[cfg(feature = "encrypt")]
-fn with_format(mut header: [u8; HEADER_LEN], format: u8) -> [u8; HEADER_LEN] {
+#[cfg(any(feature = "encrypt", all(feature = "bincode", feature = "messagepack")))]
+fn with_format(mut header: [u8; Header::LEN], format: u8) -> [u8; Header::LEN] {
     header[0] = format;
     header
 }
@@ -120,6 +120,12 @@ impl Header {
         let [high, low] = self.version.to_be_bytes();
         let [a, b, c, d] = self.fingerprint.bits().to_be_bytes();
         [PLAIN, codec, high, low, a, b, c, d]
+    }
+
+    /// Returns the header of a value that was converted from bincode.
+    #[cfg(all(feature = "bincode", feature = "messagepack"))]
+    pub(super) fn to_compact_bytes(self) -> [u8; Self::LEN] {
+        with_format(self.to_bytes(), COMPACT)
     }
 
     /// Splits stored bytes into header and payload. An encrypted payload is an error.
