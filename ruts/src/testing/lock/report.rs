@@ -112,8 +112,11 @@ impl LockReport {
                     "was retired: sessions may still hold a value with its former meaning. Choose \
                      another name.",
                 );
-            } else if of_field.is_empty() && !report.is_elsewhere(sections, declared, field) {
-                report.new_field(declared, field, locked, fields);
+            } else if of_field.is_empty() {
+                match in_other_section(sections, declared, field) {
+                    Some((section, of)) => report.field_of_section(declared, field, section, of),
+                    None => report.new_field(declared, field, locked, fields),
+                }
             }
         }
         for name in declared.retired() {
@@ -209,21 +212,17 @@ impl LockReport {
             };
             self.say(level, name, text);
         }
-        if !last.is_principal && field.spec.is_principal() {
-            self.say(
-                LockLevel::Warning,
-                name,
-                "is the principal now: live sessions are not signed in by this value, so their users have to \
-                 sign in again.",
-            );
-        }
-        if last.is_principal && !field.spec.is_principal() {
-            self.say(
-                LockLevel::Warning,
-                name,
-                "is no longer the principal: sessions that signed in before can no longer be listed by \
-                 user, or ended by `revoke_all`.",
-            );
+        if field.spec.is_principal() != last.is_principal {
+            self.say(LockLevel::Warning, name, match last.is_principal {
+                false => {
+                    "is the principal now: live sessions are not signed in by this value, so their users \
+                     have to sign in again."
+                }
+                true => {
+                    "is no longer the principal: sessions that signed in before can no longer be listed \
+                     by user, or ended by `revoke_all`."
+                }
+            });
         }
         let of_version: Vec<_> =
             locked.iter().copied().filter(|of| of.version == version).collect();
@@ -537,20 +536,15 @@ impl LockReport {
         }
     }
 
-    /// Reports a new field if a different section of the lock has a field of this name. Returns whether one has.
-    fn is_elsewhere(
+    /// Reports a new field that is also a field of a different section of the lock.
+    fn field_of_section(
         &mut self,
-        sections: &BTreeMap<String, LockedSchema>,
         schema: &SessionSchema,
         field: &Described,
-    ) -> bool {
+        section: &str,
+        locked: &LockedType,
+    ) {
         let (own, name) = (schema.name(), field.spec.name());
-        let is_field = |of: &&LockedType| of.name == name;
-        let mut others = sections.iter().filter(|(section, _)| *section != own);
-        let found = others.find_map(|(section, locked)| {
-            Some((section, locked.types.iter().rev().find(is_field)?))
-        });
-        let Some((section, locked)) = found else { return false };
         let is_same = locked.version == field.spec.version()
             && locked.fingerprint == field.fingerprint
             && locked.is_principal == field.spec.is_principal();
@@ -566,7 +560,6 @@ impl LockReport {
                 ),
             ),
         }
-        true
     }
 
     fn new_field(
@@ -666,6 +659,19 @@ fn unread(field: &Described, locked: &LockedType) -> Option<Vec<String>> {
         reasons.push("the value: a value that the former type accepts is refused".to_owned());
     }
     (!reasons.is_empty()).then_some(reasons)
+}
+
+/// Returns a section of a different schema that has a field of this name, and the last type of that field.
+fn in_other_section<'l>(
+    sections: &'l BTreeMap<String, LockedSchema>,
+    schema: &SessionSchema,
+    field: &Described,
+) -> Option<(&'l str, &'l LockedType)> {
+    let is_field = |of: &&LockedType| of.name == field.spec.name();
+    let mut others = sections.iter().filter(|(section, _)| *section != schema.name());
+    others.find_map(|(section, locked)| {
+        Some((section.as_str(), locked.types.iter().rev().find(is_field)?))
+    })
 }
 
 /// Returns the fields that a type with this shape requires, and that values of the field leave out.
