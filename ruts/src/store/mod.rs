@@ -26,6 +26,10 @@
 mod batch;
 #[cfg(feature = "layered-store")]
 mod cache;
+#[cfg(any(feature = "mysql-store", feature = "postgres-store", feature = "sqlite-store"))]
+mod cleanup_interval;
+#[cfg(any(feature = "layered-store", feature = "redis-store", feature = "redis-rs-store"))]
+mod contention;
 mod contract;
 mod dyn_store;
 mod error;

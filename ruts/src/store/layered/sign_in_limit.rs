@@ -10,18 +10,12 @@ use tokio::time::Instant;
 use super::tiers::NAME;
 use crate::{
     auth::PrincipalKey,
-    store::{NewSignIn, OnLimit, SessionLimit, StoreError, StoreErrorKind, Written},
+    store::{
+        NewSignIn, OnLimit, SessionLimit, StoreError, StoreErrorKind, Written,
+        contention::{SIGN_IN_ATTEMPTS, contended},
+    },
     turns::{Turn, Turns},
 };
-
-/// Maximum number of attempts at a sign-in that the limit refuses. Before each further attempt, a sign-in of
-/// a different process has taken the room.
-const ATTEMPTS: usize = 64;
-
-/// Other sign-ins of the principal have taken the room at each attempt, or kept their turns.
-#[derive(Debug, thiserror::Error)]
-#[error("too many sign-ins of the principal are in progress")]
-struct Contended;
 
 /// A sign-in under a session limit.
 ///
@@ -55,7 +49,7 @@ impl<'a> SignInLimit<'a> {
         if !self.ends_oldest {
             return Ok(None);
         }
-        turns.wait(*self.who.principal, end).await.map(Some).ok_or_else(contended)
+        turns.wait(*self.who.principal, end).await.map(Some).ok_or_else(|| contended(NAME))
     }
 
     /// Returns the limit if the caller has to end the oldest sessions and repeat the sign-in. Otherwise
@@ -74,7 +68,7 @@ impl<'a> SignInLimit<'a> {
             return Ok(None);
         }
         self.attempts += 1;
-        if self.attempts < ATTEMPTS { Ok(self.who.limit) } else { Err(contended()) }
+        if self.attempts < SIGN_IN_ATTEMPTS { Ok(self.who.limit) } else { Err(contended(NAME)) }
     }
 
     /// Notes that sessions were ended to make room.
@@ -88,8 +82,4 @@ impl<'a> SignInLimit<'a> {
         let stale_for = self.stale_for.max(written.stale_for);
         written.stale_for(stale_for)
     }
-}
-
-fn contended() -> StoreError {
-    StoreError::new(NAME, StoreErrorKind::Unavailable).with_source(Contended)
 }

@@ -33,8 +33,9 @@ use crate::{
         Refused, RevokeTarget, SessionMeta, SessionPage, Store, StoreError, StoreResult, TakeField,
         Touch, Update, Updated, Written,
         batch::{BatchTuning, Batcher},
+        cleanup_interval,
         owned_request::{OwnedCreate, OwnedCredentials, OwnedTake, OwnedTarget, OwnedUpdate},
-        sql::{Cleanup, InvalidName, clean_up, limited_interval},
+        sql::{Cleanup, InvalidName, clean_up},
     },
     token::SessionId,
     turns::Turn,
@@ -379,7 +380,7 @@ impl MySqlStoreBuilder {
     /// even if they start together.
     #[must_use]
     pub fn cleanup_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
-        self.cleanup_interval = interval.into().map(limited_interval);
+        self.cleanup_interval = interval.into().map(cleanup_interval::limited);
         self
     }
 

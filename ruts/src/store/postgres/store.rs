@@ -29,7 +29,8 @@ use crate::{
         RevokeTarget, SessionMeta, SessionPage, Store, StoreError, StoreResult, TakeField, Touch,
         Update, Updated, Written,
         batch::{BatchTuning, Batcher},
-        sql::{Cleanup, InvalidName, clean_up, limited_interval},
+        cleanup_interval,
+        sql::{Cleanup, InvalidName, clean_up},
     },
     token::SessionId,
     turns::Turn,
@@ -342,7 +343,7 @@ impl PostgresStoreBuilder {
     /// they start together.
     #[must_use]
     pub fn cleanup_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
-        self.cleanup_interval = interval.into().map(limited_interval);
+        self.cleanup_interval = interval.into().map(cleanup_interval::limited);
         self
     }
 

@@ -33,12 +33,6 @@ pub(in crate::store) trait Cleanup: Send + Sync + 'static {
     ) -> impl Future<Output = Result<usize, StoreError>> + Send;
 }
 
-/// Returns an interval from one second to one year. The arithmetic of a cleanup overflows with the longest
-/// durations.
-pub(in crate::store) fn limited_interval(interval: Duration) -> Duration {
-    interval.clamp(Duration::from_secs(1), Duration::from_secs(365 * 86_400))
-}
-
 /// Deletes expired sessions about once every `interval`, until the last clone of the store is
 /// dropped.
 pub(in crate::store) async fn clean_up<C: Cleanup>(

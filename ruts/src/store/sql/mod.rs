@@ -12,7 +12,7 @@ mod wrong_version;
 
 pub use self::name::InvalidName;
 pub(in crate::store) use self::{
-    cleanup::{Cleanup, clean_up, limited_interval},
+    cleanup::{Cleanup, clean_up},
     connections::Connections,
     dispatch::{CancelOnDrop, Dispatch},
     name::check_name,

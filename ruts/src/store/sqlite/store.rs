@@ -18,7 +18,7 @@ use crate::{
     store::{
         AuthChange, Create, Credentials, Expiry, Loaded, PageRequest, Projection, RevokeTarget,
         SessionMeta, SessionPage, Store, StoreError, StoreErrorKind, StoreResult, TakeField, Touch,
-        Update, Updated, Written,
+        Update, Updated, Written, cleanup_interval,
         owned_request::{
             OwnedCreate, OwnedCredentials, OwnedProjection, OwnedTake, OwnedTarget, OwnedUpdate,
         },
@@ -326,10 +326,7 @@ impl SqliteStoreBuilder {
     /// even if they start together.
     #[must_use]
     pub fn cleanup_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
-        let year = Duration::from_secs(365 * 86_400);
-        let interval = interval.into();
-        self.settings.cleanup_interval =
-            interval.map(|interval| interval.clamp(Duration::from_secs(1), year));
+        self.settings.cleanup_interval = interval.into().map(cleanup_interval::limited);
         self
     }
 

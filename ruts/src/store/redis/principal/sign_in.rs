@@ -23,14 +23,13 @@ use super::{
     list::{PrincipalList, STEP},
 };
 use crate::{
-    store::{NewSignIn, OnLimit, Projection, SessionLimit, StoreError, StoreErrorKind},
+    store::{
+        NewSignIn, OnLimit, Projection, SessionLimit, StoreError, StoreErrorKind,
+        contention::{SIGN_IN_ATTEMPTS, contended},
+    },
     token::SessionId,
     ttl::Ttl,
 };
-
-/// Maximum number of attempts to join a full list. Before each further attempt, a sign-in of a different
-/// process has taken the room.
-const ATTEMPTS: usize = 64;
 
 /// Minimum length of a list that is trimmed. About one of `TRIM_EVERY` sign-ins trims its list.
 ///
@@ -41,11 +40,6 @@ const TRIM_EVERY: u8 = 16;
 
 /// The letter of an update that is only checked: see `lua/update_general.lua`.
 const CHECK_ONLY: &[u8] = b"x";
-
-/// Other sign-ins of the principal have taken the room at each attempt, or kept their turns.
-#[derive(Debug, thiserror::Error)]
-#[error("too many sign-ins of the principal are in progress")]
-struct Contended;
 
 /// A sign-in, and the write to the session that belongs to it.
 ///
@@ -93,7 +87,9 @@ impl SignIn<'_> {
         let list = PrincipalList::new(executor, self.who.principal);
         let _turn = match self.who.limit {
             None => None,
-            Some(_) => Some(executor.sign_in_turn(self.who.principal).await.ok_or_else(contended)?),
+            Some(_) => Some(
+                executor.sign_in_turn(self.who.principal).await.ok_or_else(|| contended(NAME))?,
+            ),
         };
         let [write, write_signed_in]: [&Script; 2] = match self.creates {
             true => [&CREATE, &CREATE_SIGNED_IN],
@@ -165,9 +161,9 @@ impl SignIn<'_> {
                     }
                     // The last attempt ends no session, because this one does not replace it.
                     attempts += 1;
-                    if attempts == ATTEMPTS {
+                    if attempts == SIGN_IN_ATTEMPTS {
                         return Err(match limit.on_limit {
-                            OnLimit::EndOldest => contended(),
+                            OnLimit::EndOldest => contended(NAME),
                             OnLimit::Reject => StoreError::new(NAME, StoreErrorKind::SessionLimit),
                         });
                     }
@@ -281,8 +277,4 @@ impl SignIn<'_> {
         let longest = self.absolute?.as_duration().saturating_add(list.longest_sign_in());
         Some(Ttl::new(longest).unwrap_or(Ttl::MAX))
     }
-}
-
-fn contended() -> StoreError {
-    StoreError::new(NAME, StoreErrorKind::Unavailable).with_source(Contended)
 }
