@@ -6,7 +6,7 @@ use std::convert::Infallible;
 
 use sqlx::{AssertSqlSafe, Executor, PgPool, SqlSafeStr, postgres::PgListener};
 
-use super::templates::without_head;
+use super::{error::FAILED_TRANSACTION, templates::without_head};
 use crate::store::notify::{Channel, ChannelError, Listener};
 
 /// Whether the application has left no transaction open on the connection.
@@ -47,9 +47,8 @@ impl Channel for PostgresChannel {
             match notified {
                 Ok(Some(_)) => return Ok(()),
                 Ok(None) => drop(connection.detach()),
-                // A transaction that has failed.
                 Err(sqlx::Error::Database(error))
-                    if error.code().is_some_and(|it| it == "25P02") =>
+                    if error.code().is_some_and(|code| code == FAILED_TRANSACTION) =>
                 {
                     drop(connection.detach());
                 }

@@ -22,7 +22,7 @@ const ISOLATION: &str = "RUT01";
 const FOREIGN_TRANSACTION: &str = "RUT02";
 
 /// SQLSTATE of a statement in a transaction that has failed.
-const FAILED_TRANSACTION: &str = "25P02";
+pub(super) const FAILED_TRANSACTION: &str = "25P02";
 
 /// SQLSTATE of a missing privilege.
 const MISSING_RIGHT: &str = "42501";
