@@ -83,12 +83,12 @@
 //! for the origin is limited by [`origin_timeout`](LayeredStoreBuilder::origin_timeout). A read or write of
 //! one session waits for the cache at most six times, and for the origin at most three times. A revocation,
 //! or a sign-in at its limit, waits more often: for each session that ends and for each page of the list.
+//! `revoke_everyone` waits for each tier for at most ten times `origin_timeout`.
 //!
 //! A write waits for the other writes of its session in this process, for at most `origin_timeout`. After
 //! that, deletions and touches are carried out, and other writes are refused, as if the cache were down. A
 //! sign-in that may end the oldest sessions also waits for the other such sign-ins of its principal, again
 //! for at most `origin_timeout`.
-//! `revoke_everyone` waits for each tier for at most ten times `origin_timeout`.
 //!
 //! **The cache is down.** Reads continue without the cache, and one read each second probes it. A warning
 //! is logged once. New sessions are created. Touches, deletions and revocations are carried out. All other

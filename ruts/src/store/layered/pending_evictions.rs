@@ -74,8 +74,8 @@ impl PendingEvictions {
         PendingEvictionOfAll(Arc::clone(&self.of_all))
     }
 
-    /// Adds a session. Returns whether the caller has to evict the session's entry. Returns `false` if a
-    /// different task is evicting it, or if there is no room for the session.
+    /// Adds a session. Returns `true` if the caller has to evict the session's entry. Returns `false` if
+    /// another task is already evicting the entry, or if the list is full.
     pub(super) fn add(&self, id: &SessionId, pending: PendingEviction) -> bool {
         let mut sessions = self.lock();
         if let Some(held) = sessions.get_mut(id) {

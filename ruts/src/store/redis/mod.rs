@@ -100,8 +100,7 @@
 //! settings of the client. A sign-in that takes several round trips, a listing or a revocation may take
 //! longer: this timeout applies to each of their round trips. Within a process, the sign-ins of a principal
 //! with [a limit](crate::SessionLayer::max_sessions) run one at a time. The timeout also applies to the wait
-//! for this turn. Within this time, a command is sent again in
-//! three cases:
+//! for this turn. Within this time, a command is sent again in three cases:
 //!
 //! - The command was certainly not carried out, because there was no connection, or the server could not
 //!   serve. Such a command is sent again at most four times, within 300 ms.
