@@ -45,8 +45,8 @@ const LONGEST_GRACE: Duration = Duration::from_secs(60 * 60);
 /// A response sets the cookie only if the client's copy is out of date. Such a response has
 /// `Cache-Control: no-store`.
 ///
-/// By default a session ends after 7 days without activity, and 30 days after its start or its
-/// latest sign-in (within AAL1 of NIST SP 800-63B-4).
+/// By default a session ends after 7 days without activity. It also ends 30 days after its start or its
+/// latest sign-in. Both limits are within AAL1 of NIST SP 800-63B-4.
 ///
 /// ```
 /// use std::time::Duration;
@@ -475,9 +475,12 @@ impl<L: LayerName> SessionLayer<L> {
     /// Sets the result of reading a stored value that does not fit the type of its field:
     /// [`Unreadable::Error`] by default.
     ///
-    /// With [`Unreadable::Absent`], a user may lose a cart instead of seeing an error. Three kinds of values
-    /// cause an error in any case: values of a newer version, values that cannot be decrypted, and
-    /// unencrypted values of a field that requires encryption.
+    /// With [`Unreadable::Absent`], a user may lose a cart instead of seeing an error. These values still
+    /// cause an error:
+    ///
+    /// - a value of a newer version,
+    /// - a value that cannot be decrypted,
+    /// - an unencrypted value of a field that requires encryption.
     ///
     /// ```
     /// use ruts::{SessionLayer, session::Unreadable, store::memory::MemoryStore};

@@ -228,8 +228,8 @@ impl SessionConfig {
         self.renew_every.is_some() || kept
     }
 
-    /// Returns whether a session is remembered, and a timeout of the layer has passed: the absolute
-    /// timeout since the sign-in, or the idle timeout since the last use.
+    /// Returns whether a session is remembered, and a timeout of the layer has passed. The absolute timeout
+    /// counts from the sign-in, and the idle timeout from the last use.
     pub(super) fn is_lapsed(&self, cookie: CookieLife, meta: &SessionMeta) -> bool {
         let exceeds =
             |age: Duration, limit: Option<Ttl>| limit.is_some_and(|ttl| age >= ttl.as_duration());

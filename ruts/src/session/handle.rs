@@ -92,10 +92,10 @@ impl<S> Session<S> {
     /// session. A `ttl` of zero removes the field instead. `hot_ttl` is the maximum time, in seconds,
     /// that a cache may serve the value. With a `hot_ttl` of zero, the value is never in a cache.
     ///
-    /// If a schema that this process has used in the layer declares the field, its `version`, `encrypt`, `index`
-    /// and `rotate` apply, and its `ttl` and `hot` if the arguments are `None`. The value is written as
-    /// MessagePack. If the declared type cannot read it, a read returns [`Error::Decode`]. The layer can
-    /// [declare](crate::SessionLayer::schema) the schema in advance.
+    /// A schema that this process has used in the layer may declare the field. Its `version`, `encrypt`,
+    /// `index` and `rotate` then apply. Its `ttl` and `hot` apply if the arguments are `None`. The value is
+    /// written as MessagePack. If the declared type cannot read it, a read returns [`Error::Decode`]. The
+    /// layer can [declare](crate::SessionLayer::schema) the schema in advance.
     ///
     /// # Round trips
     ///
@@ -572,8 +572,8 @@ impl<S> Session<S> {
     /// Returns whether `text` is a token of this session. Compares in constant time.
     ///
     /// If a sign-in or rotation has replaced the secret of the request, the tokens of this session stay
-    /// valid: those from before the sign-in, and those of the principal that is now signed in. So a second
-    /// click on a sign-in form is accepted.
+    /// valid. The valid tokens are those from before the sign-in, and those of the principal that is now
+    /// signed in. So a second click on a sign-in form is accepted.
     ///
     /// # Round trips
     ///

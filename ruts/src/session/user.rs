@@ -98,8 +98,8 @@ pub trait LoadUser: Send + Sync + 'static {
 
 /// Returns the signed-in user, or `None` for a guest.
 ///
-/// If the user no longer exists, or has a stamp that the session does not accept, the session
-/// ends, and the request continues as a guest.
+/// The session ends if the user no longer exists, or has a stamp that the session does not accept.
+/// The request then continues as a guest.
 ///
 /// # Round trips
 ///

@@ -1,8 +1,8 @@
 //! [`merge`]: three-way merge of payloads, so that an `update` keeps unknown fields of a struct.
 //!
-//! Called by `codec::preserve`. During a deploy, an instance of the previous release may update a
-//! value that the new release wrote, although it knows only some of the fields. The merge keeps the
-//! other fields. The code is not generic, so it is compiled only once.
+//! Called by `codec::preserve`. During a deploy, an instance of the previous release may update a value of
+//! the new release. That instance knows only some of the fields. The merge keeps the other fields. The code
+//! is not generic, so it is compiled only once.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -27,8 +27,9 @@ type Entries<'b> = [(&'b [u8], Node<'b>)];
 /// that this release writes.
 ///
 /// The other release may have renamed a field, and read the former name as an alias. It cannot read a value
-/// with both names. So if a stored struct has a field that this release does not know, the result leaves out
-/// each field that the struct lacks and that still has its default. A field in `written` is never left out.
+/// with both names. So if a stored struct has a field that this release does not know, fields may be left
+/// out. The result leaves out each field that the struct lacks and that still has its default. A field in
+/// `written` is never left out.
 ///
 /// `None` if there is nothing to keep, or if a payload is malformed.
 pub(in crate::codec) fn merge(
@@ -43,9 +44,9 @@ pub(in crate::codec) fn merge(
         writes_back,
         trials: MAX_TRIALS,
         written,
-        // Unchanged parts do not stay as they are stored in two cases. A `settle` (`known` equals `next`) has
-        // to write the whole value in the form of this release. If `written` has fields, a stored part may
-        // lack them.
+        // In two cases, unchanged parts are taken from `next` instead of `stored`. In a `settle`, `known`
+        // equals `next`, and the whole value has to get the form of this release. If `written` has fields, a
+        // stored part may lack them.
         keeps_unchanged: known != next && written.is_empty(),
         out: Vec::with_capacity(next.len() + 64),
     };

@@ -242,8 +242,8 @@ impl Passes {
     }
 
     /// Returns the first part from `at` on that is not rejected, in a struct that is visited by name. If
-    /// there is none, a rejected part becomes the last choice: if the struct fails, the reason is that this
-    /// part is missing.
+    /// there is none, returns `None` and notes a rejected part as the last choice. If the struct then fails,
+    /// the reason is that this part is missing.
     #[inline(never)]
     pub(super) fn named_part(
         &mut self,

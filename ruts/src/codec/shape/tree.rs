@@ -51,7 +51,7 @@ pub(super) enum Empty {
     Never,
     /// It is inside a recursion. Outside, a later pass gives it a part.
     InRecursion,
-    /// It is inside a value of its own type, which has its parts.
+    /// It is inside a value of its own type. That value has its parts.
     InItself,
 }
 
@@ -185,8 +185,8 @@ impl Tree {
         None
     }
 
-    /// Returns the node that stands for the value of a node: the part of a newtype or an option, and the
-    /// enclosing value of the same type.
+    /// Returns the node that stands for the value of a node. For a newtype or an option, this is its part.
+    /// For a value inside a value of its own type, this is the enclosing value.
     #[cfg(feature = "messagepack")]
     pub(super) fn resolve(&self, mut node: NodeId) -> NodeId {
         // A newtype may lead to itself.
@@ -301,8 +301,8 @@ impl Tree {
         }
     }
 
-    /// Returns the enclosing value of the same type, for an option, a list or a map that is empty because it
-    /// is inside a value of its own type.
+    /// Returns the enclosing value of the same type. `None` unless the node is an option, a list or a map
+    /// that is empty because it is inside a value of its own type.
     pub(super) fn target(&self, node: NodeId) -> Option<NodeId> {
         let Node { kind, children, empty, type_name, .. } = &self.nodes[node];
         let is_in_itself = *empty == Empty::InItself && children.is_empty();

@@ -26,8 +26,8 @@ use crate::{
 
 /// The values of indexed fields before and after a write.
 ///
-/// The entry of a new value is added after the write, when the session is known to be live, but before the
-/// caller gets an answer. The entry of the former value is freed last.
+/// The entry of a new value is added after the write, because the session is then known to be live. It is
+/// added before the caller gets an answer. The entry of the former value is freed last.
 pub(super) struct IndexChange {
     fields: Vec<IndexedField>,
     /// Names and values of the reserved fields that hold the keys of the new values.

@@ -1,5 +1,5 @@
-//! [`Inherited`]: the fields that a sign-in takes over from lost sessions, if the store refuses the token of
-//! the client or the session is a successor.
+//! [`Inherited`]: the fields that a sign-in takes over from lost sessions. It takes over fields if the store
+//! refuses the token of the client, or if the session is a successor.
 //!
 //! Used by `transfer`. Knows refused tokens, stored fields and their encryption. It reads from the store, but
 //! does not write to it.
@@ -300,8 +300,9 @@ impl<'a> Search<'a> {
         Ok(found)
     }
 
-    /// Returns the latest session with one of these ids that the principal has signed in to, but no client has
-    /// used since, and the first id that no session has.
+    /// Searches the sessions with the ids that `id` returns, in their order. Returns the id of the latest
+    /// session that an earlier attempt of this principal has created and no client has used. Also returns the
+    /// first id that no session has.
     async fn latest(
         &self,
         id: &(dyn Fn(u8) -> SessionId + Sync),

@@ -21,8 +21,8 @@ use crate::{
 /// field: a request reads the time from its token.
 pub(in crate::session) const REMEMBERED: &str = "ruts.remembered";
 
-/// Name of the field that holds the digest of the user's stamp at the sign-in, and the digest of a
-/// second stamp that the session [accepts](accept_stamp).
+/// Name of the field that holds digests of stamps: the user's stamp at the sign-in, and a second stamp if the
+/// session [accepts](accept_stamp) one.
 pub(super) const STAMP: &str = "ruts.stamp";
 
 /// Name of the field that marks an incomplete session: its principal can sign in only after other sessions

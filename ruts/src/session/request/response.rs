@@ -16,8 +16,8 @@ pub(crate) enum CookieAction {
     /// Nothing: the client has the right cookie, or there is no session.
     #[default]
     Keep,
-    /// Removes the cookie. Only for a request that ended its session, or for a sign-out that is not late:
-    /// otherwise a slow response could remove the cookie of a newer sign-in. The cookie of an ended session
+    /// Removes the cookie. The request has ended its session, or is a sign-out that is not late. A slow
+    /// response to any other request could remove the cookie of a newer sign-in. The cookie of an ended session
     /// is harmless.
     Clear,
     /// Sets the cookie. `longest` is the time until the absolute deadline of the session, if known.
