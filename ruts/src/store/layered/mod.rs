@@ -28,8 +28,8 @@
 //! - A write intent **expires** after [`intent_ttl`](LayeredStoreBuilder::intent_ttl). If the writer dies,
 //!   no reader fills the entry until then, so no stale data enters the cache. A writer that finishes after
 //!   its intent has expired empties the entry and drops the lease.
-//! - The **writes** of a session run one at a time in a process, so that a busy session does not occupy the
-//!   server of the cache. A write takes its turn before step 1 and keeps it until step 3 is done.
+//! - The **writes** of a session run one at a time in a process. So a busy session does not occupy the server
+//!   of the cache. A write takes its turn before step 1 and keeps it until step 3 is done.
 //! - If an entry has many write intents, the cache **merges** them into one that no write owns. Those
 //!   writes then finish as if their intents had expired.
 //! - An **eviction** keeps the write intents, but the writes that registered them then store nothing.
@@ -38,9 +38,9 @@
 //! - **Lifetimes** in the cache begin at the lookup that granted the lease, or at the registration of the
 //!   write intent. The cache measures them by its own clock. So a late command does not extend a lifetime,
 //!   and the clocks of the tiers need not agree.
-//! - An entry in Redis or Valkey carries the **replication id** of the server, which changes with
-//!   every start and every failover. An entry with an earlier id is never served, even if a snapshot
-//!   or a replica brings it back.
+//! - An entry in Redis or Valkey carries the **replication id** of the server. This id changes with every
+//!   start and every failover. An entry with an earlier id is never served, even if a snapshot or a replica
+//!   brings it back.
 //!
 //! The repository's `tests/protocol` searches all states of a model of this protocol. It also shows that
 //! the protocol fails if any part of it is left out.

@@ -167,7 +167,7 @@ mod tests {
         Change::Set(write.cache_policy(cache_policy))
     }
 
-    /// Returns four facts about each known field: its name, whether it has a value, its TTL, and the time
+    /// Returns four facts about each known field: the name, the presence of a value, the TTL, and the time
     /// for which the cache may serve it. Times are in seconds.
     fn known(changes: &[Change<'_>]) -> Vec<(String, bool, Option<u64>, u64)> {
         let set = WriteSet::update(&Update::new(changes), LONGEST);

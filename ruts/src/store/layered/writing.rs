@@ -151,7 +151,7 @@ pub(super) fn finish_write<'a, C: Cache, O: Store>(
 
 /// The sessions of a write that have no write intent. While the write is in progress, these sessions count
 /// as pending evictions. If the future of the write is dropped, or its outcome is unknown, the store keeps
-/// evicting their entries until the write can no longer take place.
+/// evicting their entries. It stops when the write can no longer take place.
 pub(super) struct WithoutIntent<'a, C: Cache, O: Store> {
     tiers: &'a Arc<Tiers<C, O>>,
     ids: Vec<SessionId>,

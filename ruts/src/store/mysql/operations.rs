@@ -371,7 +371,7 @@ const fn most(limit: SessionLimit) -> usize {
 /// Ends the oldest sessions of the principal, so that the session `own` fits under the limit.
 ///
 /// The opening may have read only some sessions of the principal. Even so, this function ends only sessions
-/// beyond the limit: the sessions that were read and stay are all later, and fill the limit together with
+/// beyond the limit. The sessions that were read and stay are all later, and fill the limit together with
 /// `own`.
 fn make_room(
     tables: &Tables,

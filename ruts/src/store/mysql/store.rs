@@ -94,9 +94,9 @@ impl MySqlStore {
     ///
     /// # Errors
     ///
-    /// - [`Unsupported`](crate::store::StoreErrorKind::Unsupported): the server is read-only, or one of
-    ///   these is unsuitable: its version, a setting, a proxy, the version or the engine of the tables, the
-    ///   privileges of the role. The source of the error gives the reason.
+    /// - [`Unsupported`](crate::store::StoreErrorKind::Unsupported): the server is read-only, or its version,
+    ///   a setting or a proxy is unsuitable. The cause may also be the version or the engine of the tables,
+    ///   or the privileges of the role. The source of the error gives the reason.
     /// - [`Unavailable`](crate::store::StoreErrorKind::Unavailable): the server could not be
     ///   reached.
     pub async fn check(&self) -> Result<(), StoreError> {

@@ -70,7 +70,7 @@ pub(super) fn save(
 }
 
 /// Adds the statements that insert a session. If rows were deleted by hand, for example by `truncate`, the
-/// server may use the number of an earlier session again, so the fields of that session are deleted.
+/// server may use the number of an earlier session again. So the fields of that session are deleted.
 pub(super) fn insert(
     script: &mut Script,
     tables: &Tables,

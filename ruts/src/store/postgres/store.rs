@@ -75,10 +75,10 @@ impl PostgresStore {
     ///
     /// # Errors
     ///
-    /// - [`Unsupported`](crate::store::StoreErrorKind::Unsupported): the server is a standby, or one of
-    ///   these is unsuitable: its version, its isolation level, the encoding of the database, a pooler, the
-    ///   version of the tables, the row of the epoch, the privileges of the role, row-level security. The
-    ///   source of the error gives the reason.
+    /// - [`Unsupported`](crate::store::StoreErrorKind::Unsupported): the server is a standby, or its version,
+    ///   its isolation level, the encoding of the database or a pooler is unsuitable. The cause may also be
+    ///   the version of the tables, the row of the epoch, the privileges of the role, or row-level security.
+    ///   The source of the error gives the reason.
     /// - [`Unavailable`](crate::store::StoreErrorKind::Unavailable): the server could not be
     ///   reached.
     pub async fn check(&self) -> Result<(), StoreError> {

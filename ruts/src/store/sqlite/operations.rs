@@ -251,7 +251,7 @@ fn change<T>(
 /// Ends the oldest sessions of the principal, so that the session `own` fits under the limit.
 ///
 /// This function may read only some sessions of the principal. Even so, it ends only sessions beyond the
-/// limit: the sessions that were read and stay are all later, and fill the limit together with `own`.
+/// limit. The sessions that were read and stay are all later, and fill the limit together with `own`.
 fn make_room(
     database: &Database,
     own: &SessionId,
