@@ -62,8 +62,8 @@ use crate::{
 ///
 /// # Round trips
 ///
-/// - During the rollout: one round trip to each store for a request with a session, and none for a request
-///   with neither an old cookie nor a session cookie.
+/// - During the rollout, for a request with a session: one round trip to each store.
+/// - During the rollout, for a request with neither an old cookie nor a session cookie: none.
 /// - After the rollout: none without an old cookie.
 /// - During a lift: about twelve.
 ///

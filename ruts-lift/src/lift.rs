@@ -65,7 +65,7 @@ pub(crate) struct Departure {
     old: Option<String>,
     /// The user who was signed in to the ruts session.
     user: Option<PrincipalKey>,
-    /// The cookie of the lifted session, which the client does not have yet.
+    /// The cookie of the lifted session. The client does not have this cookie yet.
     set_cookie: Option<HeaderValue>,
     /// Whether the response has to remove the old cookie.
     clear: bool,
@@ -233,8 +233,8 @@ where
         }
     }
 
-    /// Returns whether a user is signed in to the session of the request, but an old session that was never
-    /// lifted belongs to a different user. Only the lift function knows the user of the old session. So this
+    /// Returns whether a user is signed in to the session of the request, and a different user to an old
+    /// session that was never lifted. Only the lift function knows the user of the old session. So this
     /// method runs the lift function in a session that ends immediately.
     ///
     /// Returns `false` if the ruts session is linked to a different old session that has ended. In this case,

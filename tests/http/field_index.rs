@@ -384,7 +384,7 @@ async fn a_late_free_does_not_remove_the_entry_of_a_value_written_again() {
     assert_eq!(fixture.number("a").await, 1);
 }
 
-/// The old session stays live after a sign-in that starts a new session, so the sign-in does not remove the
+/// After a sign-in that starts a new session, the old session stays live. So the sign-in does not remove the
 /// index entry of the old session.
 #[tokio::test]
 async fn a_sign_in_with_a_replaced_secret_keeps_the_entry_of_the_live_session() {

@@ -2,7 +2,8 @@
 //!
 //! Most tests send requests to an application through `ruts::testing::Client`. The conformance
 //! suite runs on the stores in memory. All tests are one binary, so that a change in `ruts` is
-//! tested in seconds: `cargo test -p ruts-tests-http`, or a part of them with `-- cookies::`.
+//! tested in seconds: `cargo test -p ruts-tests-http`. To run only a part of the tests, add
+//! `-- cookies::`.
 #![cfg(test)]
 
 mod broken_stores;

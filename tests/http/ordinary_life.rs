@@ -1,5 +1,5 @@
-//! Double clicks, lost answers, the next user of a browser, and other ordinary events: each gets
-//! the right answer, and none causes an error of the server.
+//! Double clicks, lost answers, the next user of a browser, and other ordinary events. Each gets the right
+//! answer, and none causes an error of the server.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,5 +1,5 @@
-//! Tests of the sources of tokens and of their responses: planted cookies, replaced keys, headers
-//! instead of cookies, and the response after a session has ended.
+//! Tests of the sources of tokens, and of the responses. The cases are planted cookies, replaced
+//! keys, headers instead of cookies, and the response after a session has ended.
 
 use std::time::Duration;
 

@@ -25,8 +25,11 @@ enum Class {
 
 struct Requirement(&'static str, Class, &'static str);
 
-/// The requirements of OWASP ASVS 5.0 (chapter 7 and related chapters), of NIST SP 800-63B-4
-/// (section 5 and the assurance levels), and of the OWASP Session Management Cheat Sheet.
+/// The requirements of three standards:
+///
+/// - OWASP ASVS 5.0, chapter 7 and related chapters,
+/// - NIST SP 800-63B-4, section 5 and the assurance levels,
+/// - the OWASP Session Management Cheat Sheet.
 const REQUIREMENTS: [Requirement; 85] = [
     Requirement("ASVS-7.1.1", Assisted, "The time limits are documented: `SessionLayer::describe`"),
     Requirement(

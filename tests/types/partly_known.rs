@@ -1,5 +1,5 @@
-//! Types with parts that ruts finds late or not at all. A part may accept none of the values that ruts tries,
-//! a type may contain itself, or the kind of a part may depend on another value. No change of such a part is
+//! Types with parts that ruts finds late or not at all. A part may accept none of the values that ruts tries.
+//! A type may contain itself. The kind of a part may depend on another value. No change of such a part is
 //! misread, although the field uses bincode.
 
 use std::{

@@ -6,8 +6,8 @@
 //! may fail, arrive late or run twice. Processes may die. The cache may lose its data, or restart
 //! with older data.
 //!
-//! The tests show that the protocol holds. They also show that the search finds violations: in each
-//! of the common alternatives, and in the protocol if any one of its parts is missing.
+//! The tests show that the protocol holds. They also show that the search finds violations. It
+//! finds them in each of the common alternatives, and in the protocol if any part is missing.
 
 mod cache;
 mod search;

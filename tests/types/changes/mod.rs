@@ -10,8 +10,8 @@ mod wrappers;
 
 use crate::change::Change;
 
-/// Declares one change: its name, the types `Old` and `New`, and how to convert a value of each
-/// into the value of the other with the same meaning.
+/// Declares one change by its name and the types `Old` and `New`. Two functions convert a value of
+/// each type into the value of the other type with the same meaning.
 macro_rules! change {
     ($name:literal: $old:ty => $new:ty, |$up:pat_param| $to_new:expr, |$down:pat_param| $to_old:expr $(,)?) => {
         $crate::change::Change::new::<$old, $new>($name, |$up| $to_new, |$down| $to_old)

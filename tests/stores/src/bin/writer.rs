@@ -1,7 +1,12 @@
 //! A process that writes to a session in two tiers on command, so that tests can kill it.
 //!
-//! Arguments, in this order: URL and prefix of the cache; URL and schema of the origin; session id
-//! as a number; secret as numbers with commas between them; `set` or `delete`.
+//! Arguments, in this order:
+//!
+//! - URL and prefix of the cache,
+//! - URL and schema of the origin,
+//! - session id as a number,
+//! - secret as numbers with commas between them,
+//! - `set` or `delete`.
 
 use std::{env, io, sync::Arc};
 

@@ -1,6 +1,10 @@
-//! Tests of MariaDB and MySQL only: the tables (`tables`), refused settings (`checks`), faults of
-//! the server and the network (`faults`), batches (`batches`), and the number of rows that
-//! operations read (`growth`).
+//! Tests of MariaDB and MySQL only:
+//!
+//! - the tables (`tables`),
+//! - refused settings (`checks`),
+//! - faults of the server and the network (`faults`),
+//! - batches (`batches`),
+//! - the number of rows that operations read (`growth`).
 
 mod batches;
 mod checks;

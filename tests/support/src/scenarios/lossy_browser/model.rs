@@ -590,7 +590,7 @@ impl Model {
     }
 
     /// Returns the items that the first sign-in of a session takes over from the session that the client has
-    /// lost: those that are certainly taken over, if the cart is empty, and those that may be.
+    /// lost. The first set is certainly taken over if the cart is empty. The second set may be taken over.
     fn lost_items(&self, sent: &Sent, user: u64) -> (BTreeSet<u64>, BTreeSet<u64>) {
         let ours = sent.token.as_deref().and_then(|token| self.sessions.get(id(token)));
         let Some(origin) = ours.and_then(|ours| ours.origin.as_deref()) else {
