@@ -1,6 +1,6 @@
 //! Reads random bytes as the headers `Cookie` and `Authorization`.
 //!
-//! The layer must neither panic nor open a session.
+//! The layer must neither panic nor find a session.
 #![no_main]
 
 use std::sync::LazyLock;

@@ -50,7 +50,7 @@ enum Fault {
     MovesAbsoluteDeadline,
     /// A read by name returns all fields.
     ReadsAllFields,
-    /// Any secret opens a session.
+    /// The store accepts any secret.
     IgnoresSecret,
     /// The secrets of revoked sessions are not recognised.
     ForgetsRevoked,

@@ -48,8 +48,9 @@ use crate::{cache_policy::CachePolicy, token::SessionId};
 ///
 /// # Security
 ///
-/// [`Credentials`] open an entry only if their hash is equal to the hash in its record. Compare hashes with
-/// `==` of [`SecretHash`](crate::token::SecretHash), which takes constant time, or inside the server.
+/// A cache accepts [`Credentials`] only if their hash is equal to the hash in the record of the entry.
+/// Compare hashes with `==` of [`SecretHash`](crate::token::SecretHash), which takes constant time, or inside
+/// the server.
 ///
 /// # Cancel safety
 ///
@@ -140,7 +141,7 @@ pub trait Cache: Send + Sync + 'static {
     ///
     /// The answer is a [`CacheLookup::Hit`] only if all of these conditions hold:
     ///
-    /// - the entry has a record, and `credentials` open it;
+    /// - the entry has a record, and the cache accepts `credentials` for it;
     /// - every requested field is known, with a value or as absent;
     /// - `touch` would not move the idle deadline.
     ///

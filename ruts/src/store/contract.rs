@@ -59,13 +59,13 @@ pub type StoreResult<T> = Result<Result<T, Refused>, StoreError>;
 ///
 /// # Security
 ///
-/// The [`Credentials`] of a client open a session only with the hash of the current secret, or of a valid
-/// former secret. A former secret is valid until the grace period of its [renewal](super::Renew) is over.
-/// Compare hashes with `==` of [`SecretHash`](crate::token::SecretHash), which takes constant time, or inside
-/// the server. An id grants no access by itself. With a [`PrincipalKey`], a caller can list and end the
-/// sessions of that principal. No client can present [internal](super::Proof::Internal) credentials. They
-/// open any live session with the rights of a former secret in its grace period, and can also touch the
-/// session.
+/// A store accepts the [`Credentials`] of a client only if they have the hash of the current secret, or of a
+/// valid former secret. A former secret is valid until the grace period of its [renewal](super::Renew) is
+/// over. Compare hashes with `==` of [`SecretHash`](crate::token::SecretHash), which takes constant time, or
+/// inside the server. An id grants no access by itself. With a [`PrincipalKey`], a caller can list and end
+/// the sessions of that principal. No client can present [internal](super::Proof::Internal) credentials. A
+/// store accepts them for any live session. They have the rights of a former secret in its grace period, and
+/// can also touch the session.
 ///
 /// # Cancel safety
 ///

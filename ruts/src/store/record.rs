@@ -86,7 +86,7 @@ pub(in crate::store) struct Authentication {
     pub(in crate::store) at: Duration,
 }
 
-/// How long the replaced secret opens the session.
+/// How long the replaced secret is valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) enum Grace {
     /// Not at all. A past moment would be wrong here: if the clock stepped back, the moment would be in the
@@ -104,7 +104,7 @@ pub(in crate::store) struct FieldRecord {
     pub(in crate::store) cache_policy: CachePolicy,
 }
 
-/// The secret that opened a session.
+/// The proof that a session accepted.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum OpenedBy {
     Current,
@@ -219,7 +219,7 @@ impl SessionRecord {
     ///
     /// # Errors
     ///
-    /// Returns [`Refused`] if the proof does not open the session.
+    /// Returns [`Refused`] if the session does not accept the proof.
     pub fn load<'p>(
         &mut self,
         proof: impl Into<Proof<'p>>,
@@ -266,8 +266,8 @@ impl SessionRecord {
     ///
     /// # Errors
     ///
-    /// Returns [`Refused`] if the proof does not open the session, or does not permit an update that [needs
-    /// the current secret](super::Update::needs_current_secret).
+    /// Returns [`Refused`] if the session does not accept the proof. Also returns it if the proof does not
+    /// permit an update that [needs the current secret](super::Update::needs_current_secret).
     pub fn would_apply<'p>(
         &self,
         proof: impl Into<Proof<'p>>,
@@ -283,8 +283,8 @@ impl SessionRecord {
     ///
     /// # Errors
     ///
-    /// Returns [`Refused`] if the proof does not open the session, or does not permit an update that [needs
-    /// the current secret](super::Update::needs_current_secret).
+    /// Returns [`Refused`] if the session does not accept the proof. Also returns it if the proof does not
+    /// permit an update that [needs the current secret](super::Update::needs_current_secret).
     pub fn update<'p>(
         &mut self,
         proof: impl Into<Proof<'p>>,
@@ -335,8 +335,8 @@ impl SessionRecord {
     ///
     /// # Errors
     ///
-    /// Returns [`Refused`] if the proof does not open the session, or does not permit a request that [needs
-    /// the current secret](super::TakeField::needs_current_secret).
+    /// Returns [`Refused`] if the session does not accept the proof. Also returns it if the proof does not
+    /// permit a request that [needs the current secret](super::TakeField::needs_current_secret).
     pub fn take<'p>(
         &mut self,
         proof: impl Into<Proof<'p>>,
@@ -369,7 +369,7 @@ impl SessionRecord {
     ///
     /// # Errors
     ///
-    /// Returns [`Refused`] if the proof does not open the session.
+    /// Returns [`Refused`] if the session does not accept the proof.
     pub fn delete<'p>(
         &mut self,
         proof: impl Into<Proof<'p>>,
@@ -521,7 +521,7 @@ impl SessionRecord {
         })
     }
 
-    /// Checks the proof, and returns which secret opened the session.
+    /// Checks the proof, and returns which kind of proof it is.
     fn open(&self, proof: Proof<'_>, now: Duration) -> Result<OpenedBy, Refused> {
         if !self.is_retained(now) {
             return Err(Refused::NotFound);

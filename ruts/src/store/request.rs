@@ -52,10 +52,10 @@ pub enum Proof<'a> {
     Secret(&'a SecretHash),
     /// No secret: the credentials are internal. No client can present this proof.
     ///
-    /// The proof opens any live session. It has the rights of a former secret in its grace period: to read
-    /// the session, change its fields and delete it. Unlike such a secret, this proof can [touch](Touch)
-    /// the session. Its use does not start the grace period of a former secret. An update that [needs the
-    /// current secret](Update::needs_current_secret) is refused with
+    /// A store accepts this proof for any live session. The proof has the rights of a former secret in its
+    /// grace period: to read the session, change its fields and delete it. Unlike such a secret, this proof
+    /// can [touch](Touch) the session. Its use does not start the grace period of a former secret. An update
+    /// that [needs the current secret](Update::needs_current_secret) is refused with
     /// [`Refused::Replaced`](super::Refused::Replaced).
     Internal,
 }

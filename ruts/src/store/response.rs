@@ -120,7 +120,7 @@ pub struct SessionMeta {
     pub absolute_remaining: Option<Duration>,
     /// The signed-in principal.
     pub signed_in: Option<SignedIn>,
-    /// Whether the secret that a [renewal](super::Renew) replaced opened the session.
+    /// Whether the caller presented the former secret, which a [renewal](super::Renew) has replaced.
     pub by_former_secret: bool,
 }
 

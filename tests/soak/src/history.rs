@@ -566,7 +566,7 @@ impl Subject {
         }
     }
 
-    /// Checks that the current secret may open the session.
+    /// Checks that the session may accept the current secret.
     pub fn check_opened(&self, before: &Before) -> Option<Violation> {
         before
             .ended()

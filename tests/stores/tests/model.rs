@@ -190,7 +190,7 @@ fn operation() -> impl Strategy<Value = Operation> {
             Kind::Revoke(principal, target)
         }),
     ];
-    // One secret is used more often than the others, so that most operations open a session.
+    // One secret is used more often than the others, so that sessions accept most operations.
     let secret = prop_oneof![3 => Just(0), 1 => 1..SECRETS];
     (0..IDS, secret, kind).prop_map(|(id, secret, kind)| Operation { id, secret, kind })
 }

@@ -37,7 +37,7 @@ impl<C: Cache, O: Store> Read<'_, C, O> {
     /// Answers from the cache if the cache may answer this read, and otherwise from the origin.
     pub(super) async fn run(&self) -> StoreResult<Loaded> {
         let Restrictions { bypass, revalidate } = self.tiers.policies.restrictions(self.fields);
-        // A read with internal credentials bypasses the cache, because a cache opens an entry only with
+        // A read with internal credentials bypasses the cache, because a cache accepts only credentials with
         // a secret.
         if bypass
             || self.credentials.secret().is_none()

@@ -1,4 +1,4 @@
--- Reads the session that the credentials open, and its fields.
+-- Reads the session for which the credentials are valid, and its fields.
 --
 -- $1 session id, $2 secret hash or null, $3 field names unless all fields are read
 

@@ -205,7 +205,7 @@ impl Model {
         self.sessions.get(id(token)).map_or(Opens::Unknown, |session| session.opens(token))
     }
 
-    /// Returns the content of the session that a token opens.
+    /// Returns the content of the session to which a token gives access.
     pub(super) fn content(&self, token: Option<&str>) -> Option<Content<'_>> {
         let session = self.sessions.get(id(token?)).filter(|_| self.opens(token).is_live())?;
         Some(Content { user: session.user, sure: &session.sure })
