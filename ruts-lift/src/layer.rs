@@ -118,7 +118,7 @@ impl LiftLayer {
     }
 
     /// Lifts sessions after the last program with the old library has stopped. The old session and
-    /// its cookie are removed once all values are lifted.
+    /// its cookie are removed when all values are lifted.
     ///
     /// # Panics
     ///

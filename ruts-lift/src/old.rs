@@ -136,7 +136,7 @@ impl OldSession {
         self.lifted = link.map(|link| link.digests.clone()).unwrap_or_default();
     }
 
-    /// Returns the link that a session gets once this state is lifted into it.
+    /// Returns the link that a session gets when this state is lifted into it.
     pub(crate) fn link(&self, id: &str) -> Link {
         let until = self.ends.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
         Link {

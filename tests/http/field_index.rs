@@ -133,7 +133,7 @@ async fn an_entry_that_is_added_again_stays() {
     assert_eq!(fixture.by("a").revoke_all().await.unwrap(), 1);
 }
 
-/// The entry is added once the session is known to be live, and before the caller gets an answer.
+/// The entry is added when the session is known to be live, and before the caller gets an answer.
 #[tokio::test]
 async fn a_refused_write_leaves_no_entry() {
     let fixture = Fixture::new().await;

@@ -39,7 +39,7 @@ struct Shop {
     user: u64,
 }
 
-/// A store that returns the library's own fields in version 2 once it is turned on.
+/// A store that returns the library's own fields in version 2 after it is turned on.
 #[derive(Clone)]
 struct LaterRelease {
     inner: Arc<MemoryStore>,

@@ -81,7 +81,7 @@ struct Shop {
     pay: Pay,
 }
 
-/// Compares a later release of the session with its lock, and checks that the report is empty once the
+/// Compares a later release of the session with its lock, and checks that the report is empty after the
 /// release is accepted. The release is written by hand, because a second `#[session(lock)]` would generate a
 /// second test.
 macro_rules! release {

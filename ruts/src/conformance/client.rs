@@ -55,7 +55,7 @@ pub(super) fn ttl(duration: Duration) -> Option<Ttl> {
     Some(Ttl::from_duration(duration))
 }
 
-/// Returns a touch that is due once `after` of the idle time has passed.
+/// Returns a touch that is due when `after` of the idle time has passed.
 pub(super) fn touch(idle: Duration, after: Duration) -> Option<Touch> {
     Some(Touch::new(Ttl::from_duration(idle), after))
 }

@@ -94,7 +94,7 @@ pub async fn a_session_ends_when_idle(subject: &impl Subject) {
     client.is_refused(Refusal::NotFound).await;
 }
 
-/// A touch moves the idle deadline once the touch is due. It never moves the absolute deadline.
+/// A touch moves the idle deadline when the touch is due. It never moves the absolute deadline.
 // proves: ASVS-7.3.1
 pub async fn a_touch_counts_once_it_is_due(subject: &impl Subject) {
     let unit = subject.unit();

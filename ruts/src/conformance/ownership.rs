@@ -677,7 +677,7 @@ pub async fn revoke_everyone_ends_all_sessions(subject: &impl Subject) {
     }
 }
 
-/// `inspect` needs no secret to return the principal. It returns nothing once the session has ended.
+/// `inspect` needs no secret to return the principal. It returns nothing after the session has ended.
 pub async fn inspect_sees_the_principal_and_the_end(subject: &impl Subject) {
     let unit = subject.unit();
     let (ada, store) = (principal(), subject.store());

@@ -96,9 +96,9 @@ impl CookieOptions {
     }
 
     /// Keeps the cookie after the browser is closed, for `seconds` after it was set, at most 400 days.
-    /// Reading the session extends this time: once an eighth of it has passed, a response sets the cookie
-    /// again. A request that only sets or takes fields does not know the age of the cookie. An unused session
-    /// ends no later than its cookie, even if the idle timeout of the layer is longer.
+    /// Reading the session extends this time: after an eighth of it, a response sets the cookie again. A
+    /// request that only sets or takes fields does not know the age of the cookie. An unused session ends no
+    /// later than its cookie, even if the idle timeout of the layer is longer.
     ///
     /// A single sign-in can choose a different lifetime: see
     /// [`SignIn::remember`](crate::session::SignIn::remember).

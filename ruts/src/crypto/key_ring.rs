@@ -36,8 +36,8 @@ pub enum KeyError {
 /// Keys that sign or encrypt cookies, or encrypt values. The first key is used for new data, and
 /// every key for existing data.
 ///
-/// To change keys, put the new secret first. Remove the old secret once no cookie or value depends
-/// on it. Cookies and values may share a ring, because each use has different keys.
+/// To change keys, put the new secret first. Remove the old secret when no cookie or value depends
+/// on it any more. Cookies and values may share a ring, because each use has different keys.
 ///
 /// Clones share one ring. So [`replace`](Self::replace) changes the keys of a running layer, for
 /// example when a vault has new secrets (OWASP ASVS 5.0, 13.3.1).

@@ -264,7 +264,7 @@ impl<L: LayerName> SessionLayer<L> {
         self
     }
 
-    /// Replaces the secret of a session once the secret has reached this age. Each renewal costs one round
+    /// Replaces the secret of a session when the secret has reached this age. Each renewal costs one round
     /// trip. A request that only sets or takes fields does not know the age, so the next request that reads a
     /// field renews the secret.
     ///

@@ -269,9 +269,8 @@ impl<S> Session<S> {
 
 /// # Life of the session
 impl<S> Session<S> {
-    /// Returns the id of the session, once a store call of this request, such as
-    /// [`verify`](Self::verify), has confirmed it. `None` before that, and without a session. No
-    /// round trip.
+    /// Returns the id of the session after a store call of this request, such as [`verify`](Self::verify),
+    /// has confirmed it. `None` before that, and without a session. No round trip.
     pub fn id(&self) -> Option<SessionId> {
         self.request.id()
     }

@@ -488,7 +488,7 @@ mod tests {
     /// A request of a session whose share of a batch is eight requests.
     const BUSY_SESSION: u32 = 0;
 
-    /// Records the requests that are sent, and answers once the test permits it.
+    /// Records the requests that are sent, and answers when the test permits it.
     #[derive(Default)]
     struct Echo {
         /// The requests of each command, and the number of tasks of the runtime when the command was

@@ -92,7 +92,7 @@ pub struct Touch {
 }
 
 impl Touch {
-    /// Creates a touch that grants `idle` once `after` of the idle time has passed.
+    /// Creates a touch that grants `idle` when `after` of the idle time has passed.
     pub const fn new(idle: Ttl, after: Duration) -> Self {
         Self { idle, after }
     }

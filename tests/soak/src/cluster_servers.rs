@@ -42,7 +42,7 @@ impl ClusterServers {
         &self.cluster
     }
 
-    /// Causes a fault, waits for `duration`, and ends it. Returns once the cluster can be used.
+    /// Causes a fault, waits for `duration`, and ends it. Returns when the cluster can be used.
     pub async fn strike(&self, fault: ClusterFault, duration: Duration) {
         let struck = self.struck.fetch_add(1, Ordering::Relaxed);
         let node = struck % NODES;

@@ -170,7 +170,7 @@ pub struct Before {
 /// A revocation in progress.
 pub struct Revocation {
     principal: Option<usize>,
-    /// Sessions that must have ended once the revocation succeeds, each with the number of its sign-ins so
+    /// Sessions that must have ended when the revocation succeeds, each with the number of its sign-ins so
     /// far.
     certain: Vec<(Arc<Subject>, usize)>,
     /// Sessions that it may end.

@@ -41,7 +41,7 @@ impl MySqlServer {
         mysql_options(self.name.address())
     }
 
-    /// Causes a fault, waits for `duration`, and ends it. Returns once the server can be used.
+    /// Causes a fault, waits for `duration`, and ends it. Returns when the server can be used.
     pub async fn strike(&self, fault: MySqlFault, duration: Duration) {
         match fault {
             MySqlFault::Network(fault) => fault.strike(&self.name, duration).await,

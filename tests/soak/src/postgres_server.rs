@@ -49,7 +49,7 @@ impl PostgresServer {
         self.pool.clone()
     }
 
-    /// Causes a fault, waits for `duration`, and ends it. Returns once the server can be used.
+    /// Causes a fault, waits for `duration`, and ends it. Returns when the server can be used.
     pub async fn strike(&self, fault: PostgresFault, duration: Duration) {
         match fault {
             PostgresFault::Standby => {

@@ -69,7 +69,7 @@ impl RedisServers {
         .await;
     }
 
-    /// Causes a fault, waits for `duration`, and ends it. Returns once the server can be used.
+    /// Causes a fault, waits for `duration`, and ends it. Returns when the server can be used.
     pub async fn strike(&self, fault: RedisFault, duration: Duration) {
         let (leader, _) = self.roles();
         match fault {

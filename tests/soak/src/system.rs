@@ -39,7 +39,7 @@ pub trait System: Send + Sync + 'static {
     /// Returns the faults that it has to survive.
     fn faults(&self) -> Vec<Fault>;
 
-    /// Causes a fault, ends it, and returns once the servers can be used again.
+    /// Causes a fault, ends it, and returns when the servers can be used again.
     fn strike(&self, fault: Fault, duration: Duration) -> impl Future<Output = ()> + Send;
 }
 

@@ -35,7 +35,7 @@ const FULL: usize = 64;
 /// pending operations are sent before its answer.
 const ROUNDS: usize = 8;
 
-/// Timeout of operations that must not be sent once they have been pending for half of it.
+/// Timeout of operations that must not be sent after they have been pending for half of it.
 const SHORT: Duration = Duration::from_millis(200);
 
 /// A server whose answers can be held, and stores that send one command at a time.

@@ -1287,7 +1287,7 @@ mod faults {
             );
         }
         let deadlocks = "select deadlocks from pg_stat_database where datname = 'postgres'";
-        // The statistics of a connection are complete once it is closed.
+        // The statistics of a connection are complete when it is closed.
         pool.close().await;
         assert_eq!(number(&server.pool(1), deadlocks).await, 0);
     }

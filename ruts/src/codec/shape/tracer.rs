@@ -2,7 +2,7 @@
 //! type.
 //!
 //! Called by `cache` and by the lock of `testing`. It has no input: `passes` chooses the values that
-//! it returns. It visits a struct by position, as bincode does, or by name once a part of the struct is
+//! it returns. It visits a struct by position, as bincode does, or by name after a part of the struct was
 //! rejected. Knows nothing of codecs.
 
 use std::{

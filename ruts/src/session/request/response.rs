@@ -40,7 +40,7 @@ pub(crate) enum TokenOrigin {
 #[derive(Default)]
 pub(super) struct ResponseState {
     pub(super) cookie: CookieAction,
-    /// The session in use, once the store has confirmed it.
+    /// The session in use. `None` until the store has confirmed it.
     pub(super) id: Option<SessionId>,
     /// The last session that this request has created.
     pub(super) created: Option<SessionId>,

@@ -40,8 +40,8 @@ pub(super) struct Shared {
     has_cookie: bool,
     #[cfg_attr(not(feature = "axum"), allow(dead_code, reason = "only guards read it"))]
     target: Option<PathAndQuery>,
-    /// The status of the presented token, and the session that the token names, once the store was
-    /// asked.
+    /// The status of the presented token, and the session that the token names. Empty until the
+    /// store was asked.
     token_status: OnceLock<(TokenStatus, SessionId)>,
     /// The fingerprint of the client. `None` without `SessionLayer::watch_clients`.
     pub(super) client: Option<ClientFingerprint>,

@@ -209,7 +209,7 @@ impl Shard {
         }
     }
 
-    /// Drops obsolete entries of the schedule once they are the majority.
+    /// Drops obsolete entries of the schedule when they are the majority.
     fn compact(&mut self) {
         if self.due.len() > 2 * self.sessions.len() + 64 {
             self.due.retain(|Reverse((due, id))| {

@@ -27,7 +27,7 @@ pub trait Channel: Send + Sync + 'static {
     /// Passes messages to the listener until the connection fails, and returns the failure. The store
     /// calls this method again after a pause.
     ///
-    /// Calls [`on_subscribed`](Listener::on_subscribed) once the subscription is active. If the channel
+    /// Calls [`on_subscribed`](Listener::on_subscribed) as soon as the subscription is active. If the channel
     /// itself restores an interrupted subscription, calls `on_subscribed` again.
     fn listen(&self, listener: &Listener) -> impl Future<Output = ChannelError> + Send;
 }

@@ -98,7 +98,7 @@
 //!
 //! An expired session is immediately invisible. Every instance deletes expired sessions at
 //! [intervals](PostgresStoreBuilder::cleanup_interval), in small batches that skip the rows that other
-//! instances are deleting. A session can be deleted once the next full hour after its expiry has begun.
+//! instances are deleting. A session can be deleted when the next full hour after its expiry has begun.
 //!
 //! If `revoke_everyone` has ended a session without a deadline, the cleanup revokes it: the row gets a
 //! deadline and loses its fields.

@@ -144,7 +144,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(20);
 /// Whether a command of unknown outcome is sent again.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Repeat {
-    /// The command is sent again once, because a second run does no harm.
+    /// The command is sent a second time, because a second run does no harm.
     Once,
     Never,
 }

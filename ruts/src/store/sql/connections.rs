@@ -108,8 +108,8 @@ impl<D: Database> Connections<D> {
 
     /// Waits for a new connection, or for one that is returned. Returns `None` if a connection may be idle.
     ///
-    /// Once a pool has begun to open a connection, it waits for this connection. It waits even if the
-    /// server has no room and other connections are idle.
+    /// After a pool has begun to open a connection, it waits for this connection. It waits even if the server
+    /// has no room and other connections are idle.
     async fn wait(&self, deadline: Instant) -> Option<Result<PoolConnection<D>, sqlx::Error>> {
         // Boxed, because a future that can open a connection takes hundreds of kilobytes. The task of each
         // statement would contain this future and be moved with it.

@@ -23,7 +23,7 @@ pub(super) struct DatabaseFile {
     identity: Identity,
     /// The paths of the write-ahead log and of its index, which is in shared memory.
     log: [PathBuf; 2],
-    /// The log that the connection writes to, once it has written.
+    /// The log that the connection writes to. Empty until its first write.
     own_log: OnceLock<Arc<Log>>,
 }
 

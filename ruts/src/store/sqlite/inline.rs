@@ -30,7 +30,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(10);
 /// Such a read takes about 10 µs while its pages are in memory. Handing it to another thread would take
 /// longer.
 pub(super) struct InlineReads {
-    /// Each connection is `None` once it is closed.
+    /// Each connection is `None` after it was closed.
     connections: Vec<Mutex<Option<Database>>>,
     begun: Instant,
     /// End of the pause, in microseconds since `begun`.

@@ -40,8 +40,8 @@ impl<T> Queue<T> {
     }
 
     /// Waits until there are items, and moves at most `max` of them into `taken`. Returns without items
-    /// if `until` passes first, or after [`wake`](Self::wake). Returns `false` once the queue is closed
-    /// and empty.
+    /// if `until` passes first, or after [`wake`](Self::wake). Returns `false` if the queue is closed and
+    /// empty.
     pub(super) fn take(&self, taken: &mut Vec<T>, max: usize, until: Option<Instant>) -> bool {
         let mut state = self.lock();
         loop {

@@ -180,7 +180,7 @@ impl LockReport {
                  type."
             ));
         }
-        // Once the change is accepted, the last type in the lock has the version and the `writes` of the
+        // After the change is accepted, the last type in the lock has the version and the `writes` of the
         // field. So the warnings stop.
         let is_new = last.version < version || field.writes() != last.writes;
         for (at, of) in locked.iter().enumerate().filter(|(_, of)| of.version < version) {

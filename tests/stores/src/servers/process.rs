@@ -70,7 +70,7 @@ impl Process {
         process
     }
 
-    /// Sends a command, and returns once it is done.
+    /// Sends a command, and returns when it is done.
     pub(super) fn send(&self, command: &str) {
         let mut pipes = self.pipes.lock().unwrap();
         let (to, from) = pipes.as_mut().expect("the pipes should exist until the drop");

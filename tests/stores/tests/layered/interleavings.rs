@@ -340,7 +340,7 @@ async fn a_write_whose_intent_was_lost_is_not_overwritten_in_the_cache() {
     second_proxies.cache.set(Traffic::Forward);
     assert_eq!(overtaking.await.unwrap(), APPLIED);
     assert_eq!(origin.get("a").await.unwrap(), value("last"));
-    // If the cache held the value of the second write, a read would return it, once another read has cached
+    // If the cache held the value of the second write, a read would return it after another read has cached
     // the session's record again.
     assert_eq!(read(&observer, "b").await, None);
     assert_eq!(read(&observer, "a").await, value("last"));

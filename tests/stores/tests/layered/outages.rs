@@ -48,7 +48,7 @@ fn stale<T>(answer: T) -> Result<Written<T>, Refused> {
     Ok(Written::new(answer).stale_for(CACHE_TTL))
 }
 
-/// Checks that a process continues without its cache, and uses the cache again once it is back.
+/// Checks that a process continues without its cache, and uses the cache again when it is back.
 async fn goes_on_without_a_cache(
     tiers: &Tiers<&'static Postgres>,
     stop: impl Fn(),
@@ -112,7 +112,7 @@ async fn goes_on_without_a_cache(
         tiers.redis.calls("evalsha") > calls
     })
     .await;
-    // Another process sees the changes once the cache is cleared.
+    // Another process sees the changes after the cache was cleared.
     let elsewhere = tiers.store().await;
     let ended = ended.through(&elsewhere);
     wait_until("the cache knows of the deletion", async || has_ended(&ended).await).await;

@@ -197,7 +197,7 @@ pub async fn a_guest_keeps_the_cart_of_an_unheard_rotation<S: Store>(store: Arc<
     }
     assert_eq!(guest.text("/devices").await, "laptop");
 
-    // A former secret gets no cart once a user has signed in to its session.
+    // A former secret gets no cart after a user has signed in to its session.
     let lost = guest.steal();
     lost.text("/sign-in/gil/1").await;
     guest.text("/sign-in/eve/1").await;

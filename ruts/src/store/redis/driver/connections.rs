@@ -68,8 +68,8 @@ struct State<T> {
     attempted: Option<Instant>,
 }
 
-/// An attempt to connect, and its outcome once there is one. All callers share it, and no caller
-/// can cancel it.
+/// An attempt to connect. Its outcome is `None` until the attempt has ended. All callers share it, and no
+/// caller can cancel it.
 type Attempt<T> = watch::Receiver<Option<Result<Arc<Judged<T>>, ConnectError>>>;
 
 /// A connection, and its recent failures.
@@ -210,7 +210,7 @@ impl<K: Connector> Slot<K> {
             let mut state = slot.lock();
             state.attempted = Some(Instant::now());
             if let Ok(judged) = &opened {
-                // The former connection closes once the last command on it is over.
+                // The former connection closes when the last command on it is over.
                 state.current = Some(Arc::clone(judged));
             }
             drop(state);

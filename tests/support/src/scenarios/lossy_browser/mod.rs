@@ -265,8 +265,8 @@ impl Browser {
         self.arrive(tab, &sent, &reply, is_sure);
     }
 
-    /// Repeats a request that was refused as late, once a newer cookie has arrived or the request
-    /// can no longer be late.
+    /// Repeats a request that was refused as late, when a newer cookie has arrived or the request can no
+    /// longer be late.
     async fn send_again(&mut self, tab: usize, time: Time) {
         let Some((action, token)) = self.refused.take() else { return };
         let has_newer =
