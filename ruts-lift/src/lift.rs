@@ -343,7 +343,8 @@ where
             let client_cookies: Vec<HeaderValue> = client_cookies.collect();
             cookies::replace(&mut parts.headers, &self.name, &cookie);
             if !is_mine && client_had_none {
-                // This lift took longer than a lease, and another request has lifted the session meanwhile.
+                // This lift took longer than a lease, and another request has lifted the session in that
+                // time.
                 self.end_session(parts).await?;
                 parts.headers.remove(header::COOKIE);
                 for cookie in client_cookies {

@@ -102,7 +102,7 @@ impl<S: Store> SessionStore for RutsStore<S> {
         let update = Update::new(&change).absolute(AbsoluteDeadline::new(life, None));
         match self.store.update(names.credentials(), update).await.map_err(|e| backend(&e))? {
             Ok(written) => confirm(written),
-            // The session has ended meanwhile, and a save must not revive it.
+            // The session has ended, and a save must not revive it.
             Err(_refused) => Ok(()),
         }
     }

@@ -358,8 +358,7 @@ async fn a_late_write_is_no_error_of_the_server() {
     assert!(!log.text().contains("ERROR"), "{}", log.text());
 }
 
-/// If a slow response removed the cookie, it would remove the cookie of a sign-in that happened
-/// meanwhile.
+/// If a slow response removed the cookie, it would remove the cookie of a newer sign-in.
 #[tokio::test]
 async fn a_slow_answer_takes_no_cookie_away() {
     let Fixture { clock, store, client } = fixture();

@@ -366,7 +366,7 @@ async fn a_sign_in_of_a_disconnected_client_leaves_no_session() {
     assert!(sessions.list((), None, 9).await.unwrap().sessions.is_empty());
 }
 
-/// A revocation may have happened meanwhile, so the server does not send the cookie of the new
+/// A revocation may have happened during the sign-in, so the server does not send the cookie of the new
 /// session.
 #[tokio::test]
 async fn the_cookie_of_a_new_session_is_withheld_while_its_sign_in_is_unknown() {

@@ -38,7 +38,7 @@ pub const PARTS: u32 = 3;
 pub struct Order {
     /// The session that gets the result.
     session: SessionId,
-    /// The user who ordered it. Another user may sign in to the session meanwhile.
+    /// The user who ordered it. Another user may sign in to the session before the job runs.
     user: String,
 }
 

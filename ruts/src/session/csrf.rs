@@ -22,7 +22,7 @@ pub(super) fn token(request: &Request) -> Boxed<'_, String> {
     Box::pin(async move {
         if request.get(SEED.name(), None).await?.is_none() {
             let fresh = codec::wrap_own(&token::random::<BYTES>()?);
-            // If another request has stored a seed meanwhile, that seed stays.
+            // If another request has stored a seed since the read, that seed stays.
             let keep = &mut |held: Option<&Plaintext>| {
                 Ok(Some(held.map_or(&fresh, |held| &held.bytes).clone()))
             };

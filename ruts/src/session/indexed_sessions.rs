@@ -168,7 +168,8 @@ impl IndexedSessions {
             if !check_fresh(revoked)?.is_empty() {
                 return Ok(true);
             }
-            // The session has ended, or a different principal has signed in meanwhile. So it is read again.
+            // The session has ended, or a different principal has signed in to it since the last read. So the
+            // session is read again.
             found = self.find(id, &[]).await?;
         }
         Err(Error::Conflict { field: self.field.name().to_owned() })

@@ -127,8 +127,8 @@ pub async fn load_user<L: LoadUser>(
     };
     event::user_changed(session.id().as_ref(), reason);
     match session.delete().await {
-        // Another request has replaced the secret meanwhile. So this request must not end the
-        // session, and continues as a guest.
+        // Another request has replaced the secret since this request arrived. So this request must
+        // not end the session, and continues as a guest.
         Ok(()) | Err(Error::Ended) => Ok(None),
         Err(error) => Err(error),
     }

@@ -264,8 +264,8 @@ impl<S: RecordStore> Store for S {
         let mut ended = Vec::new();
         for (step, ids) in ids.chunks(STEP).enumerate() {
             if step > 0 {
-                // Other operations get the lock between two steps. If the principal signs in to a session
-                // meanwhile, that session stays.
+                // Other operations get the lock between two steps. If the principal signs in to a session in
+                // that time, the session stays.
                 drop(lock);
                 yield_now().await;
                 lock = self.lock_principal(principal).await?;

@@ -523,7 +523,7 @@ impl Request {
                     Life::Session => None,
                     Life::Until(end) => match Ttl::new(end.duration_since(Instant::now())) {
                         Ok(ttl) => Some(ttl),
-                        // The field has expired meanwhile.
+                        // The field has expired since it was read.
                         Err(_) => return Ok(false),
                     },
                     Life::Unknown => {

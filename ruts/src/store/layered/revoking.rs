@@ -26,8 +26,8 @@ const PAGE: usize = 100;
 /// Ends sessions of a principal.
 ///
 /// The sessions that are known before the revocation get a write intent, so no cached copy of them stays if
-/// the process dies halfway. If the principal signs in to a session meanwhile and the revocation ends it,
-/// that session is only evicted.
+/// the process dies halfway. If the principal signs in to a further session during the revocation, and the
+/// revocation ends it, that session is only evicted.
 pub(super) async fn revoke<C: Cache, O: Store>(
     tiers: &Arc<Tiers<C, O>>,
     principal: &PrincipalKey,

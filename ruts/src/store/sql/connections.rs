@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep, timeout};
 const MAX_TEST: Duration = Duration::from_millis(500);
 
 /// Time for which an operation waits only for a new connection. After this time, it also takes a connection
-/// that was returned meanwhile.
+/// that was returned to the pool.
 const MAX_CONNECT: Duration = Duration::from_secs(1);
 
 /// Replaces `MAX_CONNECT` while the server has no room for further connections.

@@ -195,7 +195,7 @@ async fn a_deletion_that_is_dropped_while_the_cache_hangs() {
     wait_until("the origin has deleted the session", async || has_ended(&origin).await).await;
     deletion.abort();
     assert!(deletion.await.is_err(), "the deletion should get no answer");
-    // The server loses the commands that it received meanwhile.
+    // The server loses the commands that it received during the pause.
     tokio::task::block_in_place(|| {
         tiers.redis.kill();
         tiers.redis.restart();

@@ -187,7 +187,7 @@ struct Report {
     violations: Vec<String>,
 }
 
-/// Runs all processes for `time`, and calls `fault` repeatedly meanwhile.
+/// Runs all processes for `time`, and calls `fault` repeatedly during this time.
 async fn run(
     tiers: &Tiers<Arc<Postgres>>,
     time: Duration,

@@ -250,7 +250,8 @@ impl Model {
         done.chain(under_way.map(|other| (other.action, other.user)))
     }
 
-    /// Returns whether another request may meanwhile have renewed a secret, or used a renewed one.
+    /// Returns whether another request may have renewed a secret, or used a renewed secret, since this
+    /// request was sent.
     fn is_renewing(&self, sent: &Sent) -> bool {
         let Some(ours) = sent.token.as_deref().map(id) else { return false };
         let renewed = self.sessions.get(ours).is_some_and(|ours| ours.renewed > sent.number);
@@ -335,7 +336,7 @@ impl Model {
 
     /// Starts the grace period of the former secret at the first use of the renewed one.
     ///
-    /// If that use is uncertain, any later request may find a secret that was renewed meanwhile.
+    /// If that use is uncertain, any later request may find a secret that was renewed in the meantime.
     fn confirm(&mut self, sent: &Sent, span: Span, is_sure: bool) {
         let number = self.number;
         let session = self.session(sent);
