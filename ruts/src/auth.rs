@@ -71,7 +71,7 @@ impl fmt::Debug for PrincipalKey {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Assurance {
-    /// The user is recognised by the cookie of an earlier sign-in. This is not an authentication
+    /// The user is recognised by the cookie of an earlier sign-in. This recognition is not an authentication
     /// (SP 800-63B-4, 5.1).
     Remembered,
     /// One factor.

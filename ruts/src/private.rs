@@ -42,8 +42,7 @@ pub const fn field<T: FieldValue>(spec: &'static FieldSpec) -> Field<T> {
     Field::new(spec)
 }
 
-/// Decodes a stored value of a former version. This is a free function for the same reason as
-/// [`field`].
+/// Decodes a stored value of a former version. A free function, for the same reason as [`field`].
 #[allow(clippy::missing_errors_doc, reason = "not for callers")]
 pub fn former<T: FieldValue>(stored: Stored<'_>) -> Result<T, CodecError> {
     stored.read()

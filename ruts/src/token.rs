@@ -76,8 +76,8 @@ impl SessionId {
         Self(bytes)
     }
 
-    /// Returns the id of a successor, which a page view starts in place of a former session. `number` counts the
-    /// successors.
+    /// Returns the id of a successor. A page view starts a successor in place of a former session. `number`
+    /// counts the successors.
     pub(crate) fn of_successor(former: &Self, number: u8) -> Self {
         // No principal has this key, because a principal key is a hash.
         Self::of_attempt(former, &[0; 32], number)

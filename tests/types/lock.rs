@@ -18,7 +18,7 @@ use crate::{
     order_id::OrderId,
 };
 
-/// Changes of the meaning but not of the shape, which a lock cannot detect.
+/// Changes of the meaning but not of the shape. A lock cannot detect them.
 const MISSED: [&str; 1] = ["Euros(u64) to Cents(u64)"];
 
 /// Changes that MessagePack reads in both directions, but that a comparison of the shapes reports.

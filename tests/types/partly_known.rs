@@ -174,7 +174,7 @@ async fn a_large_number_is_read_after_its_struct_has_changed() {
     let read = session.entry(new).get().await.unwrap();
     assert_eq!(read, Some(After { id: u128::MAX, count: 0 }));
 
-    // The previous release changes a value of the new one, which then has fields of both.
+    // The previous release changes a value of the new release. The value then has fields of both.
     session.entry(new).set(&After { id: 1, count: 3 }).await.unwrap();
     session.entry(old.or(|| Before { id: 0 })).update(|value| value.id = u128::MAX).await.unwrap();
     let read = session.entry(new).get().await.unwrap();

@@ -311,8 +311,8 @@ impl Refusal {
     }
 }
 
-/// Returns the answer to a write. Panics if a cache may still serve the state before the write. That must
-/// not happen, because no check stops a cache.
+/// Returns the answer to a write. Panics if a cache may still serve the state before the write. A cache must
+/// not be stale here, because no check stops a cache.
 pub(super) fn fresh<T>(written: Result<Written<T>, Refused>) -> Result<T, Refused> {
     written.map(|written| {
         assert_eq!(written.stale_for, None, "no cache should hide a write");

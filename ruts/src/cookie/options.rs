@@ -152,8 +152,8 @@ impl CookieOptions {
         self
     }
 
-    /// Checks whether the options make a safe cookie. For example for options from a configuration
-    /// file. [`SessionLayer::with_cookie_options`] panics on unsafe options.
+    /// Checks whether the options make a safe cookie. Use this method for options from a configuration file,
+    /// for example. [`SessionLayer::with_cookie_options`] panics on unsafe options.
     ///
     /// # Errors
     ///

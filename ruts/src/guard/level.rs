@@ -10,10 +10,11 @@ use http::request::Parts;
 use super::rejection::GuardRejection;
 use crate::{auth::Assurance, error::Error, session::TypedSession};
 
-/// A session whose user has authenticated within the last `MINUTES` minutes. For a change of
-/// password or address (OWASP ASVS 5.0, 7.5.1). A remembered sign-in does not count. The check
-/// takes one round trip, which reads the same fields as the first [`Entry::get`](crate::Entry::get)
-/// of a request. If the request has read these fields before, the check takes no round trip.
+/// A session whose user has authenticated within the last `MINUTES` minutes. Use this guard for a
+/// change of password or address (OWASP ASVS 5.0, 7.5.1). A remembered sign-in does not count. The
+/// check takes one round trip, which reads the same fields as the first
+/// [`Entry::get`](crate::Entry::get) of a request. If the request has read these fields before, the
+/// check takes no round trip.
 ///
 /// A request without such an authentication gets a 401. If the layer has a
 /// [`sign_in_page`](crate::SessionLayer::sign_in_page), a browser that asks for a page is
@@ -37,9 +38,9 @@ use crate::{auth::Assurance, error::Error, session::TypedSession};
 #[derive(Debug, Clone)]
 pub struct Fresh<T, const MINUTES: u64>(pub T);
 
-/// A session whose user has authenticated at this level or above. For operations that need a second
-/// factor (OWASP ASVS 5.0, 7.5.3). `LEVEL` is 1, 2 or 3. A request whose session does not
-/// reach the level gets the same response as from [`Fresh`].
+/// A session whose user has authenticated at this level or above. Use this guard for operations
+/// that need a second factor (OWASP ASVS 5.0, 7.5.3). `LEVEL` is 1, 2 or 3. A request whose session
+/// does not reach the level gets the same response as from [`Fresh`].
 ///
 /// ```
 /// use ruts::{Error, guard::Aal, session};

@@ -135,10 +135,10 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
     ///
     /// # Errors
     ///
-    /// [`Error::Store`]. [`Error::Decode`]: the field is removed anyway. [`Error::Newer`] for a
-    /// value of a later release, which is kept unless the field is marked `principal`.
-    /// [`Error::ResponseSent`] if a rotation is due after the response. [`Error::Ended`] for a field marked
-    /// `principal` if another request has replaced the secret: the principal is still signed in.
+    /// [`Error::Store`]. [`Error::Decode`]: the field is removed anyway. [`Error::Newer`] for a value of a
+    /// later release: the value is kept unless the field is marked `principal`. [`Error::ResponseSent`] if a
+    /// rotation is due after the response. [`Error::Ended`] for a field marked `principal` if another request
+    /// has replaced the secret: the principal is still signed in.
     pub async fn take(self) -> Result<Option<T>, Error> {
         let stored = self.request.take(self.field.spec()).await?;
         value::decode(self.field, stored.as_ref(), self.request.config().unreadable)

@@ -78,7 +78,7 @@ impl<S> Session<S> {
     /// # Errors
     ///
     /// [`Error::FieldName`], [`Error::Store`], [`Error::Decode`]. [`Error::Newer`] for a value of a later
-    /// version than the declared one, which is 1 if no schema declares the field.
+    /// version than the declared one. The declared version is 1 if no schema declares the field.
     pub async fn get<T: DeserializeOwned>(&self, field: &str) -> Result<Option<T>, Error> {
         check_name(field)?;
         let stored = self.request.get(field, None).await?;
@@ -240,8 +240,8 @@ impl<S> Session<S> {
         Edit::new(&self.request)
     }
 
-    /// Forgets the fields that this request has read, so that the next read asks the store. For
-    /// long-lived requests, such as event streams.
+    /// Forgets the fields that this request has read, so that the next read asks the store. Call this method
+    /// in long-lived requests, such as event streams.
     ///
     /// A request presents the secret with which it came, unless it has replaced the secret itself. If later
     /// requests replace the secret by [renewals](crate::SessionLayer::renew_every), this request finds no
@@ -319,8 +319,8 @@ impl<S> Session<S> {
     }
 
     /// Replaces the secret. The old cookie is refused from now on, and the response carries the new
-    /// one. One round trip, or none without a session. For a remembered session, one more if this request
-    /// has not read the session yet.
+    /// one. One round trip, or none without a session. A remembered session takes one more if this request
+    /// has not read it yet.
     ///
     /// # Errors
     ///
@@ -365,8 +365,8 @@ impl<S> Session<S> {
         Ok(self.request.cookie_life().await?.map(|life| life.as_secs()))
     }
 
-    /// Stops reads of this request from counting as activity. Writes still count. For requests that
-    /// a page makes by itself, such as polling.
+    /// Stops reads of this request from counting as activity. Writes still count. Call this method in
+    /// requests that a page makes by itself, such as polling.
     ///
     /// ```
     /// use ruts::{Error, Session};
@@ -393,9 +393,9 @@ impl<S> Session<S> {
         self.request.meta().await
     }
 
-    /// Returns a future that waits until the session ends or its principal changes. For event
-    /// streams and WebSockets, which have to end with the session (OWASP ASVS 5.0, 4.4.3). Without
-    /// a session, the future is ready immediately.
+    /// Returns a future that waits until the session ends or its principal changes. Use it in event streams
+    /// and WebSockets, which have to end with the session (OWASP ASVS 5.0, 4.4.3). Without a session, the
+    /// future is ready immediately.
     ///
     /// Watching does not count as activity, and continues after a rotation. A change in the same
     /// `MemoryStore`, or through a [`NotifyingStore`](crate::store::notify::NotifyingStore) in any
@@ -488,8 +488,8 @@ impl<S> Session<S> {
         }))
     }
 
-    /// Ends all other sessions of the signed-in principal, and returns their number. For use after
-    /// a change of password (OWASP ASVS 5.0, 7.4.3). Zero for a guest.
+    /// Ends all other sessions of the signed-in principal, and returns their number. Call this method after a
+    /// change of password (OWASP ASVS 5.0, 7.4.3). Zero for a guest.
     ///
     /// # Round trips
     ///

@@ -35,10 +35,10 @@ const FREED: Ttl = Ttl::from_secs(1);
 
 /// The entry of a session under a key.
 pub(super) struct IndexEntry {
-    /// Derived from key and session. So a second write of the value finds the entry of the first
-    /// write.
+    /// Derived from key and session, so a second write of the value finds the entry of the first write.
     id: SessionId,
-    /// Derived in the same way, so no client can know a secret that has this hash.
+    /// Also derived from key and session, and not from a secret. So no client can have a secret with this
+    /// hash.
     secret: SecretHash,
 }
 

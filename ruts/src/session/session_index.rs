@@ -53,8 +53,8 @@ impl SessionIndex {
     /// requests do. `timeout` is the idle timeout of the
     /// [layer](crate::SessionLayer::idle_timeout).
     ///
-    /// For work for a user who is present, such as the frames of a WebSocket. A job without a user
-    /// would keep a forgotten session alive.
+    /// Call this method if the jobs work for a user who is present, as for the frames of a WebSocket. A job
+    /// without a user would keep a forgotten session alive.
     ///
     /// # Panics
     ///

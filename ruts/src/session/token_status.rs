@@ -9,7 +9,7 @@ use crate::store::Expiry;
 /// State of the session to which the token of a request belongs: live or, if known, the reason why it is not
 /// live. Returned by [`Session::token_status`](crate::Session::token_status).
 ///
-/// For pages that explain why a user is signed out. A sign-in works with every status.
+/// Use it on pages that explain why a user is signed out. A sign-in works with every status.
 ///
 /// ```
 /// use ruts::{Error, Session, session::TokenStatus, store::Expiry};

@@ -383,8 +383,8 @@ async fn let_other_tasks_run() {
 impl<Op: BatchOp> Drop for InFlightPermit<Op> {
     fn drop(&mut self) {
         let Self { batcher, runtime, has_busy, is_finished } = self;
-        // Unfinished without a panic: the runtime is shutting down. It would drop the next task inside
-        // `spawn`, and the drop would call this function recursively.
+        // If the command is unfinished without a panic, the runtime is shutting down. The runtime would drop
+        // the next task inside `spawn`, and the drop would call this function recursively.
         if !*is_finished && !panicking() {
             batcher.lock().retain(|lane| lane.runtime.id() != runtime.id());
             return;

@@ -330,8 +330,8 @@ impl State {
             if let Step::At(step) = self.readers[index].step {
                 self.read(&mut next, scenario, index, step);
             }
-            // A late command may never arrive. That needs no event, because any other event can
-            // happen without it.
+            // A late command may never arrive. This case needs no event, because any other event can happen
+            // without the command.
             if let Some(command) = self.late[index] {
                 let mut state = *self;
                 state.late[index] = None;

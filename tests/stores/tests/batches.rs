@@ -147,7 +147,7 @@ through_each_client! {
 /// Maximum number of operations of one session in a batch.
 const MAX_OF_SESSION: usize = 4;
 
-/// Number of operations of one session, which fill several batches.
+/// Number of operations of one session. They fill several batches.
 const BUSY: usize = 200;
 
 /// The operation of another session is in the next batch, although it came last.

@@ -105,8 +105,8 @@ impl FieldCache {
         })
     }
 
-    /// Adds the fields of these names, which were unknown. A name that is not in `stored` is noted
-    /// as absent.
+    /// Adds the fields with these names. They were unknown before. A name that is not in `stored`
+    /// is noted as absent.
     pub(super) fn learn(
         &mut self,
         names: &[&str],

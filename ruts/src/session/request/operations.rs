@@ -755,7 +755,7 @@ impl Request {
         plaintext.map_err(|source| Undecrypted::new(source, stored))
     }
 
-    /// Decrypts the value of a field. `known` is the version of the field, which the error names.
+    /// Decrypts the value of a field. `known` is the version of the field. The error names this version.
     fn decrypt_field(
         &self,
         state: &State,

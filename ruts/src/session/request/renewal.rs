@@ -97,8 +97,8 @@ impl Use {
     }
 }
 
-/// Renews the secret and extends the deadlines if that is due. This is the last step of a request.
-/// If it came earlier, the token of a slow response could overwrite the cookie of a newer sign-in. After the
+/// Renews the secret and extends the deadlines if that is due. The renewal is the last step of a request. If
+/// it came earlier, the token of a slow response could overwrite the cookie of a newer sign-in. After the
 /// response, only extends the deadlines.
 ///
 /// A failure does not affect the request. If the store has replaced the secret despite the failure,

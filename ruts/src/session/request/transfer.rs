@@ -150,7 +150,7 @@ impl<'a> Transfer<'a> {
         Ok(())
     }
 
-    /// Changes the session. If there is none, starts one if this request may.
+    /// Changes the session. Starts a session if there is none and this request may start one.
     pub(super) async fn update(
         &mut self,
         update: Update<'_>,
@@ -286,7 +286,7 @@ impl<'a> Transfer<'a> {
         self.change(Update::new(&changes), &WritePlan::default()).await.map(drop)
     }
 
-    /// Changes the session. If there is none, starts one if this request may.
+    /// Changes the session. Starts a session if there is none and this request may start one.
     async fn apply(&mut self, update: Update<'_>, plan: &WritePlan) -> Result<Updated, Error> {
         if let Some(updated) = self.change(update, plan).await? {
             return Ok(updated);

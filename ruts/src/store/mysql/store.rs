@@ -76,7 +76,7 @@ pub struct MySqlStore {
 }
 
 impl MySqlStore {
-    /// Creates the builder of a store, which has connections of its own.
+    /// Creates the builder of a store. The store has connections of its own.
     pub fn builder(options: MySqlConnectOptions) -> MySqlStoreBuilder {
         MySqlStoreBuilder {
             options,

@@ -10,7 +10,7 @@ pub(super) const LOCKS: usize = 256;
 /// Quoted names. The tables are in the database of the connection.
 #[derive(Debug, Clone)]
 pub(super) struct Tables {
-    /// Unquoted name of the table of sessions, which is the prefix of the other names.
+    /// Unquoted name of the table of sessions. It is the prefix of the other names.
     pub(super) prefix: String,
     pub(super) sessions: String,
     pub(super) fields: String,

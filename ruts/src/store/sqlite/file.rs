@@ -62,8 +62,9 @@ impl DatabaseFile {
         let found = self.found_log();
         match logs.get(&self.identity).and_then(Weak::upgrade) {
             // Another process removes the log if this process has lost its locks. It loses them by closing
-            // a second handle of the database, for example after copying the file. Without the index, another
-            // process makes a new one, and the processes do not see each other's writes and locks.
+            // a second handle of the database, for example after copying the file. If the index is missing,
+            // another process creates a new index. The two processes then do not see each other's writes and
+            // locks.
             Some(log) if found != Some(*log) => Err(unavailable(
                 "the write-ahead log of the database, or its index, was removed or replaced",
             )),

@@ -45,8 +45,8 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Creates the builder of a store in a file, which [`build`](SqliteStoreBuilder::build) creates
-    /// if it is missing.
+    /// Creates the builder of a store in a file. [`build`](SqliteStoreBuilder::build) creates the file if it
+    /// is missing.
     pub fn builder(path: impl Into<PathBuf>) -> SqliteStoreBuilder {
         SqliteStoreBuilder::new(Some(path.into()))
     }

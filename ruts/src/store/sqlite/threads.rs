@@ -43,7 +43,7 @@ pub(super) struct Settings {
     pub(super) cleanup_interval: Option<Duration>,
 }
 
-/// The handle to the threads of a store, which end after the handle is dropped.
+/// The handle to the threads of a store. The threads end after the handle is dropped.
 pub(super) struct Threads {
     inline: InlineReads,
     reads: Arc<Queue<Box<dyn Task>>>,

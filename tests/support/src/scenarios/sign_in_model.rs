@@ -536,7 +536,7 @@ impl<S: Store> Run<S> {
         self.tokens.extend(fresh);
     }
 
-    /// Returns the fields of a session after a sign-in, which have to be among the possible ones.
+    /// Returns the fields of a session after a sign-in. They have to be among the possible ones.
     async fn inherited(&self, who: Principal, session: &str, possible: &[Fields]) -> Fields {
         let page = self.sessions(who).list((Shop::CART, Office::DESK), None, 1000).await.unwrap();
         let listed = page.sessions.into_iter().find(|listed| listed.id.to_string() == session);

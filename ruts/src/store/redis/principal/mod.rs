@@ -1,4 +1,4 @@
-//! The sessions of a principal, which may be on different nodes.
+//! The sessions of a principal. They may be on different nodes.
 //!
 //! A sorted set for each principal lists its sessions. It may name sessions that have ended, but never
 //! omits a live session. The record of a session decides whether the principal is signed in to it.

@@ -236,8 +236,8 @@ impl SignIn<'_> {
         tokio::spawn(trim.in_current_span());
     }
 
-    /// Verifies that no revocation came since the session joined the list. Otherwise ends the session, and
-    /// fails unless the sign-in ends the oldest sessions at its limit.
+    /// Verifies that no revocation has begun since the session joined the list. Otherwise ends the session,
+    /// and fails unless the sign-in ends the oldest sessions at its limit.
     async fn verify<C: ScriptClient>(
         &self,
         list: &PrincipalList<'_, C>,
@@ -249,11 +249,11 @@ impl SignIn<'_> {
             Ok(_) => Ok(()),
             Err(error) => Err(error),
         };
-        // No client has the secret of this sign-in yet. No client may get it, so the session ends.
+        // The session is not verified, so it ends. No client has its secret yet.
         let ended = list.end_session(self.id).await;
         match (verified, ended) {
             // A later sign-in of a different process may have ended this session to make room for its own.
-            // That does not refuse this sign-in, so it counts as ended right afterwards.
+            // Even so, this sign-in is not refused. Its session counts as ended right after the sign-in.
             (Ok(()), Ok(_)) if self.ends_oldest() => Ok(()),
             (Ok(()), Ok(_)) | (Err(_), Ok(true)) => {
                 Err(StoreError::new(NAME, StoreErrorKind::Revoked))
