@@ -181,8 +181,8 @@ async fn a_guest_keeps_the_cart_of_a_rotation_whose_answer_was_lost() {
     }
 }
 
-/// If a client never gets the new secret of a rotation, that secret is never used. Once the new
-/// secret is used, the former one counts as stolen.
+/// If a client never gets the new secret of a rotation, that secret is never used. After the new secret is
+/// used, the former one counts as stolen.
 #[tokio::test]
 async fn a_former_secret_gets_no_cart_of_a_guest_who_goes_on() {
     let clock = ManualClock::new();

@@ -38,7 +38,7 @@ async fn use_new_secret<S: Store>(client: &Client<S>) {
     assert!(matches!(&loaded, Ok(loaded) if !loaded.meta.by_former_secret), "{loaded:?}");
 }
 
-/// Until the new secret is used, the former one keeps all its rights.
+/// Until the new secret is used, the former secret keeps all its rights.
 pub async fn the_former_secret_stays_valid_until_the_new_one_is_used(subject: &impl Subject) {
     let (former, new) = renewed(subject, Duration::from_millis(1)).await;
     for _ in 0..2 {
@@ -64,7 +64,7 @@ pub async fn the_former_secret_stays_valid_until_the_new_one_is_used(subject: &i
     former.with(rotated).holds(&[("a", "2")]).await;
 }
 
-/// Once the new secret has been used, the former one is valid for the grace period and no longer.
+/// After the first use of the new secret, the former secret is valid only for the grace period.
 // proves: CS-11
 pub async fn using_the_new_secret_starts_the_grace_period(subject: &impl Subject) {
     let unit = subject.unit();

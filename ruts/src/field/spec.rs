@@ -325,7 +325,7 @@ impl FieldSpec {
     /// are live. Values of former versions may be unencrypted until a write replaces them.
     ///
     /// An attacker who can write to the store can plant an unencrypted value of a former version.
-    /// Once all earlier sessions have ended, use [`encrypt`](Self::encrypt).
+    /// After all earlier sessions have ended, use [`encrypt`](Self::encrypt).
     ///
     /// # Panics
     ///
