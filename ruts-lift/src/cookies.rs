@@ -130,7 +130,7 @@ fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
 }
 
 /// Returns the value of a cookie of the request, as it was sent. If several cookies have the name, the old
-/// libraries read the last one.
+/// libraries read the last of them.
 pub(crate) fn value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     pairs(headers).filter(|(other, _)| *other == name).map(|(_, value)| value).last()
 }

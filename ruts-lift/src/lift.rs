@@ -173,7 +173,7 @@ where
         };
         let start = Instant::now();
         loop {
-            // The old session is read before the new one. In the other order, a lift that ends in between
+            // The old session is read before the new session. In the other order, a lift that ends in between
             // would look like a sign-out.
             let Some(old) = self.load(&old_id).await? else {
                 return self.without_old(parts, &old_id, departure).await;

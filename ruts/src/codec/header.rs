@@ -8,8 +8,8 @@ use super::{error::CodecError, fingerprint::Fingerprint, format::Codec};
 /// Format, codec, version of the field and fingerprint of the writing type, in eight bytes. Numbers
 /// are big endian.
 ///
-/// The lower half of the format byte holds flags. One marks an encrypted payload. The other one, which is never
-/// stored, marks a MessagePack payload with types in their compact form.
+/// The lower half of the format byte holds flags. One flag marks an encrypted payload. The other flag marks a
+/// MessagePack payload with types in their compact form, and is never stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) codec: Codec,

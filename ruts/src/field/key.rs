@@ -349,8 +349,8 @@ impl<T, M: Copy> Field<T, M> {
         })
     }
 
-    /// Returns the version of a stored value, and which type wrote it: the field's own, a different
-    /// one, or an unknown one.
+    /// Returns the version of a stored value, and which type wrote it: the field's own type, a different
+    /// type, or an unknown type.
     #[cfg(feature = "metrics")]
     pub(crate) fn origin(&self, stored: &[u8]) -> Option<(u16, &'static str)> {
         let (_, version, fingerprint) = codec::origin(stored)?;

@@ -67,7 +67,7 @@ pub trait Readable<T>: Mode {
     label = "call `sign_in` to change a principal, or `set` to change a `once` field"
 )]
 pub trait Updatable<T>: Readable<T> {
-    /// Turns a value into the one to store. `None` removes the field.
+    /// Turns a value into the value to store. `None` removes the field.
     fn stored(self, value: Self::Value) -> Option<T>;
 }
 

@@ -268,11 +268,11 @@ impl<L: LayerName> SessionLayer<L> {
     /// trip. A request that only sets or takes fields does not know the age, so the next request that reads a
     /// field renews the secret.
     ///
-    /// The former secret stays valid until the client has used the new one, and for a
-    /// [grace period](Self::renewal_grace) after that. In the grace period a request with the
-    /// former secret can read and write fields and end the session. It cannot replace the secret,
-    /// change the principal or move a deadline. A later use of the former secret is a sign of a
-    /// stale or stolen copy, and is logged at `WARN`.
+    /// The former secret stays valid until the client has used the new secret, and for a [grace
+    /// period](Self::renewal_grace) after that. In the grace period a request with the former secret can read
+    /// and write fields and end the session. It cannot replace the secret, change the principal or move a
+    /// deadline. A later use of the former secret is a sign of a stale or stolen copy, and is logged at
+    /// `WARN`.
     ///
     /// # Panics
     ///
@@ -284,10 +284,9 @@ impl<L: LayerName> SessionLayer<L> {
         self
     }
 
-    /// Sets how long the former secret stays valid after the first use of the new one: 30 seconds
-    /// by default. A time below one second counts as one second, and a time above one hour as one
-    /// hour. Secrets are renewed by [`renew_every`](Self::renew_every), and whenever a cookie with
-    /// a lifetime is extended.
+    /// Sets how long the former secret stays valid after the first use of the new secret: 30 seconds by
+    /// default. A time below one second counts as one second, and a time above one hour as one hour. Secrets
+    /// are renewed by [`renew_every`](Self::renew_every), and whenever a cookie with a lifetime is extended.
     #[must_use]
     pub fn renewal_grace(mut self, grace: Duration) -> Self {
         self.config.renewal_grace = grace.clamp(Duration::from_secs(1), LONGEST_GRACE);

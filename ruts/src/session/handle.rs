@@ -318,9 +318,9 @@ impl<S> Session<S> {
         self.request.delete().await
     }
 
-    /// Replaces the secret. The old cookie is refused from now on, and the response carries the new
-    /// one. One round trip, or none without a session. A remembered session takes one more if this request
-    /// has not read it yet.
+    /// Replaces the secret. The old cookie is refused from now on, and the response carries the new cookie.
+    /// One round trip, or none without a session. A remembered session takes one more if this request has not
+    /// read it yet.
     ///
     /// # Errors
     ///

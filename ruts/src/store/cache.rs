@@ -156,8 +156,8 @@ pub trait Cache: Send + Sync + 'static {
 
     /// Registers a write intent, which expires after `ttl`.
     ///
-    /// Drops the completeness, the lease, and the parts of the entry that `scope` names. If there are
-    /// other intents, marks all of them and the new one as overlapping.
+    /// Drops the completeness, the lease, and the parts of the entry that `scope` names. If there are other
+    /// intents, marks all of them and the new intent as overlapping.
     ///
     /// The cache has to bound the number of intents of an entry, because a session may be written often. At
     /// the bound, it may merge the other intents into one. No write owns the merged intent, and it expires

@@ -108,7 +108,7 @@ pub(in crate::store) struct FieldRecord {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum OpenedBy {
     Current,
-    /// The former secret, before the first use of the current one. Until that use, both are equally valid.
+    /// The former secret, before the first use of the current secret. Until that use, both are equally valid.
     Former,
     /// The former secret in its grace period.
     FormerInGrace,
@@ -578,7 +578,7 @@ impl SessionRecord {
         Ok((current != value).then(|| Updated::Conflict { current: current.cloned() }))
     }
 
-    /// Starts the grace period of the former secret at the first use of the current one.
+    /// Starts the grace period of the former secret at the first use of the current secret.
     fn confirm(&mut self, opened: OpenedBy, now: Duration) {
         if let (OpenedBy::Current, Grace::Pending(grace)) = (opened, self.grace) {
             self.grace = Grace::Until(now.saturating_add(grace));

@@ -189,7 +189,7 @@ impl<'a> NewSignIn<'a> {
     }
 }
 
-/// Limit on the live sessions of a principal, including the new one.
+/// Limit on the live sessions of a principal, including the new session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SessionLimit {
@@ -309,7 +309,7 @@ pub struct Update<'a> {
     /// [`Refused::Replaced`](super::Refused::Replaced). A repeated attempt may replace a secret with itself,
     /// which has no effect.
     pub rotate: Option<&'a SecretHash>,
-    /// Replaces the secret by age, with a grace period for the former one.
+    /// Replaces the secret by age, with a grace period for the former secret.
     pub renew: Option<Renew<'a>>,
     /// Moves the absolute deadline, never beyond the deadline that a sign-in set.
     pub absolute: Option<AbsoluteDeadline>,

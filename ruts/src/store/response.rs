@@ -19,8 +19,8 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refused {
-    /// No session has this id, the session has expired, or the secret is neither its current nor its
-    /// former one.
+    /// No session has this id, the session has expired, or the secret is neither its current nor its former
+    /// secret.
     NotFound,
     /// The session was [deleted](super::Store::delete), and the presented secret was valid until then. A
     /// store recognises the secret for at least [`ENDED_RETENTION`](super::ENDED_RETENTION).
@@ -28,9 +28,9 @@ pub enum Refused {
         /// Time since the deletion, by the clock of the server.
         ago: Duration,
     },
-    /// The session was [revoked](super::Store::revoke), and the presented secret was its current or
-    /// former one. A store recognises both until the deadline that the session had, but for no longer
-    /// than [`REVOKED_RETENTION`](super::REVOKED_RETENTION).
+    /// The session was [revoked](super::Store::revoke), and the presented secret was its current or former
+    /// secret. A store recognises both until the deadline that the session had, but for no longer than
+    /// [`REVOKED_RETENTION`](super::REVOKED_RETENTION).
     Revoked,
     /// The latest rotation or renewal replaced the secret, and the grace period is over or does not permit
     /// the operation. Internal credentials get the same answer if the operation needs the current secret.

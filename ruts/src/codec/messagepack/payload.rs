@@ -16,8 +16,8 @@ pub(in crate::codec) fn write<T: Serialize + ?Sized>(
     value.serialize(Writer(&mut serializer)).map_err(|_| CodecError::Write(Codec::MessagePack))
 }
 
-/// Reads one value, and returns it with its length in bytes. `is_human_readable` tells whether types such as
-/// `IpAddr` are strings, and not in their compact form.
+/// Reads one value, and returns it with its length in bytes. If `is_human_readable`, types such as `IpAddr`
+/// are strings, and not in their compact form.
 pub(in crate::codec) fn read<T: DeserializeOwned>(
     payload: &[u8],
     is_human_readable: bool,

@@ -69,7 +69,7 @@ struct Merge<'a> {
 impl Merge<'_> {
     /// Merges a part. `part` is `None` if its type is not known.
     fn nodes(&mut self, [stored, known, next]: [&Node<'_>; 3], part: Option<TypePart<'_>>) {
-        // This release may read the stored value as a different one. For example, it may read an unknown
+        // This release may read the stored value as a different value. For example, it may read an unknown
         // variant as the variant marked `#[serde(other)]`. So a part that the caller has not changed stays as
         // it is stored.
         if known == next
@@ -286,7 +286,7 @@ fn origins(known: &[Node<'_>], next: &[Node<'_>]) -> Vec<Option<usize>> {
 }
 
 /// Values without parts that differ between `stored` and `known`. This release may read some values as
-/// different ones.
+/// different values.
 #[derive(Default)]
 struct Renamed<'b> {
     stored: HashSet<&'b [u8]>,
@@ -295,7 +295,7 @@ struct Renamed<'b> {
 
 impl<'b> Renamed<'b> {
     /// Returns whether `known` can have been read from `stored`: they are equal, except for values without
-    /// parts, and for fields that one of them lacks.
+    /// parts, and for fields that only one of the two has.
     fn add(&mut self, stored: &Node<'b>, known: &Node<'b>) -> bool {
         match (stored, known) {
             (Node::Map(stored), Node::Map(known)) => {

@@ -381,7 +381,7 @@ impl Passes {
             }
     }
 
-    /// Ends a pass over the type. Returns whether it was the last one.
+    /// Ends a pass over the type. Returns whether it was the last pass.
     #[inline(never)]
     pub(super) fn end_pass(&mut self, is_accepted: bool) -> bool {
         self.path.clear();

@@ -363,7 +363,7 @@ impl Exchange<'_> {
         response.cookie = CookieAction::Keep;
     }
 
-    /// Returns whether this request may continue without its session: start a new one, or clear the
+    /// Returns whether this request may continue without its session: start a new session, or clear the
     /// cookie.
     ///
     /// A store recognises only one former secret. If the secret was replaced twice while the

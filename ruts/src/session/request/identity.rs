@@ -25,7 +25,7 @@ pub(super) enum Identity {
     /// nothing. Writes are refused, because the cookie of a new session could overwrite a newer
     /// cookie. A sign-in is not refused: it proves who the principal is, and starts a session.
     Closed(Closed),
-    /// This request deleted its session. A write starts a new one.
+    /// This request deleted its session. A write starts a new session.
     Ended,
     /// A session on which a job of this process works. There is no request, and no secret.
     Internal(SessionId),

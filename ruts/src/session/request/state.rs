@@ -170,7 +170,7 @@ impl State {
         (self.fields, self.meta, self.owner) = (fields, meta, owner);
     }
 
-    /// Returns the secret to try if the current one is refused.
+    /// Returns the secret to try if the current secret is refused.
     pub(super) fn fallback_secret(&self) -> Option<Secret> {
         self.pending.rotation().map(|rotation| rotation.secret.clone())
     }

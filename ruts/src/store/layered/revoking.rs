@@ -33,8 +33,8 @@ pub(super) async fn revoke<C: Cache, O: Store>(
     principal: &PrincipalKey,
     target: RevokeTarget<'_>,
 ) -> Result<Written<Vec<SessionId>>, StoreError> {
-    // If two revocations of a principal run at the same time, only one finds the sessions to end. The other
-    // one waits until the cache has dropped those sessions.
+    // If two revocations of a principal run at the same time, only one of them finds the sessions to end. The
+    // other revocation waits until the cache has dropped those sessions.
     let turn = tiers.revocations.wait_while_moving(*principal, tiers.settings.bulk_timeout()).await;
     let known = match target {
         RevokeTarget::One(id) => vec![*id],

@@ -24,7 +24,7 @@ use crate::{
 const NAME: &str = "memory cache";
 const SHARDS: usize = 16;
 
-/// Maximum number of write intents of an entry beside a new one. If there are more, they are merged.
+/// Maximum number of write intents of an entry beside a new intent. If there are more, they are merged.
 const MAX_INTENTS: usize = 16;
 
 /// Mark of merged intents. No write owns it, because the marks of a shard begin with one.
@@ -34,7 +34,7 @@ const MERGED: u64 = 0;
 /// [`LayeredStore`](crate::store::layered::LayeredStore).
 ///
 /// No other process sees its write intents, so no other process may write to the same sessions.
-/// Clones share the entries. At its capacity it evicts a random entry for each new one.
+/// Clones share the entries. At its capacity the cache evicts a random entry for each new entry.
 ///
 /// ```
 /// use ruts::store::{layered::LayeredStore, memory::{MemoryCache, MemoryStore}};
@@ -346,8 +346,8 @@ impl Cache for MemoryCache {
                 }
             }
             // The intent has expired or was evicted. Since then, readers may have filled in values that
-            // this write replaced. Another write in progress may have reached the origin before this
-            // one, so it must not store its values.
+            // this write replaced. Another write in progress may have reached the origin before this write.
+            // The other write must not store its values.
             None => entry.evict(),
         }
         Ok(())

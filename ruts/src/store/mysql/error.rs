@@ -136,8 +136,8 @@ pub(super) fn decode_error(_: Error) -> StoreError {
     corrupt()
 }
 
-/// Returns the error of a script that was sent. `can_change` tells whether the script can commit a change.
-/// `begun` tells whether the server has answered a statement of the script.
+/// Returns the error of a script that was sent. `can_change` is true if the script can commit a change.
+/// `begun` is true if the server has answered a statement of the script.
 pub(super) fn statement_error(error: Error, can_change: bool, begun: bool) -> StatementError {
     let mut failed = StatementError::new(StoreError::new(NAME, StoreErrorKind::OutcomeUnknown));
     let mut kind = StoreErrorKind::Unavailable;

@@ -141,7 +141,7 @@ pub(super) fn in_foreign_transaction() -> StatementError {
     }
 }
 
-/// Returns the failure of a statement that was sent. `is_complete` tells whether the server has reported
+/// Returns the failure of a statement that was sent. `is_complete` is true if the server has reported
 /// completion. The server reports completion before it commits.
 pub(super) fn statement_error(error: Error, is_complete: bool) -> StatementError {
     let mut failed = StatementError::new(StoreError::new(NAME, StoreErrorKind::OutcomeUnknown));

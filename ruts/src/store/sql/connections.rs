@@ -36,9 +36,9 @@ pub(in crate::store) struct Connections<D: Database> {
     /// The latest times at which the store returned a connection, at most one for each connection that
     /// the pool may have.
     ///
-    /// The pool hands out the connection that was returned first. If `n` connections are idle, that one
-    /// was returned no earlier than the `n`-th latest of these times. The pool does not report idle times
-    /// itself.
+    /// The pool hands out the connection that was returned first. If `n` connections are idle, that
+    /// connection was returned no earlier than the `n`-th latest of these times. The pool does not report
+    /// idle times itself.
     returns: Mutex<VecDeque<Instant>>,
     /// Number of connections that the store uses now.
     in_use: AtomicUsize,
@@ -74,7 +74,8 @@ impl<D: Database> Connections<D> {
         &self.pool
     }
 
-    /// Takes an idle connection. If none is idle, takes a new one, or the next one that is returned.
+    /// Takes an idle connection. If none is idle, takes a new connection, or the next connection that is
+    /// returned.
     pub(in crate::store) async fn take(
         &self,
         deadline: Instant,

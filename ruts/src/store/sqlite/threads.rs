@@ -141,8 +141,8 @@ impl Threads {
         run(&self.reads, false, operation).await
     }
 
-    /// Runs an operation on the thread that writes. `ends` tells whether the operation ends a session,
-    /// replaces a secret or signs out. A full disk must not prevent such an operation.
+    /// Runs an operation on the thread that writes. `ends` is true if the operation ends a session, replaces
+    /// a secret or signs out. A full disk must not prevent such an operation.
     pub(super) async fn write<T: Send + 'static>(
         &self,
         ends: bool,

@@ -1,5 +1,5 @@
 //! [`unreadable`] returns the reasons why one type cannot read MessagePack values of a different type.
-//! [`always_unreadable`] returns the reasons that hold for every value. [`renamed`] returns the fields whose
+//! [`always_unreadable`] returns the reasons that apply to every value. [`renamed`] returns the fields whose
 //! values are lost because the fields were probably renamed.
 //!
 //! Used by `report`. Restates the rules of the MessagePack reader for shapes. `tests/types` compares these
@@ -28,7 +28,7 @@ pub(super) fn renamed(writer: &Shape, reader: &Shape) -> Vec<String> {
     Check::of(writer, reader).renamed
 }
 
-/// The values for which a reason holds.
+/// The values to which a reason applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Extent {
     Always,
@@ -190,7 +190,7 @@ impl Check {
                         }
                         (writer, reader) => self.at(&written.name, writer, reader),
                     }
-                    // Values of other variants are read, so the reasons hold only for some values.
+                    // Values of other variants are read, so the reasons apply only to some values.
                     let inside = self.reasons[before..].iter_mut();
                     inside.for_each(|(_, extent)| *extent = Extent::Sometimes);
                 }

@@ -56,7 +56,7 @@ pub(in crate::store::redis) struct Connections<K: Connector> {
     next: AtomicUsize,
 }
 
-/// One connection, and the attempts to open the next one.
+/// One connection, and the attempts to open the next connection.
 struct Slot<K: Connector> {
     connector: K,
     state: Mutex<State<K::Connection>>,
@@ -182,7 +182,7 @@ impl<K: Connector> Slot<K> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the connection if it is usable. Otherwise returns the attempt to open a new one.
+    /// Returns the connection if it is usable. Otherwise returns the attempt to open a new connection.
     fn usable(self: &Arc<Self>) -> Result<Arc<Judged<K::Connection>>, Attempt<K::Connection>> {
         let mut state = self.lock();
         match &state.current {

@@ -159,7 +159,7 @@ impl SignIn<'_> {
                     if let Some(outcome) = self.check_update(executor).await? {
                         return Ok(Joined::NotApplied(outcome));
                     }
-                    // The last attempt ends no session, because this one does not replace it.
+                    // The last attempt ends no session, because no session would take its place.
                     attempts += 1;
                     if attempts == SIGN_IN_ATTEMPTS {
                         return Err(match limit.on_limit {
