@@ -138,8 +138,8 @@ async fn a_late_sign_out_is_not_reported_as_done() {
     );
 }
 
-/// If the store answers a renewal late, the response does not set the new token, because a sign-in may have
-/// set a newer cookie in the meantime.
+/// If the store answers a renewal late, the response does not set the new token. A sign-in may have set a
+/// newer cookie in the meantime.
 #[tokio::test]
 async fn a_slow_renewal_overwrites_no_newer_cookie() {
     let clock = ManualClock::new();

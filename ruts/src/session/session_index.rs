@@ -94,9 +94,8 @@ impl SessionIndex {
     /// - a deletion: to end a session, [revoke](PrincipalSessions::revoke) it.
     ///
     /// The id stands for the session, not for its user. If a different user signs in to the session before
-    /// the job runs, a job of the former user reads and writes the session of the new user. So a job that
-    /// concerns a user compares the principal field before each write, as `examples/jobs` in the repository
-    /// does.
+    /// the job runs, the job reads and writes the session of the new user. So a job that concerns a user
+    /// compares the principal field before each write, as `examples/jobs` in the repository does.
     ///
     /// # Security
     ///

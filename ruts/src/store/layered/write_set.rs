@@ -167,8 +167,8 @@ mod tests {
         Change::Set(write.cache_policy(cache_policy))
     }
 
-    /// Returns four facts about each known field: the name, the presence of a value, the TTL, and the time
-    /// for which the cache may serve it. Times are in seconds.
+    /// Returns the known fields: the name, whether there is a value, the TTL, and the time for which the
+    /// cache may serve the field. Times are in seconds.
     fn known(changes: &[Change<'_>]) -> Vec<(String, bool, Option<u64>, u64)> {
         let set = WriteSet::update(&Update::new(changes), LONGEST);
         let parts = |field: &CachedField<'_>| {

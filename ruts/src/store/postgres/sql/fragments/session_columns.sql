@@ -1,5 +1,5 @@
 -- The columns that every read except `expiry` selects first, for session s. A read returns a row even if it
--- finds no session, so that the answer of a standby, and an answer in a foreign transaction, are recognised.
+-- finds no session. So the answer of a standby, and an answer in a foreign transaction, are recognised.
 -- Without a session, all columns but the first three are null.
 --
 -- needs: s, {is_only_statement_predicate}
