@@ -27,6 +27,14 @@ pub(in crate::store) struct OwnedCredentials {
 }
 
 impl OwnedCredentials {
+    #[cfg(feature = "mysql-store")]
+    pub(in crate::store) fn borrow(&self) -> Credentials<'_> {
+        match &self.secret {
+            Some(secret) => Credentials::new(&self.id, secret),
+            None => Credentials::internal(&self.id),
+        }
+    }
+
     pub(in crate::store) fn proof(&self) -> Proof<'_> {
         self.secret.as_ref().map_or(Proof::Internal, Proof::Secret)
     }

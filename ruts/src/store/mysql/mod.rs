@@ -89,6 +89,7 @@
 //! instances are deleting.
 
 mod batch_read;
+mod batch_write;
 mod check;
 mod cleanup;
 mod error;

@@ -10,7 +10,7 @@ use super::{
     executor::{Answer, Attempt},
     reading::{is_live, named, of_principal},
     rows::{CLOCK, Columns, FIELD, Fields, SESSION, SessionRow, decode_field},
-    script::{Hex, Script},
+    script::{Hex, Script, Separated},
     tables::Tables,
 };
 use crate::{
@@ -86,6 +86,18 @@ impl<'a> Opening<'a> {
             ));
             self.fields = Some(read);
         }
+    }
+
+    /// Locks and reads several sessions. Skips rows that another transaction has locked.
+    pub(super) fn lock_sessions(&mut self, ids: &[SessionId]) {
+        let ids: Vec<_> = ids.iter().map(|id| Hex(id.as_bytes())).collect();
+        let sessions = &self.tables.sessions;
+        let read = self.script.push(format_args!(
+            "select {SESSION} from {sessions} s force index (by_id) where s.id in ({}) \
+             order by s.id for update skip locked",
+            Separated(&ids, ", ")
+        ));
+        self.others.push(read);
     }
 
     /// Reads other sessions by a condition on the table `s`. Locks them only if the condition contains

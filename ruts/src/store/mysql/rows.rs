@@ -241,10 +241,26 @@ pub(super) fn values(record: &SessionRecord) -> [(&'static str, Value); 16] {
     ]
 }
 
+/// The number of a session in a statement.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum SessionNumber {
+    Known(u64),
+    /// The session that the same transaction has inserted.
+    LastInserted,
+}
+
+impl Display for SessionNumber {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Known(number) => number.fmt(f),
+            Self::LastInserted => f.write_str("last_insert_id()"),
+        }
+    }
+}
+
 /// A row of the table of fields, as it is inserted.
 pub(super) struct FieldRow<'a> {
-    /// Number of the session, or an expression for it.
-    pub(super) session: &'a str,
+    pub(super) session: SessionNumber,
     pub(super) name: &'a str,
     pub(super) field: &'a FieldRecord,
     pub(super) origin: Origin,

@@ -14,13 +14,13 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{
     batch_read::{Found, ReadBatch, ReadRequest},
+    batch_write::{WriteBatch, WriteRequest},
     error::{NAME, StatementError, unsupported},
     executor::Executor,
     migrate,
     operations::{
         CreateSession, Delete, LoadAndTouch, Revoke, Step, Take, UpdateSession, signs_in,
     },
-    plain_write::plain_write,
     reading::Read,
     tables::Tables,
     transaction::{Operation, Transaction},
@@ -71,6 +71,7 @@ const SETTINGS: &str = "set session transaction isolation level read committed, 
 pub struct MySqlStore {
     executor: Arc<Executor>,
     reads: Arc<Batcher<ReadBatch>>,
+    writes: Arc<Batcher<WriteBatch>>,
     /// Dropping the last clone of this sender ends the cleanup.
     _cleanup: Arc<watch::Sender<()>>,
 }
@@ -197,11 +198,10 @@ impl Store for MySqlStore {
         let begun = Instant::now();
         let _principal = self.principal_turn(signs_in(&update).as_ref(), begun).await?;
         let _turn = self.turn(credentials.id.as_bytes(), begun).await?;
-        if let Some(write) = plain_write(&self.executor.tables, credentials, &update)
-            && self.executor.accepts(&write.0)
-            && self.executor.run(write, begun + self.executor.timeout).await? > 0
+        if let Some(write) = WriteRequest::new(credentials, &update)
+            && let Some(answer) = self.writes.run_since(write, begun).await?
         {
-            return Ok(Ok(Written::new(Updated::Applied { found: 0 })));
+            return Ok(answer);
         }
         let update = Arc::new(OwnedUpdate::from(&update));
         let mut begun = begun;
@@ -441,10 +441,12 @@ impl MySqlStoreBuilder {
         if let Some(interval) = self.cleanup_interval {
             tokio::spawn(clean_up(Arc::downgrade(&executor), store_dropped, interval));
         }
-        // Reads may use half of the connections.
+        // Reads and plain writes may each use half of the connections.
         let tuning = BatchTuning::new((self.max_connections as usize / 2).max(1));
         let reads = Batcher::new(ReadBatch(Arc::clone(&executor)), tuning, self.timeout);
-        Ok(MySqlStore { executor, reads: Arc::new(reads), _cleanup: Arc::new(cleanup) })
+        let writes = Batcher::new(WriteBatch(Arc::clone(&executor)), tuning, self.timeout);
+        let (reads, writes) = (Arc::new(reads), Arc::new(writes));
+        Ok(MySqlStore { executor, reads, writes, _cleanup: Arc::new(cleanup) })
     }
 }
 

@@ -9,7 +9,9 @@ use super::{
     executor::Write,
     opening::READ_COMMITTED,
     reading::{is_live, of_principal},
-    rows::{FIELD_ROW, FieldRow, Fields, OVERWRITE, Origin, SessionRow, micros, values},
+    rows::{
+        FIELD_ROW, FieldRow, Fields, OVERWRITE, Origin, SessionNumber, SessionRow, micros, values,
+    },
     script::{Hex, Script, Separated},
     tables::Tables,
 };
@@ -21,6 +23,20 @@ use crate::{
 
 /// Adds the statements that store a changed record of a locked session.
 pub(super) fn save(
+    script: &mut Script,
+    tables: &Tables,
+    session: &SessionRow,
+    stored: &Fields,
+    record: &SessionRecord,
+    now: Duration,
+) {
+    save_head(script, tables, session, stored, record, now);
+    let number = SessionNumber::Known(session.number);
+    set_fields(script, tables, changed_fields(number, stored, record, Origin::Epoch).collect());
+}
+
+/// Adds the statements that store a changed record of a locked session, except the fields to set.
+pub(super) fn save_head(
     script: &mut Script,
     tables: &Tables,
     session: &SessionRow,
@@ -66,7 +82,6 @@ pub(super) fn save(
             ),
         );
     }
-    set_fields(script, tables, &number.to_string(), stored, record, Origin::Epoch);
 }
 
 /// Adds the statements that insert a session. If rows were deleted by hand, for example by `truncate`, the
@@ -95,7 +110,9 @@ pub(super) fn insert(
         tables.fields,
         Hex(id.as_bytes())
     ));
-    set_fields(script, tables, "last_insert_id()", &Fields::new(), record, origin);
+    let stored = Fields::new();
+    let fields = changed_fields(SessionNumber::LastInserted, &stored, record, origin);
+    set_fields(script, tables, fields.collect());
 }
 
 /// Creates a session without checking whether its id is in use.
@@ -194,23 +211,29 @@ fn changed(session: &SessionRow, record: &SessionRecord) -> Vec<String> {
         .collect()
 }
 
-/// Adds the statement that stores the fields that differ, in the order of their names.
-fn set_fields(
-    script: &mut Script,
-    tables: &Tables,
-    session: &str,
-    stored: &Fields,
-    record: &SessionRecord,
+/// Returns the fields that differ from the stored fields, as rows of the session. An ended session has no
+/// fields.
+pub(super) fn changed_fields<'a>(
+    session: SessionNumber,
+    stored: &'a Fields,
+    record: &'a SessionRecord,
     origin: Origin,
-) {
-    let mut rows: Vec<_> = (record.fields().iter())
+) -> impl Iterator<Item = FieldRow<'a>> {
+    (record.fields().iter())
+        .filter(|_| !record.is_ended())
         .filter(|(name, field)| stored.get(*name) != Some(*field))
-        .map(|(name, field)| FieldRow { session, name, field, origin })
-        .collect();
+        .map(move |(name, field)| FieldRow { session, name, field, origin })
+}
+
+/// Adds the statement that sets fields of locked sessions, in the order of their keys.
+pub(super) fn set_fields(script: &mut Script, tables: &Tables, mut rows: Vec<FieldRow<'_>>) {
     if rows.is_empty() {
         return;
     }
-    rows.sort_unstable_by_key(|row| row.name);
-    let (fields, rows) = (&tables.fields, Separated(&rows, ", "));
-    script.push(format_args!("insert into {fields} {FIELD_ROW} values {rows} {OVERWRITE}"));
+    rows.sort_unstable_by_key(|row| (row.session, row.name));
+    let (number, fields, rows) = (rows.len() as u64, &tables.fields, Separated(&rows, ", "));
+    script.push_for(
+        number,
+        format_args!("insert into {fields} {FIELD_ROW} values {rows} {OVERWRITE}"),
+    );
 }

@@ -26,16 +26,10 @@ use ruts_tests_support::{APPLIED, DELETED, LONG_TIMEOUT, TestSession, random, ta
 use sqlx::MySqlPool;
 use tokio::{task::JoinHandle, time::sleep};
 
-use super::{number, run, run_on, store};
+use super::{number, row_of, run, run_on, store};
 
 /// Timeout of operations that get no answer.
 const SHORT: Duration = Duration::from_secs(1);
-
-/// Returns the SQL condition for the row of a session.
-fn row_of<S>(session: &TestSession<S>) -> String {
-    let id = session.id.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    format!("id = x'{id}'")
-}
 
 /// Returns the number of open transactions that meet a condition.
 async fn transactions(pool: &MySqlPool, condition: &str) -> i64 {

@@ -19,6 +19,7 @@ use ruts_tests_stores::{
     backends::mysql_builder,
     servers::{MySql, unique_tables},
 };
+use ruts_tests_support::TestSession;
 use sqlx::{AssertSqlSafe, Executor, MySqlConnection, MySqlPool, Row};
 
 /// Returns a store in tables of its own, and the name of these tables.
@@ -26,6 +27,12 @@ async fn store(server: &MySql) -> (Arc<MySqlStore>, String) {
     let tables = unique_tables();
     let store = mysql_builder(server, &tables).build().await.unwrap();
     (Arc::new(store), tables)
+}
+
+/// Returns the SQL condition for the row of a session.
+fn row_of<S>(session: &TestSession<S>) -> String {
+    let id = session.id.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    format!("id = x'{id}'")
 }
 
 async fn run(pool: &MySqlPool, sql: impl Into<String>) {
