@@ -122,40 +122,45 @@ impl fmt::Debug for OldCookie {
     }
 }
 
-/// Returns the pairs of all `Cookie` headers.
-fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
+/// Returns the cookies of all `Cookie` headers, as they were sent. A browser also sends cookies with other
+/// characters than ASCII.
+fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     let headers = headers.get_all(header::COOKIE).into_iter();
-    let pairs = headers.filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(';'));
-    pairs.filter_map(|pair| pair.trim().split_once('='))
+    let cookies = headers.flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
+    cookies.map(<[u8]>::trim_ascii).filter(|cookie| !cookie.is_empty())
+}
+
+/// Returns the value of a cookie, if the cookie has this name.
+fn value_of<'a>(cookie: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    cookie.strip_prefix(name.as_bytes())?.strip_prefix(b"=")
 }
 
 /// Returns the value of a cookie of the request, as it was sent. If several cookies have the name, the old
 /// libraries read the last of them.
 pub(crate) fn value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    pairs(headers).filter(|(other, _)| *other == name).map(|(_, value)| value).last()
+    let value = cookies(headers).filter_map(|cookie| value_of(cookie, name)).last()?;
+    std::str::from_utf8(value).ok()
 }
 
-/// Returns the cookies of the request that have a different name, each with its name.
-fn others(headers: &HeaderMap, name: &str) -> Vec<String> {
-    let others = pairs(headers).filter(|(other, _)| *other != name);
-    others.map(|(name, value)| format!("{name}={value}")).collect()
+/// Returns the cookies of the request that have a different name.
+fn others<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a [u8]> {
+    cookies(headers).filter(|cookie| value_of(cookie, name).is_none()).collect()
 }
 
 /// Sets a cookie of the request to the value in a `Set-Cookie` header.
 pub(crate) fn replace(headers: &mut HeaderMap, name: &str, set_cookie: &HeaderValue) {
-    let set_cookie = set_cookie.to_str().unwrap_or_default();
-    let own = set_cookie.split(';').next().unwrap_or_default().trim();
+    let own = set_cookie.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
     let mut all = others(headers, name);
-    all.push(own.to_owned());
+    all.push(own.trim_ascii());
     // The parts come from valid headers, so the joined value is valid.
-    if let Ok(all) = HeaderValue::try_from(all.join("; ")) {
+    if let Ok(all) = HeaderValue::from_bytes(&all.join(&b"; "[..])) {
         headers.insert(header::COOKIE, all);
     }
 }
 
 /// Removes a cookie from the request.
 pub(crate) fn remove(headers: &mut HeaderMap, name: &str) {
-    match HeaderValue::try_from(others(headers, name).join("; ")) {
+    match HeaderValue::from_bytes(&others(headers, name).join(&b"; "[..])) {
         Ok(others) if !others.is_empty() => drop(headers.insert(header::COOKIE, others)),
         _ => drop(headers.remove(header::COOKIE)),
     }

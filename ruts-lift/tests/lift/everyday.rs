@@ -254,3 +254,21 @@ async fn of_two_old_cookies_the_last_one_counts() {
         }
     }
 }
+
+/// A browser sends a cookie of another program as it was set, with any characters.
+#[tokio::test]
+async fn other_cookies_may_have_any_characters() {
+    let Fixture { client, .. } = fixture();
+    for other in ["name=Zoe", "name=Zo\u{eb}", "name"] {
+        post_to(&client, "/old/sign-in", "name=ada").await;
+        let id = client.cookie(COOKIE).unwrap();
+        let browser = client.stranger();
+        let cookies = format!("{other}; {COOKIE}={id}");
+        let reply = browser.get_with("/both/show", &[("cookie", &cookies)]).await;
+        assert_eq!(reply.text(), "ada: ", "{other}");
+        // A sign-out in the old program ends the lifted session.
+        post_to(&client, "/old/sign-out", "").await;
+        let reply = browser.get_with("/both/show", &[("cookie", other)]).await;
+        assert_eq!(reply.text(), "guest: ", "{other}");
+    }
+}
