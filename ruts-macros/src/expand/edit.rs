@@ -83,7 +83,8 @@ fn sign_in(session: &Session) -> TokenStream {
             Self(self.0.keep_fields())
         }
 
-        /// Remembers a sign-in: the session then ends after this time without a visit.
+        /// Remembers a sign-in even after the browser was closed, until this time has passed without a
+        /// visit.
         #vis fn remember(self, __life: ::core::time::Duration) -> Self {
             Self(self.0.remember(__life))
         }

@@ -25,7 +25,8 @@ pub(super) fn expand(session: &Session) -> TokenStream {
     quote! {
         #[doc = #doc]
         #(#values_attrs)*
-        #[allow(dead_code)]
+        // The docs of a field may link to items of the session struct, such as `[Self::CART]`.
+        #[allow(dead_code, rustdoc::broken_intra_doc_links)]
         #vis struct #values {
             #(#declarations,)*
         }

@@ -51,7 +51,7 @@ pub(crate) struct FieldArgs {
 
 impl SessionArgs {
     pub(super) fn read(&mut self, input: ParseStream<'_>, diagnostics: &mut Diagnostics) {
-        list(input, diagnostics, |key, input, diagnostics| {
+        list(input, diagnostics, "prefix = \"auth\"", |key, input, diagnostics| {
             match key.unraw().to_string().as_str() {
                 "crate" => self.krate.read(key, input, diagnostics, value),
                 "prefix" => self.prefix.read(key, input, diagnostics, value),
@@ -70,7 +70,7 @@ impl SessionArgs {
 
 impl FieldArgs {
     pub(super) fn read(&mut self, input: ParseStream<'_>, diagnostics: &mut Diagnostics) {
-        list(input, diagnostics, |key, input, diagnostics| {
+        list(input, diagnostics, "ttl = \"30d\"", |key, input, diagnostics| {
             match key.unraw().to_string().as_str() {
                 "ttl" => self.ttl.read(key, input, diagnostics, lifetime),
                 "hot" => self.hot.read(key, input, diagnostics, cache_policy),

@@ -200,6 +200,7 @@ fn raw_field(field: syn::Field, derives: bool, diagnostics: &mut Diagnostics) ->
         } else {
             let name = last_segment(&attr);
             let message = match name.as_str() {
+                "field" => "the attribute takes no path: write `#[field(..)]`".to_owned(),
                 name if suggest(name, &["field"]).is_some() => {
                     format!("unknown attribute `{name}`; did you mean `field`?")
                 }

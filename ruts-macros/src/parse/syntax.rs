@@ -17,22 +17,33 @@ use crate::diagnostics::Diagnostics;
 pub(super) fn list(
     input: ParseStream<'_>,
     diagnostics: &mut Diagnostics,
+    example: &str,
     mut read: impl FnMut(Ident, ParseStream<'_>, &mut Diagnostics),
 ) {
     while !input.is_empty() {
         match input.call(Ident::parse_any) {
             Ok(key) => read(key, input, diagnostics),
+            Err(_) if input.peek(Token![,]) => {
+                let comma = skip_comma(input);
+                diagnostics.at(comma, "remove this `,`: no key stands before it");
+                continue;
+            }
             Err(_) => {
                 let rest = skip(input);
-                diagnostics.at(rest, "expected the name of an attribute, such as `ttl = \"30d\"`");
+                diagnostics
+                    .at(rest, format!("expected the name of an attribute, such as `{example}`"));
             }
         }
         let rest = skip(input);
         if !rest.is_empty() {
             diagnostics.at(rest, "expected `,` before this");
         }
-        let _ = input.parse::<Token![,]>();
+        skip_comma(input);
     }
+}
+
+fn skip_comma(input: ParseStream<'_>) -> Option<Token![,]> {
+    input.parse().ok()
 }
 
 /// Consumes all tokens up to the next comma.
@@ -91,7 +102,8 @@ pub(super) fn value<T: Parse>(
 
 /// Consumes the `=` after `key`. Returns whether a value follows.
 pub(super) fn equals(key: &Ident, input: ParseStream<'_>, diagnostics: &mut Diagnostics) -> bool {
-    let equals = input.parse::<Token![=]>().is_ok();
+    // `==` begins with `=`, but is one token.
+    let equals = !input.peek(Token![==]) && input.parse::<Token![=]>().is_ok();
     let follows = equals && !input.is_empty() && !input.peek(Token![,]);
     if !follows {
         diagnostics.at(key, format!("`{}` needs a value: {}", key.unraw(), example(key)));
@@ -127,10 +139,15 @@ pub(super) fn optional_value<T: Parse>(
 
 /// Reads a key whose value is an expression or absent.
 pub(super) fn optional_expression(
-    _key: &Ident,
+    key: &Ident,
     input: ParseStream<'_>,
     diagnostics: &mut Diagnostics,
 ) -> Option<Option<TokenStream>> {
+    if input.peek(Token![==]) {
+        let message = format!("write one `=`: `{} = ..`", key.unraw());
+        diagnostics.at(skip(input), message);
+        return None;
+    }
     let Ok(equals) = input.parse::<Token![=]>() else {
         return Some(None);
     };

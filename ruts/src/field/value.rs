@@ -10,7 +10,9 @@ use serde::{Serialize, de::DeserializeOwned};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be kept in a session",
     label = "this field's type needs `Serialize` and `Deserialize`",
-    note = "`#[derive(serde::Serialize, serde::Deserialize)]` on your type gives it both"
+    note = "`#[derive(serde::Serialize, serde::Deserialize)]` on your type gives it both",
+    note = "a type of another crate may have both if a feature such as `serde` of that crate is enabled; \
+            otherwise store a type of your own"
 )]
 pub trait FieldValue: Serialize + DeserializeOwned + Send + 'static {}
 
