@@ -42,7 +42,7 @@ use crate::{
 ///
 /// /// Runs inside the session layer, with the values that the old library has written.
 /// async fn lift(old: OldSession, session: Session) -> Result<(), Error> {
-///     let shop = Shop::from(session);
+///     let shop = Shop::try_from(session)?;
 ///     if let Some(cart) = old.changed::<Vec<String>>("cart")? {
 ///         shop.set_cart(&cart).await?;
 ///     }

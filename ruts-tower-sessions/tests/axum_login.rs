@@ -237,7 +237,7 @@ async fn users_of_axum_login_stay_signed_in_on_ruts() {
         move |old: OldSession, session: ruts::Session| {
             let users = users.clone();
             async move {
-                let account = Account::from(session);
+                let account = Account::try_from(session)?;
                 if let Some(LoginData { user_id: Some(id), auth_hash }) =
                     old.changed("axum-login.data")?
                 {

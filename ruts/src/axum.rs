@@ -80,6 +80,7 @@ fn challenge(error: &Error) -> String {
 #[macro_export]
 macro_rules! __impl_extractor {
     ($name:ident) => {
+        #[allow(deprecated)]
         impl<__RutsS: ::core::marker::Sync> $crate::__private::FromRequestParts<__RutsS> for $name {
             type Rejection = $crate::Error;
 
@@ -91,6 +92,7 @@ macro_rules! __impl_extractor {
             }
         }
 
+        #[allow(deprecated)]
         impl<__RutsS: ::core::marker::Sync> $crate::__private::OptionalFromRequestParts<__RutsS>
             for $name
         {

@@ -198,6 +198,14 @@ pub enum Error {
     )]
     PrincipalField(String),
 
+    /// An edit has an option of a sign-in, such as `assurance` or `remember`, but sets no principal field.
+    /// To prove a second factor, set the principal field of the signed-in user again. Nothing was changed.
+    #[error(
+        "the edit has an option of a sign-in, but sets no field that is declared as `principal`: set that \
+         field, too"
+    )]
+    NoSignIn,
+
     /// The operating system returned no random bytes for a token or for encryption. Nothing was
     /// changed.
     #[error("no random bytes were available for a session token or for encryption")]
@@ -235,6 +243,21 @@ pub enum Error {
         schemas: [&'static str; 2],
     },
 
+    /// The session belongs to a different layer than the `#[session]` struct declares, for example
+    /// because it was converted by `try_from`. Extract the struct itself, or use
+    /// [`Session::from_extensions_of`](crate::Session::from_extensions_of).
+    #[error(
+        "the session is of {}, but its `#[session]` struct declares {}",
+        layer(found),
+        layer(expected)
+    )]
+    WrongLayer {
+        /// [`LayerName::NAME`](crate::session::LayerName::NAME) of the declared layer.
+        expected: &'static str,
+        /// The name of the session's layer, empty for the layer without a name.
+        found: &'static str,
+    },
+
     /// The handler expects a different store type from that of its `SessionLayer`.
     #[error(
         "the handler expects a session in `{expected}`, but its layer keeps sessions in `{found}`"
@@ -245,6 +268,10 @@ pub enum Error {
         /// Store type of the layer.
         found: &'static str,
     },
+}
+
+fn layer(name: &str) -> String {
+    if name.is_empty() { "the unnamed layer".to_owned() } else { format!("the layer `{name}`") }
 }
 
 fn name_of(layer: Option<&str>) -> String {

@@ -149,6 +149,21 @@ pub(crate) fn cookie_set_twice(name: &str) {
     );
 }
 
+/// Two nested layers take each other's tokens for their own.
+pub(crate) fn token_shared(layer: &str) {
+    tracing::error!(
+        layer,
+        "two nested session layers read the same cookie or header: give each of them a different cookie name"
+    );
+}
+
+/// `set_passive` was called after a read that has counted as activity.
+pub(crate) fn passive_too_late() {
+    tracing::warn!(
+        "`set_passive` has no effect: the request has already read the session, which counts"
+    );
+}
+
 /// The client of a request differs from the client that signed in.
 pub(crate) fn client_changed(id: &SessionId, changed: &[&str], action: &'static str) {
     count!("ruts_clients_changed_total", "action" => action);

@@ -11,14 +11,17 @@ pub use http::request::Parts;
 pub use crate::{
     cache_policy::CachePolicy,
     codec::{CodecError, Stored},
+    error::Error,
     field::{
         Downgrade, Field, FieldSpec, FieldValue, FieldVisitor, MigratesFrom, Mode, Once, Optional,
         OrDefault, Principal, SessionSchema, StoredAs,
     },
     session::{
         DefaultLayer, Edit, IndexedSessions, LoadFuture, LockedSession, PrincipalSessions,
-        SessionIndex, Shape, TypedSession, Values, ValuesDecoder, WriteFuture, entry::Entry,
-        handle::Session, typed::optional,
+        SessionIndex, Shape, TypedSession, Values, ValuesDecoder, WriteFuture,
+        entry::Entry,
+        handle::Session,
+        typed::{optional, typed},
     },
     store::IntoStore,
     token::SessionId,

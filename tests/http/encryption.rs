@@ -51,7 +51,7 @@ async fn a_secret_can_be_replaced_while_sessions_live() {
 async fn without_a_key_nothing_is_written() {
     let client = new_client(app(&Arc::new(MemoryStore::new()), &[]));
     for path in ["/write", "/edit"] {
-        assert_eq!(client.text(path).await, "NoKey");
+        assert_eq!(client.text(path).await, "NoKeys");
     }
     assert_eq!(client.token(), None);
 }

@@ -14,19 +14,21 @@ use axum::{
     Router,
     extract::{FromRequestParts, Path, Request},
     http::{StatusCode, header, request::Parts},
+    middleware,
+    response::Response,
     routing::get,
 };
 use ruts::{
-    Error, SessionLayer,
+    Error, Session, SessionLayer,
     auth::Assurance,
     field::{Field, Principal},
-    guard::{Aal, CurrentUser, Next, require},
+    guard::{Aal, CurrentUser, Next, require, require_with_state},
     session,
     session::LoadUser,
     store::memory::{ManualClock, MemoryStore},
     testing::Client,
 };
-use ruts_tests_support::{ClientExt, InstrumentedStore, new_client};
+use ruts_tests_support::{ClientExt, InstrumentedStore, Log, new_client};
 
 #[session]
 struct Shop {
@@ -148,6 +150,72 @@ async fn the_sign_in_page_leads_back() {
         assert_eq!(reply.headers[header::LOCATION], format!("/enter?next={next}"));
         assert_eq!(client.text(&format!("/next?next={next}")).await, path);
     }
+}
+
+#[tokio::test]
+async fn a_guard_in_front_of_the_sign_in_page_is_reported() {
+    let app = Router::new()
+        .route("/enter", get(|| async { "form" }).post(|| async { "signed in" }))
+        .layer(require::<Aal<Shop, 1>>())
+        .layer(SessionLayer::new(MemoryStore::new()).sign_in_page("/enter?lang=en"));
+    let client = new_client(app);
+    let (log, _guard) = Log::start();
+    for path in ["/enter", "/enter?next=%2F"] {
+        assert_eq!(client.get_with(path, &[HTML]).await.status, StatusCode::UNAUTHORIZED);
+    }
+    assert_eq!(client.post_with("/enter", &[HTML]).await.status, StatusCode::UNAUTHORIZED);
+    let text = "a guard covers the sign-in page itself";
+    assert_eq!(log.text().matches(text).count(), 3, "{}", log.text());
+}
+
+#[tokio::test]
+async fn a_router_requires_a_user_of_the_application() {
+    let accounts = Accounts::default();
+    accounts.set(Some("hash 1"));
+    let sign_in =
+        |shop: Shop| async move { shop.user().sign_in(&7, Assurance::Aal1).stamp("hash 1").await };
+    let app = Router::new()
+        .route("/account", get(|| async { "account" }))
+        .layer(require_with_state::<CurrentUser<Accounts>, _>(accounts.clone()))
+        .route("/sign-in", get(sign_in))
+        .layer(SessionLayer::new(MemoryStore::new()));
+    let client = new_client(app);
+    assert_eq!(client.get("/account").await.status, StatusCode::UNAUTHORIZED);
+    client.text("/sign-in").await;
+    assert_eq!(client.text("/account").await, "account");
+    accounts.set(Some("hash 2"));
+    assert_eq!(client.get("/account").await.status, StatusCode::UNAUTHORIZED);
+}
+
+/// A guard reads the session before the handler can call `set_passive`.
+#[tokio::test]
+async fn passive_requests_are_passive_in_spite_of_a_guard() {
+    const MINUTE: Duration = Duration::from_secs(60);
+    async fn passive(session: Session, request: Request, next: middleware::Next) -> Response {
+        session.set_passive();
+        next.run(request).await
+    }
+    let late = |Aal(shop): Aal<Shop, 1>| async move { shop.session().set_passive() };
+    let clock = ManualClock::new();
+    let store = MemoryStore::builder().clock(clock.clone()).build();
+    let app = Router::new()
+        .route("/in", get(|shop: Shop| async move { shop.set_user(&7).await }))
+        .route("/passive", get(|_: Aal<Shop, 1>| async {}).layer(middleware::from_fn(passive)))
+        .route("/late", get(late))
+        .layer(SessionLayer::new(store).idle_timeout(60 * MINUTE));
+    let client = new_client(app);
+    let (log, _guard) = Log::start();
+    let mut statuses = Vec::new();
+    for path in ["/passive", "/late"] {
+        client.text("/in").await;
+        for _ in 0..7 {
+            clock.advance(10 * MINUTE);
+            statuses.push(client.get(path).await.status.as_u16());
+        }
+    }
+    assert_eq!(statuses, [[200, 200, 200, 200, 200, 401, 401], [200; 7]].concat());
+    let reports = log.text().matches("`set_passive` has no effect").count();
+    assert_eq!(reports, 7, "{}", log.text());
 }
 
 #[tokio::test]

@@ -8,10 +8,12 @@ use std::{
 
 use axum::{Router, http::StatusCode, routing::get};
 use ruts::{
-    Error, Session, SessionLayer, Ttl,
+    CookieOptions, Error, Session, SessionLayer, Ttl,
+    auth::Assurance,
     cookie::SameSite,
     field::{Field, FieldSpec},
     http::{Extensions, HeaderName},
+    layer::TokenSource,
     session,
     session::{LayerName, TypedSession},
     store::{OnLimit, memory::MemoryStore},
@@ -84,6 +86,115 @@ async fn an_optional_session_of_another_store_is_an_error() {
 }
 
 /// Returns the file in which a call panics.
+/// `try_from` claims the schema, like the extractor. Otherwise lists by an indexed field, sign-ins after a
+/// lost response, and `remove` by name would not know the schema.
+#[tokio::test]
+async fn a_converted_session_follows_its_schema() {
+    #[session]
+    struct Office {
+        #[field(principal)]
+        clerk: u8,
+        #[field(index)]
+        tenant: String,
+    }
+    let store = Arc::new(MemoryStore::new());
+    let tenant =
+        |session: Session| async move { Office::try_from(session)?.set_tenant("acme").await };
+    let enter = |session: Session| async move { Office::try_from(session)?.set_clerk(&7).await };
+    let leave = |session: Session| async move {
+        session.remove("clerk").await?;
+        Ok::<_, Error>(format!("{:?}", session.signed_in().await?.is_some()))
+    };
+    let app = Router::new()
+        .route("/tenant", get(tenant))
+        .route("/in", get(enter))
+        .route("/leave", get(leave))
+        .layer(SessionLayer::new(&store));
+    let client = new_client(app);
+    client.text("/tenant").await;
+    client.text("/in").await;
+    let found = Office::sessions(&store).by_tenant("acme").list((), None, 9).await.unwrap();
+    assert_eq!(found.sessions.len(), 1);
+    assert_eq!(client.text("/leave").await, "false");
+}
+
+#[tokio::test]
+async fn a_session_of_another_layer_is_not_converted() {
+    let converted =
+        |session: Session| async move { Desk::try_from(session)?.set_employee(&2).await };
+    let store = Arc::new(MemoryStore::new());
+    let app = Router::new()
+        .route("/", get(converted))
+        .layer(SessionLayer::new(&store))
+        .layer(SessionLayer::new(&store).named::<Staff>());
+    let (log, _guard) = Log::start();
+    assert_eq!(new_client(app).get("/").await.status, StatusCode::INTERNAL_SERVER_ERROR);
+    let text = "the session is of the unnamed layer, but its `#[session]` struct declares the layer `staff`";
+    assert!(log.text().contains(text), "{}", log.text());
+}
+
+#[tokio::test]
+async fn layers_that_share_a_cookie_or_header_are_reported() {
+    let visit = |shop: Shop| async move { shop.set_cart(&1).await };
+    let base = || SessionLayer::new(MemoryStore::new());
+    type Case = (&'static str, fn(SessionLayer) -> SessionLayer, bool);
+    let cases: [Case; 4] = [
+        (
+            "the same name",
+            |layer| layer.with_cookie_options(CookieOptions::build().name("shop")),
+            true,
+        ),
+        ("the default names", |layer| layer, false),
+        ("the header", |layer| layer.token_source(TokenSource::Header), true),
+        ("either", |layer| layer.token_source(TokenSource::Both), true),
+    ];
+    for (name, options, is_reported) in cases {
+        let layer = options(base());
+        let app =
+            Router::new().route("/", get(visit)).layer(layer.clone()).layer(layer.named::<Staff>());
+        let (log, _guard) = Log::start();
+        let client = new_client(app);
+        client.text("/").await;
+        client.text("/").await;
+        let reports = log.text().matches("two nested session layers read the same cookie").count();
+        assert_eq!(reports, usize::from(is_reported), "{name}: {}", log.text());
+    }
+}
+
+/// The options say nothing without a sign-in. A handler that proves a second factor could forget the
+/// principal.
+#[tokio::test]
+async fn options_of_a_sign_in_need_a_sign_in() {
+    #[session]
+    struct Account {
+        #[field(principal)]
+        user: u8,
+        #[field(default)]
+        visits: u8,
+    }
+    async fn commit(edit: AccountEdit<'_>) -> String {
+        format!("{:?}", edit.commit().await)
+    }
+    let handler = |account: Account| async move {
+        let edit = || account.edit();
+        let minute = Duration::from_secs(60);
+        [
+            commit(edit().assurance(Assurance::Aal2)).await,
+            commit(edit().visits(&1).remember(minute)).await,
+            commit(edit().visits(&1).until_browser_closes()).await,
+            commit(edit().remove_user().keep_fields()).await,
+            commit(edit().stamp("hash")).await,
+            commit(edit().visits(&2).user(&7).assurance(Assurance::Aal2)).await,
+            format!("{:?}", account.visits().await),
+        ]
+        .join(" ")
+    };
+    let app = Router::new().route("/", get(handler)).layer(SessionLayer::new(MemoryStore::new()));
+    let none = "Err(NoSignIn)";
+    let expected = format!("{none} {none} {none} {none} {none} Ok(()) Ok(2)");
+    assert_eq!(new_client(app).text("/").await, expected);
+}
+
 fn panics_in(call: impl FnOnce()) -> Option<String> {
     static ALONE: Mutex<()> = Mutex::new(());
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -109,7 +220,7 @@ fn a_panic_of_a_builder_points_to_its_caller() {
     const SPEC: FieldSpec = FieldSpec::new("a");
     let layer = || SessionLayer::new(MemoryStore::new());
     let zero = Duration::ZERO;
-    let calls: [(&str, Call<'_>); 13] = [
+    let calls: [(&str, Call<'_>); 14] = [
         ("idle_timeout", Box::new(|| drop(layer().idle_timeout(zero)))),
         ("absolute_timeout", Box::new(|| drop(layer().absolute_timeout(zero)))),
         ("renew_every", Box::new(|| drop(layer().renew_every(zero)))),
@@ -122,6 +233,7 @@ fn a_panic_of_a_builder_points_to_its_caller() {
                 drop(layer().with_cookie_options(options));
             }),
         ),
+        ("development_on", Box::new(|| drop(layer().development_on(["*.local"])))),
         ("Ttl::from_secs", Box::new(|| _ = Ttl::from_secs(0))),
         ("Ttl::from_millis", Box::new(|| _ = Ttl::from_millis(0))),
         ("Ttl::from_duration", Box::new(|| _ = Ttl::from_duration(zero))),

@@ -1,7 +1,7 @@
 //! Tests of the sources of tokens, and of the responses. The cases are planted cookies, replaced
 //! keys, headers instead of cookies, and the response after a session has ended.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -15,6 +15,7 @@ use ruts::{
     crypto::{KeyError, KeyRing},
     layer::{ClearSiteData, TokenSource},
     session,
+    session::LayerName,
     store::memory::{ManualClock, MemoryStore},
 };
 use ruts_tests_support::{ClientExt, Fault, InstrumentedStore, Log, new_client};
@@ -212,8 +213,9 @@ async fn the_token_source_decides_between_cookie_and_header() {
             let authorization = format!("bearer {token}");
             let headers = [("authorization", &*authorization)];
             assert_eq!(bearer.get_with("/visit", &headers).await.body, "2");
-            bearer.plant("__Host-id", token);
-            assert_eq!(bearer.text("/read").await, if by_cookie { "2" } else { "0" });
+            let planted = bearer.stranger();
+            planted.plant("__Host-id", token);
+            assert_eq!(planted.text("/read").await, if by_cookie { "2" } else { "0" });
             let out = bearer.get_with("/out", &headers).await;
             assert_eq!(
                 (out.headers["session-token"].as_bytes(), out.set_cookies().len()),
@@ -261,6 +263,45 @@ async fn a_deletion_sends_clear_site_data() {
     let (_, app) = self::app(|layer| layer);
     let client = visited(&app).await;
     assert!(!client.get("/out").await.headers.contains_key("clear-site-data"));
+}
+
+/// The header is a list. The handler and each layer add to it.
+#[tokio::test]
+async fn clear_site_data_is_added_to_other_directives() {
+    struct Staff;
+    impl LayerName for Staff {
+        const NAME: &str = "staff";
+    }
+    #[session(layer = Staff)]
+    struct Desk {
+        note: u8,
+    }
+    #[session]
+    struct Shop {
+        cart: u8,
+    }
+    let store = Arc::new(MemoryStore::new());
+    let begin = |shop: Shop, desk: Desk| async move {
+        shop.set_cart(&1).await?;
+        desk.set_note(&1).await
+    };
+    let end = |shop: Shop, desk: Desk| async move {
+        shop.session().delete().await?;
+        desk.session().delete().await?;
+        Ok::<_, Error>([("clear-site-data", "\"executionContexts\"")])
+    };
+    let app = Router::new()
+        .route("/in", get(begin))
+        .route("/out", get(end))
+        .layer(
+            SessionLayer::new(&store).named::<Staff>().clear_site_data(&[ClearSiteData::Storage]),
+        )
+        .layer(SessionLayer::new(&store).clear_site_data(&[ClearSiteData::Cache]));
+    let client = new_client(app);
+    client.text("/in").await;
+    let reply = client.get("/out").await;
+    let cleared: Vec<_> = reply.headers.get_all("clear-site-data").iter().collect();
+    assert_eq!(cleared, ["\"executionContexts\"", "\"storage\"", "\"cache\""]);
 }
 
 /// Removing an invalid cookie could remove the cookie of a newer sign-in. An invalid cookie does no

@@ -18,7 +18,7 @@ use ruts::{
     Error, Session, SessionLayer,
     auth::Assurance,
     guard::{Aal, Fresh},
-    layer::{ClearSiteData, CsrfLayer},
+    layer::{ClearSiteData, CsrfLayer, TokenSource},
     session,
     store::{OnLimit, memory::MemoryStore},
     testing::{
@@ -236,6 +236,24 @@ async fn a_test_signs_in_without_a_form() {
         .await
         .unwrap();
     assert_eq!(client.cookies(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_client_keeps_a_token_from_a_header() {
+    let layer = SessionLayer::new(MemoryStore::new()).token_source(TokenSource::Header);
+    let who = |shop: Shop| async move {
+        Ok::<_, Error>(shop.user().await?.unwrap_or_else(|| "guest".to_owned()))
+    };
+    let app = Router::new().route("/", get(who)).layer(layer.clone());
+    let client = Client::new(app);
+    let signed_in = |shop: Shop| async move { shop.set_user("ada").await };
+    with_session(&client, &layer, signed_in).await.unwrap();
+    assert_eq!(client.get("/").await.text(), "ada");
+    assert_eq!(client.steal().get("/").await.text(), "ada");
+    assert_eq!(client.stranger().get("/").await.text(), "guest");
+    let signed_out = |shop: Shop| async move { shop.session().delete().await };
+    with_session(&client, &layer, signed_out).await.unwrap();
+    assert_eq!(client.get("/").await.text(), "guest");
 }
 
 /// The headers of a request show which cookies the request carried.

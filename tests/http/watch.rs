@@ -4,13 +4,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::Router;
+use axum::{Router, routing::get};
 use ruts::{
-    SessionLayer,
+    Session, SessionLayer,
     session::SessionChange,
     store::{
         Store,
-        memory::{Clock, MemoryStore},
+        memory::{Clock, ManualClock, MemoryStore},
         notify::{Channel, ChannelError, Listener, NotifyingStore},
     },
 };
@@ -92,6 +92,28 @@ async fn a_connection_ends_with_its_session_and_not_before() {
         "Ended",
         "a client without a session should get an answer immediately"
     );
+}
+
+/// A browser opens an event stream again by itself, also in a forgotten tab.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_opened_again_and_again_is_no_activity() {
+    const MINUTE: Duration = Duration::from_secs(60);
+    let clock = ManualClock::new();
+    let store = MemoryStore::builder().clock(clock.clone()).build();
+    let watch = |session: Session| async move { session.watch().await.map(drop) };
+    let who = |shop: Shop| async move { shop.user().await.map(|user| format!("{user:?}")) };
+    let app = Router::new()
+        .route("/in", get(|shop: Shop| async move { shop.set_user("ada").await }))
+        .route("/watch", get(watch))
+        .route("/", get(who))
+        .layer(SessionLayer::new(store).idle_timeout(60 * MINUTE));
+    let client = new_client(app);
+    client.text("/in").await;
+    for _ in 0..6 {
+        clock.advance(10 * MINUTE);
+        client.text("/watch").await;
+    }
+    assert_eq!(client.text("/").await, "None");
 }
 
 #[tokio::test(start_paused = true)]

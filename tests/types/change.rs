@@ -183,12 +183,6 @@ impl ByCodec for MessagePack {
     const SPEC: FieldSpec = MESSAGE_PACK;
 }
 
-impl<T, C> From<Session> for One<T, C> {
-    fn from(session: Session) -> Self {
-        Self(session, PhantomData)
-    }
-}
-
 impl<T: Value, C: ByCodec + Clone> TypedSession for One<T, C> {
     type Layer = DefaultLayer;
 
@@ -196,6 +190,10 @@ impl<T: Value, C: ByCodec + Clone> TypedSession for One<T, C> {
 
     fn session(&self) -> &Session {
         &self.0
+    }
+
+    fn wrap(session: Session) -> Self {
+        Self(session, PhantomData)
     }
 }
 

@@ -109,12 +109,6 @@ macro_rules! release {
         #[derive(Clone)]
         struct Release(Session);
 
-        impl From<Session> for Release {
-            fn from(session: Session) -> Self {
-                Self(session)
-            }
-        }
-
         impl TypedSession for Release {
             type Layer = DefaultLayer;
 
@@ -123,6 +117,10 @@ macro_rules! release {
 
             fn session(&self) -> &Session {
                 &self.0
+            }
+
+            fn wrap(session: Session) -> Self {
+                Self(session)
             }
         }
 
@@ -577,12 +575,6 @@ mod samples {
             #[derive(Clone)]
             struct $name(Session);
 
-            impl From<Session> for $name {
-                fn from(session: Session) -> Self {
-                    Self(session)
-                }
-            }
-
             impl $name {
                 const FILTER: Field<$type> = Field::new(&Self::SCHEMA.fields()[0]);
             }
@@ -597,6 +589,10 @@ mod samples {
 
                 fn session(&self) -> &Session {
                     &self.0
+                }
+
+                fn wrap(session: Session) -> Self {
+                    Self(session)
                 }
             }
 
@@ -840,12 +836,6 @@ fn advice_leaves_out_the_prefix() {
     #[derive(Clone)]
     struct Later(Session);
 
-    impl From<Session> for Later {
-        fn from(session: Session) -> Self {
-            Self(session)
-        }
-    }
-
     impl TypedSession for Later {
         type Layer = DefaultLayer;
 
@@ -855,6 +845,10 @@ fn advice_leaves_out_the_prefix() {
 
         fn session(&self) -> &Session {
             &self.0
+        }
+
+        fn wrap(session: Session) -> Self {
+            Self(session)
         }
     }
 

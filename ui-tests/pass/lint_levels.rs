@@ -1,4 +1,5 @@
-//! The lint attributes of a field apply to all code that is generated from it.
+//! The lint attributes of a field apply to all code that is generated from it. Those of the
+//! struct apply to the struct.
 #![deny(warnings)]
 
 use ruts::session;
@@ -16,6 +17,17 @@ struct Shop {
     #[deprecated = "use `userName`"]
     #[field(default)]
     old: u8,
+}
+
+#[deprecated = "use `Shop`"]
+#[session]
+struct Basket {
+    #[field(principal)]
+    user: u8,
+    #[field(index)]
+    tenant: u8,
+    #[field(default)]
+    cart: u8,
 }
 
 fn main() {}

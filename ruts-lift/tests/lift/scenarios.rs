@@ -87,7 +87,7 @@ async fn add(shop: Shop, Form(Item { item }): Form<Item>) -> Result<(), ruts::Er
 
 /// The lift function of the new program.
 pub(crate) async fn lift(old: OldSession, session: Session) -> Result<(), Error> {
-    let shop = Shop::from(session);
+    let shop = Shop::try_from(session)?;
     if let Some(user) = old.changed::<String>("user")? {
         shop.set_user(&user).await?;
     }

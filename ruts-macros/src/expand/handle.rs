@@ -3,7 +3,7 @@
 //! ```text
 //! pub struct Shop { session: Session }
 //! impl Shop { fn session, fn load, fn edit }
-//! impl Clone, Debug, From<Session>, TypedSession, FromRequestParts
+//! impl Clone, Debug, TryFrom<Session>, TypedSession, FromRequestParts
 //! ```
 
 use proc_macro2::TokenStream;
@@ -39,34 +39,43 @@ pub(super) fn expand(session: &Session) -> TokenStream {
             }
         }
 
+        #[allow(deprecated)]
         impl ::core::clone::Clone for #name {
             fn clone(&self) -> Self {
                 Self { session: ::core::clone::Clone::clone(&self.session) }
             }
         }
 
+        #[allow(deprecated)]
         impl ::core::fmt::Debug for #name {
             fn fmt(&self, __f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
                 ::core::fmt::Debug::fmt(&self.session, __f)
             }
         }
 
-        impl ::core::convert::From<#private::Session> for #name {
-            fn from(__session: #private::Session) -> Self {
-                Self { session: __session }
+        #[allow(deprecated)]
+        impl ::core::convert::TryFrom<#private::Session> for #name {
+            type Error = #private::Error;
+
+            fn try_from(__session: #private::Session) -> ::core::result::Result<Self, #private::Error> {
+                #private::typed(__session)
             }
         }
 
+        #[allow(deprecated)]
         impl #private::TypedSession for #name {
             type Layer = #layer;
 
             const SCHEMA: &'static #private::SessionSchema = Self::SCHEMA;
 
-            #[allow(deprecated)]
             const SHAPES: &'static [#private::Shape] = &[#(Self::#keys.shape()),*];
 
             fn session(&self) -> &#private::Session {
                 &self.session
+            }
+
+            fn wrap(__session: #private::Session) -> Self {
+                Self { session: __session }
             }
         }
 

@@ -112,6 +112,12 @@ pub enum CodecError {
          `encryption_keys` of the layer"
     )]
     NoKey,
+    /// The field is declared with `encrypt`, and there are no keys to encrypt its value.
+    #[error(
+        "the field is declared with `encrypt`, and there are no keys: set `encryption_keys` of the layer, \
+         or of the `SessionIndex` in a job"
+    )]
+    NoKeys,
     /// The encrypted value was altered, or belongs to another session or field.
     #[error("the encrypted value was altered, or belongs to another session or field")]
     Tampered,

@@ -57,7 +57,10 @@ impl SessionCookie {
             template.set_domain(domain.clone());
         }
         if is_development {
-            template.set_same_site(SameSite::Lax);
+            // A browser accepts `None` only with `Secure`.
+            if options.same_site == SameSite::None {
+                template.set_same_site(SameSite::Lax);
+            }
         } else {
             template.set_secure(true);
             template.set_partitioned(options.partitioned);

@@ -77,6 +77,7 @@ impl<T: TypedSession, S: Sync, const MINUTES: u64> FromRequestParts<S> for Fresh
     type Rejection = GuardRejection;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, GuardRejection> {
+        const { assert!(MINUTES > 0, "no authentication is fresher than 0 minutes") };
         let within = Some(Duration::from_secs(MINUTES.saturating_mul(60)));
         guarded(parts, Assurance::Aal1, within).await.map(Self)
     }

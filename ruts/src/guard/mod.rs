@@ -12,6 +12,6 @@ pub use self::{
     level::{Aal, Fresh},
     next::Next,
     rejection::GuardRejection,
-    router::{Require, RequireService, require},
+    router::{Require, RequireService, require, require_with_state},
     user::CurrentUser,
 };

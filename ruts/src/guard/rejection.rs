@@ -21,6 +21,14 @@ pub struct GuardRejection {
 impl GuardRejection {
     pub(super) fn new(error: Error, session: &Session, parts: &Parts) -> Self {
         let page = session.sign_in_page().filter(|_| is_navigation(parts));
+        let page = page.filter(|(page, target)| {
+            let is_guarded = target.is_some_and(|target| path(target) == path(page));
+            if is_guarded {
+                tracing::error!(page, "a guard covers the sign-in page itself: nobody can sign in");
+            }
+            // A redirect to the same page would lead in a circle.
+            !is_guarded
+        });
         let location = |(page, target)| match parts.method {
             Method::GET | Method::HEAD => location(page, target),
             // A redirect to the target itself would be a `GET`.
@@ -53,6 +61,10 @@ fn page_of_form(parts: &Parts) -> Option<String> {
     let host = text(parts, header::HOST).or_else(|| Some(parts.uri.authority()?.as_str()));
     let page = referer.path_and_query()?.as_str();
     (referer.authority()?.as_str() == host? && is_local_path(page)).then(|| page.to_owned())
+}
+
+fn path(page: &str) -> &str {
+    page.split_once('?').map_or(page, |(path, _)| path)
 }
 
 fn text(parts: &Parts, name: HeaderName) -> Option<&str> {

@@ -9,6 +9,7 @@ use http::{Extensions, HeaderMap, HeaderValue};
 use tower_layer::Layer;
 
 use super::{
+    development::allowed_name,
     future::LayerState,
     lifetimes::{AAL1, AAL2, AAL3, Level, Lifetimes},
     service::SessionService,
@@ -495,7 +496,7 @@ impl<L: LayerName> SessionLayer<L> {
 
     /// Switches to development mode, in which the cookie works over plain http.
     ///
-    /// The cookie has a different name and no `Secure`. It has a `Domain` only if the host in the request
+    /// The cookie has a different name and no `Secure`, and `SameSite=Lax` in place of `None`. It has a `Domain` only if the host in the request
     /// belongs to the configured domain. Only requests for a loopback name (`localhost`, `127.0.0.1`,
     /// `[::1]`) have sessions. A request that asks for a different host, or comes through a proxy or from
     /// another site, has no session. Its cookies are ignored, and its writes fail with
@@ -508,7 +509,7 @@ impl<L: LayerName> SessionLayer<L> {
     }
 
     /// Switches to [development mode](Self::development), and allows more hosts, such as the name
-    /// of a container or an address in the local network.
+    /// of a container or an address in the local network. A scheme and a port are ignored.
     ///
     /// ```
     /// use ruts::{SessionLayer, store::memory::MemoryStore};
@@ -516,9 +517,24 @@ impl<L: LayerName> SessionLayer<L> {
     /// let layer = SessionLayer::new(MemoryStore::new()).development_on(["web", "192.168.1.5"]);
     /// # drop(layer);
     /// ```
+    ///
+    /// # Panics
+    ///
+    /// Panics if a host is neither a name nor an address, for example if it has a wildcard.
     #[must_use]
+    #[track_caller]
     pub fn development_on<H: Into<String>>(mut self, hosts: impl IntoIterator<Item = H>) -> Self {
-        let hosts: Arc<[String]> = hosts.into_iter().map(Into::into).collect();
+        let mut names = Vec::new();
+        for host in hosts {
+            let host = host.into();
+            match allowed_name(&host) {
+                Some(name) => names.push(name),
+                None => {
+                    panic!("`development_on` needs the name or the address of a host, not {host:?}")
+                }
+            }
+        }
+        let hosts: Arc<[String]> = names.into();
         tracing::warn!(
             more_hosts = ?hosts,
             "session cookies are in development mode: plain http, on loopback names and `more_hosts`"
@@ -551,6 +567,8 @@ impl<S, L: LayerName> Layer<S> for SessionLayer<L> {
             config,
             layer: Arc::clone(&self.identity),
             settings: format!("{self:?}"),
+            cookie: self.source.reads_cookie().then(|| cookie.name().to_owned()),
+            reads_header: self.source.reads_header(),
         });
         let other = cookie.without_domain().filter(|_| self.development.is_some());
         let state = |cookie| LayerState {

@@ -46,7 +46,7 @@ pub(super) fn refusal<B>(request: &Request<B>, hosts: &[String]) -> Option<Refus
         return Some(Refusal::Origin(origin.to_owned()));
     }
     let host = authority(request)?;
-    (!is_allowed(host, hosts)).then(|| Refusal::Host(host.to_owned()))
+    (!is_allowed(host, hosts)).then(|| Refusal::Host(name(host).to_owned()))
 }
 
 /// Returns the host that a request asks for, without its port.
@@ -69,6 +69,19 @@ fn name(host: &str) -> &str {
         None => host.split([':', '/']).next(),
     };
     name.unwrap_or_default()
+}
+
+/// Returns the name or address of a host that an application allows, perhaps given with a scheme and a port.
+/// `None` if no request can ask for such a host.
+pub(super) fn allowed_name(host: &str) -> Option<String> {
+    let host = host.trim();
+    let host = host.split_once("://").map_or(host, |(_, host)| host);
+    if host.parse::<std::net::Ipv6Addr>().is_ok() {
+        return Some(host.to_owned());
+    }
+    let name = name(host);
+    let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte));
+    (is_name && !name.is_empty()).then(|| name.to_owned())
 }
 
 /// Returns whether a host is a loopback name or one of `hosts`. A port or a path may follow the
@@ -116,6 +129,23 @@ mod tests {
     }
 
     #[test]
+    fn an_allowed_host_may_have_a_scheme_and_a_port() {
+        for (given, name) in [
+            ("web", Some("web")),
+            (" web:3000 ", Some("web")),
+            ("http://Web_1:3000/path", Some("Web_1")),
+            ("192.168.1.5:8080", Some("192.168.1.5")),
+            ("[fe80::1]:3000", Some("fe80::1")),
+            ("fe80::1", Some("fe80::1")),
+            ("*.local", None),
+            ("", None),
+            ("http://", None),
+        ] {
+            assert_eq!(allowed_name(given).as_deref(), name, "{given}");
+        }
+    }
+
+    #[test]
     fn a_request_without_a_host_is_served() {
         assert!(is_served(&[]));
     }
@@ -132,7 +162,8 @@ mod tests {
     #[test]
     fn the_refusal_names_the_reason() {
         let text = |headers: &[(&str, &str)]| refusal(&request(headers), &[]).unwrap().to_string();
-        assert!(text(&[("host", "shop.example")]).starts_with("the host \"shop.example\" is not"));
+        let host = text(&[("host", "shop.example:3000")]);
+        assert!(host.starts_with("the host \"shop.example\" is not"), "{host}");
         assert!(text(&[("x-forwarded-for", "1.2.3.4")]).contains("`x-forwarded-for` of a proxy"));
         let origin = text(&[("host", "localhost"), ("origin", "https://shop.example")]);
         assert!(origin.starts_with("a page of \"https://shop.example\" made the request"));

@@ -161,7 +161,8 @@ impl LayerState {
             CookieAction::Set { .. } | CookieAction::Keep => return,
         };
         if let Some(clear) = clear {
-            headers.insert(CLEAR_SITE_DATA, clear.clone());
+            // The header is a list, to which the handler or another layer may have added.
+            headers.append(CLEAR_SITE_DATA, clear.clone());
         }
     }
 }

@@ -9,7 +9,7 @@ mod development;
 mod future;
 mod lifetimes;
 mod service;
-mod token_source;
+pub(crate) mod token_source;
 
 #[doc(hidden)]
 pub use self::companion::Companion;

@@ -91,8 +91,11 @@ where
             target: target(context, request.uri()),
             is_look,
         };
+        if Session::shares_token_with_outer(request.extensions(), context) {
+            context.layer.conflict.call_once(|| event::token_shared(L::NAME));
+        }
         let session = Session::start(Arc::clone(context), incoming);
-        session.clone().into_extensions::<L>(request.extensions_mut());
+        session.clone().into_extensions(request.extensions_mut());
         let inner = self.inner.call(request);
         ResponseFuture::new(inner, session, state, place)
     }

@@ -26,7 +26,8 @@ pub enum TokenSource {
     Cookie,
     /// In the header `Authorization: Bearer`, for clients other than browsers. The response header
     /// `Session-Token` carries a new token, and is empty if the request has ended its session.
-    /// Tokens in headers are neither signed nor encrypted.
+    /// Tokens in headers are neither signed nor encrypted. For scripts of other origins, the application has
+    /// to list `session-token` in `Access-Control-Expose-Headers` (Fetch standard).
     Header,
     /// In the header if the request has `Authorization: Bearer`, otherwise in the cookie. The
     /// response carries a new token in the same way: in `Session-Token` or in the cookie.
@@ -34,7 +35,7 @@ pub enum TokenSource {
 }
 
 /// The response header with the token for a client without cookies.
-const SESSION_TOKEN: HeaderName = HeaderName::from_static("session-token");
+pub(crate) const SESSION_TOKEN: HeaderName = HeaderName::from_static("session-token");
 
 /// The place in which a request carried its token.
 #[derive(Clone)]
@@ -61,6 +62,14 @@ impl TokenSource {
                 (Presented { is_present: true, token, ..Presented::default() }, TokenPlace::Header)
             }
         }
+    }
+
+    pub(super) const fn reads_cookie(self) -> bool {
+        matches!(self, Self::Cookie | Self::Both)
+    }
+
+    pub(super) const fn reads_header(self) -> bool {
+        matches!(self, Self::Header | Self::Both)
     }
 
     /// Returns the names of the request headers that determine the session.

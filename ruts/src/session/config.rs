@@ -31,6 +31,10 @@ pub(crate) struct SessionContext {
     /// The `Debug` text of the layer, which shows all its settings except functions and keys. Two clones of a
     /// layer with the same text count as one layer.
     pub(crate) settings: String,
+    /// Name of the cookie from which the layer reads tokens. `None` if it reads only the header.
+    pub(crate) cookie: Option<String>,
+    /// Whether the layer reads tokens from the header `Authorization`.
+    pub(crate) reads_header: bool,
 }
 
 /// The data that all services of a layer and of its clones share.

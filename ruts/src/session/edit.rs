@@ -54,6 +54,8 @@ pub struct Edit<'a> {
     changes: Vec<(&'static FieldSpec, Option<Bytes>)>,
     auth: Option<Auth>,
     options: SignInOptions,
+    /// Whether a method has set one of the options.
+    has_options: bool,
     failed: Option<Error>,
 }
 
@@ -71,6 +73,7 @@ impl<'a> Edit<'a> {
             changes: Vec::new(),
             auth: None,
             options: SignInOptions::new(Assurance::Aal1),
+            has_options: false,
             failed: None,
         }
     }
@@ -110,38 +113,41 @@ impl<'a> Edit<'a> {
     }
 
     /// Sets the assurance of a sign-in. [`Assurance::Aal1`] by default.
-    pub fn assurance(mut self, assurance: Assurance) -> Self {
-        self.options.assurance = assurance;
-        self
+    pub fn assurance(self, assurance: Assurance) -> Self {
+        self.with(|options| SignInOptions { assurance, ..options })
     }
 
     /// Keeps the fields of the session at a sign-in, even if a different principal was signed in:
     /// see [`SignIn::keep_fields`](super::SignIn::keep_fields).
-    pub fn keep_fields(mut self) -> Self {
-        self.options = self.options.keep_fields();
-        self
+    pub fn keep_fields(self) -> Self {
+        self.with(SignInOptions::keep_fields)
     }
 
     /// Remembers a sign-in: see [`SignIn::remember`](super::SignIn::remember).
     pub fn remember(mut self, life: Duration) -> Self {
         match self.options.remember(life) {
-            Ok(options) => self.options = options,
-            Err(error) => self.failed = self.failed.or(Some(error)),
+            Ok(options) => self.with(|_| options),
+            Err(error) => {
+                self.failed = self.failed.or(Some(error));
+                self
+            }
         }
-        self
     }
 
     /// Lets the cookie of a sign-in end with the browser: see
     /// [`SignIn::until_browser_closes`](super::SignIn::until_browser_closes).
-    pub fn until_browser_closes(mut self) -> Self {
-        self.options = self.options.until_browser_closes();
-        self
+    pub fn until_browser_closes(self) -> Self {
+        self.with(SignInOptions::until_browser_closes)
     }
 
     /// Stores a digest of the user's stamp with a sign-in: see
     /// [`SignIn::stamp`](super::SignIn::stamp).
-    pub fn stamp(mut self, stamp: impl AsRef<[u8]>) -> Self {
-        self.options = self.options.stamp(stamp.as_ref());
+    pub fn stamp(self, stamp: impl AsRef<[u8]>) -> Self {
+        self.with(|options| options.stamp(stamp.as_ref()))
+    }
+
+    fn with(mut self, change: impl FnOnce(SignInOptions) -> SignInOptions) -> Self {
+        (self.options, self.has_options) = (change(self.options), true);
         self
     }
 
@@ -153,13 +159,18 @@ impl<'a> Edit<'a> {
     ///
     /// - If a value cannot be encoded, or [`remember`](Self::remember) refuses its argument: the
     ///   first of these errors. Nothing is written.
+    /// - [`Error::NoSignIn`] if the edit has an option of a sign-in, such as [`assurance`](Self::assurance),
+    ///   and sets no principal field. Nothing is written.
     /// - Otherwise the errors of [`Entry::set`](crate::Entry::set), or of
     ///   [`Entry::sign_in`](crate::Entry::sign_in) if the edit signs in.
     pub fn commit(self) -> WriteFuture<'a> {
-        let Self { request, changes, auth, options, failed } = self;
+        let Self { request, changes, auth, options, has_options, failed } = self;
         WriteFuture::new(async move {
             if let Some(error) = failed {
                 return Err(error);
+            }
+            if has_options && !matches!(auth, Some(Auth::In(..))) {
+                return Err(Error::NoSignIn);
             }
             let signing = match auth {
                 Some(Auth::In(principal, ttl)) => Some(Signing::sign_in(principal, ttl, options)?),

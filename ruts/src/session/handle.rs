@@ -378,6 +378,34 @@ impl<S> Session<S> {
     ///     Ok(idle.map_or_else(String::new, |idle| idle.as_secs().to_string()))
     /// }
     /// ```
+    ///
+    /// A guard reads the session before the handler runs. So for a route with a guard, call this method in a
+    /// middleware around the guard. If a read has counted already, an event at `WARN` says so.
+    ///
+    /// ```
+    /// use axum::{Router, extract::Request, middleware, response::Response, routing::get};
+    /// use ruts::{Session, SessionLayer, guard::Aal, session, store::memory::MemoryStore};
+    ///
+    /// #[session]
+    /// struct Shop {
+    ///     #[field(principal)]
+    ///     user: u64,
+    /// }
+    ///
+    /// async fn passive(session: Session, request: Request, next: middleware::Next) -> Response {
+    ///     session.set_passive();
+    ///     next.run(request).await
+    /// }
+    ///
+    /// async fn news(_: Aal<Shop, 1>) -> &'static str {
+    ///     "no news"
+    /// }
+    ///
+    /// let app: Router = Router::new()
+    ///     .route("/news", get(news).layer(middleware::from_fn(passive)))
+    ///     .layer(SessionLayer::new(MemoryStore::new()));
+    /// # drop(app);
+    /// ```
     pub fn set_passive(&self) {
         self.request.set_passive();
     }
@@ -433,8 +461,8 @@ impl<S> Session<S> {
     pub async fn watch(
         &self,
     ) -> Result<impl Future<Output = SessionChange> + Send + use<S>, Error> {
-        let id = self.verify().await?;
-        let owner = watch::owner(self.signed_in().await?);
+        let (id, meta) = self.request.verify_passively().await?;
+        let owner = watch::owner(meta.and_then(|meta| meta.signed_in));
         Ok(watch::until_change(Arc::clone(self.request.store()), id, owner))
     }
 }
@@ -595,12 +623,18 @@ impl<S> Session<S> {
         self.request.calls()
     }
 
-    /// Adds a schema to the schemas of the layer. Returns an error if it contradicts one of them.
+    /// Adds a schema of the named layer to the schemas of this session's layer. Returns an error if the
+    /// session is of another layer, or if the schema contradicts one of them.
     pub(super) fn claim(
         &self,
+        layer: &'static str,
         schema: &'static SessionSchema,
         shapes: &'static [Shape],
     ) -> Result<(), Error> {
+        let found = self.request.config().layer;
+        if found != layer {
+            return Err(Error::WrongLayer { expected: layer, found });
+        }
         self.request.schemas().claim(schema, shapes)
     }
 
@@ -667,8 +701,22 @@ impl Session {
         Self { request: Arc::new(Request::internal(context, id)), store: PhantomData }
     }
 
-    pub(crate) fn into_extensions<L: LayerName>(self, extensions: &mut Extensions) {
-        extensions.insert(Slot::<L> { session: self, layer: PhantomData });
+    /// Adds the session to those of the outer layers.
+    pub(crate) fn into_extensions(self, extensions: &mut Extensions) {
+        match extensions.get_mut::<OfRequest>() {
+            Some(outer) => outer.others.push(self),
+            None => drop(extensions.insert(OfRequest { first: self, others: Vec::new() })),
+        }
+    }
+
+    /// Returns whether the layer of a context and an outer layer read their tokens from the same cookie or
+    /// header.
+    pub(crate) fn shares_token_with_outer(
+        extensions: &Extensions,
+        context: &SessionContext,
+    ) -> bool {
+        let outer = extensions.get::<OfRequest>();
+        outer.is_some_and(|outer| outer.all().any(|session| session.request.shares_token(context)))
     }
 
     /// Returns the session that the layer with the name `L` put into a request.
@@ -677,8 +725,9 @@ impl Session {
     ///
     /// [`Error::MissingLayer`].
     pub fn from_extensions_of<L: LayerName>(extensions: &Extensions) -> Result<Self, Error> {
-        match extensions.get::<Slot<L>>() {
-            Some(slot) => Ok(slot.session.clone()),
+        let mut all = extensions.get::<OfRequest>().into_iter().flat_map(OfRequest::all);
+        match all.find(|session| session.request.config().layer == L::NAME) {
+            Some(session) => Ok(session.clone()),
             None => Err(Error::MissingLayer {
                 layer: (!L::NAME.is_empty()).then_some(type_name::<L>()),
             }),
@@ -686,15 +735,17 @@ impl Session {
     }
 }
 
-/// The request extension that holds the session of the layer with the name `L`.
-struct Slot<L> {
-    session: Session,
-    layer: PhantomData<fn() -> L>,
+/// The request extension that holds the sessions of all layers around a handler.
+#[derive(Clone)]
+struct OfRequest {
+    /// The session of the outermost layer.
+    first: Session,
+    others: Vec<Session>,
 }
 
-impl<L> Clone for Slot<L> {
-    fn clone(&self) -> Self {
-        Self { session: self.session.clone(), layer: PhantomData }
+impl OfRequest {
+    fn all(&self) -> impl Iterator<Item = &Session> {
+        [&self.first].into_iter().chain(&self.others)
     }
 }
 

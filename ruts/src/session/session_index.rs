@@ -152,11 +152,18 @@ impl SessionIndex {
             unreadable: Unreadable::Error,
         };
         let (store, layer) = (Arc::clone(&self.store), Arc::new(LayerIdentity::new()));
-        let context = SessionContext { store, config, layer, settings: String::new() };
+        let context = SessionContext {
+            store,
+            config,
+            layer,
+            settings: String::new(),
+            cookie: None,
+            reads_header: false,
+        };
         let session = Session::internal(Arc::new(context), *id);
         // Never fails, because the layer of a job has only this schema.
-        let _ = session.claim(T::SCHEMA, T::SHAPES);
-        T::from(session)
+        let _ = session.claim(self.layer, T::SCHEMA, T::SHAPES);
+        T::wrap(session)
     }
 
     /// Returns the sessions of the principal that this value of the field names. No round trip.

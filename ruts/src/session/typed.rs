@@ -23,7 +23,7 @@ use crate::{
 ///     Shop::from_extensions(extensions)
 /// }
 /// ```
-pub trait TypedSession: From<Session> + Clone + Send + Sync + 'static {
+pub trait TypedSession: Clone + Send + Sync + 'static {
     /// Name of the [`SessionLayer`](crate::SessionLayer) that provides the session.
     type Layer: LayerName;
 
@@ -37,6 +37,10 @@ pub trait TypedSession: From<Session> + Clone + Send + Sync + 'static {
     /// Returns the session without its schema.
     fn session(&self) -> &Session;
 
+    /// Wraps a session without checking its layer and schema.
+    #[doc(hidden)]
+    fn wrap(session: Session) -> Self;
+
     /// Returns the session that the layer put into a request.
     ///
     /// # Errors
@@ -44,9 +48,7 @@ pub trait TypedSession: From<Session> + Clone + Send + Sync + 'static {
     /// [`Error::MissingLayer`]. [`Error::SchemaConflict`] if another schema of the layer declares a
     /// field of the same stored name differently.
     fn from_extensions(extensions: &http::Extensions) -> Result<Self, Error> {
-        let session = Session::from_extensions_of::<Self::Layer>(extensions)?;
-        session.claim(Self::SCHEMA, Self::SHAPES)?;
-        Ok(Self::from(session))
+        typed(Session::from_extensions_of::<Self::Layer>(extensions)?)
     }
 }
 
@@ -61,6 +63,13 @@ pub trait TypedSession: From<Session> + Clone + Send + Sync + 'static {
 pub trait LockedSession: TypedSession {
     /// Passes each typed key to a visitor, in the order of the declaration.
     fn visit_fields<V: FieldVisitor>(visitor: &mut V);
+}
+
+/// Returns a session with its schema, after adding the schema to those of the layer.
+#[allow(clippy::missing_errors_doc, reason = "not for callers")]
+pub fn typed<T: TypedSession>(session: Session) -> Result<T, Error> {
+    session.claim(T::Layer::NAME, T::SCHEMA, T::SHAPES)?;
+    Ok(T::wrap(session))
 }
 
 /// Returns `None` for a session whose layer is missing.

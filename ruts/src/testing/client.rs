@@ -19,7 +19,10 @@ use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use tower_service::Service;
 
-use crate::store::memory::{Clock, ManualClock};
+use crate::{
+    layer::token_source::SESSION_TOKEN,
+    store::memory::{Clock, ManualClock},
+};
 
 /// Header that shows whether a request comes from a page of another site.
 pub(super) const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -35,6 +38,10 @@ type Check = Arc<dyn Fn(&Reply) + Send + Sync>;
 ///
 /// A cookie lives as long as `Max-Age` or else `Expires` says, by the clock of
 /// [`with_clock`](Self::with_clock). A cookie without both lives until [`close`](Self::close).
+///
+/// A client of an application with [`TokenSource::Header`](crate::layer::TokenSource::Header) keeps the token
+/// of the response header `Session-Token`. It sends the token as `Authorization: Bearer`, unless a request has
+/// that header already.
 ///
 /// A request with the header `Sec-Fetch-Site: cross-site` comes from a page of another site. It
 /// does not carry `SameSite=Strict` cookies. It carries a `SameSite=Lax` cookie only if its method
@@ -56,10 +63,18 @@ type Check = Arc<dyn Fn(&Reply) + Send + Sync>;
 #[derive(Clone)]
 pub struct Client {
     app: Arc<dyn Fn(Request<Full<Bytes>>) -> Answer + Send + Sync>,
-    jar: Arc<Mutex<BTreeMap<String, Kept>>>,
+    jar: Arc<Mutex<Jar>>,
     headers: HeaderMap,
     check: Option<Check>,
     clock: ManualClock,
+}
+
+/// The cookies and the token of a client.
+#[derive(Clone, Default)]
+struct Jar {
+    cookies: BTreeMap<String, Kept>,
+    /// Token of the last `Session-Token` header.
+    token: Option<HeaderValue>,
 }
 
 /// A cookie in the jar of a client.
@@ -176,29 +191,29 @@ impl Client {
 
     /// Returns the value of a cookie.
     pub fn cookie(&self, name: &str) -> Option<String> {
-        self.jar().get(name).map(|kept| kept.value.clone())
+        self.jar().cookies.get(name).map(|kept| kept.value.clone())
     }
 
     /// Returns the names of all cookies.
     pub fn cookies(&self) -> Vec<String> {
-        self.jar().keys().cloned().collect()
+        self.jar().cookies.keys().cloned().collect()
     }
 
     /// Adds a cookie without attributes, as an attacker could.
     pub fn plant(&self, name: &str, value: &str) {
         let kept = Kept { value: value.to_owned(), same_site: None, expires_at: None };
-        self.jar().insert(name.to_owned(), kept);
+        self.jar().cookies.insert(name.to_owned(), kept);
     }
 
     /// Removes a cookie.
     pub fn forget(&self, name: &str) {
-        self.jar().remove(name);
+        self.jar().cookies.remove(name);
     }
 
     /// Removes the cookies that have neither `Max-Age` nor `Expires`, as a browser does when it is
     /// closed.
     pub fn close(&self) {
-        self.jar().retain(|_, kept| kept.expires_at.is_some());
+        self.jar().cookies.retain(|_, kept| kept.expires_at.is_some());
     }
 
     /// Requests a page.
@@ -236,7 +251,7 @@ impl Client {
             Some(SameSite::Lax) => !is_cross_site || request.method().is_safe(),
             Some(SameSite::None) | None => true,
         };
-        let cookies: Vec<String> = (self.jar().iter())
+        let cookies: Vec<String> = (self.jar().cookies.iter())
             .filter(|(_, kept)| is_sent(kept))
             .map(|(name, kept)| format!("{name}={}", kept.value))
             .collect();
@@ -244,9 +259,16 @@ impl Client {
         {
             request.headers_mut().append(header::COOKIE, value);
         }
+        if let Some(token) = self.jar().token.clone() {
+            request.headers_mut().entry(header::AUTHORIZATION).or_insert(token);
+        }
         let reply = (self.app)(request).await;
         for cookie in reply.set_cookies() {
             self.store(&cookie);
+        }
+        if let Some(token) = reply.headers.get(SESSION_TOKEN) {
+            let bearer = HeaderValue::from_bytes(&[b"Bearer ", token.as_bytes()].concat());
+            self.jar().token = bearer.ok().filter(|_| !token.is_empty());
         }
         if let Some(check) = &self.check {
             check(&reply);
@@ -266,14 +288,14 @@ impl Client {
             same_site: cookie.same_site(),
             expires_at: lifetime(cookie).map(|life| self.clock.now().saturating_add(life)),
         };
-        self.jar().insert(cookie.name().to_owned(), kept);
+        self.jar().cookies.insert(cookie.name().to_owned(), kept);
     }
 
-    /// Returns the cookies that have not expired.
-    fn jar(&self) -> MutexGuard<'_, BTreeMap<String, Kept>> {
+    /// Returns the jar, without expired cookies.
+    fn jar(&self) -> MutexGuard<'_, Jar> {
         let mut jar = self.jar.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.clock.now();
-        jar.retain(|_, kept| kept.expires_at.is_none_or(|at| at > now));
+        jar.cookies.retain(|_, kept| kept.expires_at.is_none_or(|at| at > now));
         jar
     }
 }

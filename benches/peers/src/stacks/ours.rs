@@ -48,8 +48,8 @@ impl<S: Sync> FromRequestParts<S> for RutsSession {
 }
 
 impl RutsSession {
-    fn typed<T: From<Session>>(&self) -> T {
-        self.0.clone().into()
+    fn typed<T: TryFrom<Session, Error: std::fmt::Debug>>(&self) -> T {
+        T::try_from(self.0.clone()).expect("the layer should have no other schema")
     }
 }
 

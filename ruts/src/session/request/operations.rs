@@ -104,6 +104,11 @@ impl Request {
         self.0.is_of(context)
     }
 
+    /// Returns whether the layer of a context reads its tokens from the same cookie or header.
+    pub(in crate::session) fn shares_token(&self, context: &SessionContext) -> bool {
+        self.0.shares_token(context)
+    }
+
     pub(in crate::session) fn calls(&self) -> u32 {
         self.0.calls()
     }
@@ -151,6 +156,20 @@ impl Request {
                 Transfer::new(&self.0, &mut state).load(Projection::Named(&[])).await?;
             }
             Ok(self.id())
+        })
+    }
+
+    /// Confirms the session with the store, and returns its id and metadata. Does not count as activity.
+    pub(in crate::session) fn verify_passively(
+        &self,
+    ) -> Boxed<'_, (Option<SessionId>, Option<SessionMeta>)> {
+        Box::pin(async move {
+            let mut state = self.0.lock().await?;
+            if state.meta.is_none() && state.identity.may_be_open() {
+                Transfer::passive(&self.0, &mut state).load(Projection::Named(&[])).await?;
+            }
+            let meta = state.meta_now().map(|meta| state.visible(meta, self.config()));
+            Ok((self.id(), meta))
         })
     }
 

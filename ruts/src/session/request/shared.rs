@@ -21,6 +21,7 @@ use super::{
 use crate::{
     client::ClientFingerprint,
     error::Error,
+    event,
     session::{
         config::{SessionConfig, SessionContext},
         schemas::Schemas,
@@ -49,6 +50,8 @@ pub(super) struct Shared {
     calls: AtomicU32,
     /// Whether reads of this request do not count as activity.
     is_passive: AtomicBool,
+    /// Whether a read of this request has counted as activity.
+    has_counted: AtomicBool,
     /// Whether nothing is logged or counted for this request.
     pub(super) is_look: bool,
     state: tokio::sync::Mutex<State>,
@@ -101,6 +104,7 @@ impl Shared {
             arrived: Instant::now(),
             calls: AtomicU32::new(0),
             is_passive: AtomicBool::new(false),
+            has_counted: AtomicBool::new(false),
             is_look: false,
             state: tokio::sync::Mutex::new(State::new(identity)),
             was_used: AtomicBool::new(false),
@@ -160,6 +164,13 @@ impl Shared {
             && self.context.settings == context.settings
     }
 
+    /// Returns whether the layer of a context reads its tokens from the same cookie or header.
+    pub(super) fn shares_token(&self, context: &SessionContext) -> bool {
+        let own = &self.context;
+        own.reads_header && context.reads_header
+            || own.cookie.is_some() && own.cookie == context.cookie
+    }
+
     pub(super) fn config(&self) -> &SessionConfig {
         &self.context.config
     }
@@ -192,7 +203,15 @@ impl Shared {
     }
 
     pub(super) fn set_passive(&self) {
-        self.is_passive.store(true, Ordering::Relaxed);
+        let was_passive = self.is_passive.swap(true, Ordering::Relaxed);
+        if !was_passive && self.has_counted.load(Ordering::Relaxed) {
+            event::passive_too_late();
+        }
+    }
+
+    /// Notes that a read counts as activity.
+    pub(super) fn note_activity(&self) {
+        self.has_counted.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn is_passive(&self) -> bool {

@@ -107,7 +107,10 @@ impl<'a> Transfer<'a> {
         };
         let touch = match self.is_passive {
             true => None,
-            false => shared.config().touch(self.state().identity.cookie()),
+            false => {
+                shared.note_activity();
+                shared.config().touch(self.state().identity.cookie())
+            }
         };
         let load = Load { fields, touch };
         let fallback = self.state().fallback_secret();
@@ -535,7 +538,7 @@ fn encrypt(
     let encrypted = writes.map(|write| {
         let aad = FieldAad { id, field: write.name };
         shared.config().cipher.encrypt(aad, write.value).map_err(|error| match error {
-            CipherError::NoKey => value::encode_error(write.name, CodecError::NoKey),
+            CipherError::NoKey => value::encode_error(write.name, CodecError::NoKeys),
             #[cfg(feature = "encrypt")]
             CipherError::Random(error) => error.into(),
         })

@@ -183,7 +183,7 @@ where
 
         write().await;
         let sign_in = |session: Session| async move {
-            Shop::from(session).user().sign_in(&7, Assurance::Aal1).await
+            Shop::try_from(session)?.user().sign_in(&7, Assurance::Aal1).await
         };
         browser.run(1, sign_in).await.unwrap();
         is_left().await;
