@@ -33,6 +33,7 @@
 //! | the end of all sessions | 1 |
 //! | a read that touches the session | 2 |
 //! | a read that touches the session, while another operation changes the session | 4 |
+//! | a write that sets fields, in a batch | 2 |
 //! | a write that sets fields, and is refused or conflicts | 2 |
 //! | a write that sets fields, and touches the session or is the first use of a new secret | 3 |
 //! | a revocation of many sessions | 2 for every 500 sessions |
@@ -51,6 +52,9 @@
 //! Reads of single sessions are in flight on up to half of the connections. Later reads queue. When an
 //! earlier statement is answered, up to 64 queued reads of the same fields are sent as one statement. If
 //! that statement fails, each of its reads is sent again in a statement of its own.
+//!
+//! Writes that only set fields, without a precondition, queue in the same way. Up to 32 queued writes are sent
+//! as one transaction. It skips locked sessions, whose writes are then sent in statements of their own.
 //!
 //! Writes to one session take turns in the process, as do sign-ins with a limit and revocations of one
 //! principal. An operation does not hold a connection while it waits for its turn, and waits for at most
