@@ -8,7 +8,10 @@ use std::{
     future::{Future, poll_fn},
     hash::Hash,
     mem::replace,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::Poll,
     thread::panicking,
     time::Duration,
@@ -53,6 +56,17 @@ pub(super) trait BatchOp: Send + Sync + 'static {
         deadline: Instant,
     ) -> impl Future<Output = Result<Self::Answer, Self::Error>> + Send;
 
+    /// Sends one request like [`one`](Self::one). Until the future is polled again, it may hold a resource
+    /// that other operations need, such as a connection. A task of the batcher polls this future, or one of
+    /// at most [`max_callers`](BatchTuning::max_callers) callers.
+    fn inline(
+        &self,
+        request: &Self::Request,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Self::Answer, Self::Error>> + Send {
+        self.one(request, deadline)
+    }
+
     /// Resends a request that its batch did not carry out, in a command of its own.
     fn again(
         &self,
@@ -62,7 +76,7 @@ pub(super) trait BatchOp: Send + Sync + 'static {
         self.one(request, deadline)
     }
 
-    /// Sends at least two requests as one command, and returns a part for each, in order. If a part is
+    /// Sends at least two requests as one command, in a task of the batcher, and returns a part for each, in order. If a part is
     /// `None` or missing, its request was not carried out and has to be sent in a command of its own.
     fn many(
         &self,
@@ -105,17 +119,28 @@ pub(super) struct BatchTuning {
     /// After this time, a command is no longer counted as in flight, so that a slow command does not delay
     /// other commands.
     pub(super) slow_after: Duration,
+    /// Maximum number of callers that send their own operations [`inline`](BatchOp::inline). Callers beyond
+    /// this number use [`one`](BatchOp::one). Callers that stop polling count, too.
+    pub(super) max_callers: usize,
 }
 
 impl BatchTuning {
     pub(super) const fn new(max_in_flight: usize) -> Self {
         Self {
             max_in_flight,
+            max_callers: usize::MAX,
             high_water: 8,
             low_water: 2,
             flush_at: 32,
             slow_after: Duration::from_millis(200),
         }
+    }
+
+    /// Creates the tuning of commands that each hold a connection. Callers that stop polling hold at most a
+    /// quarter of these connections.
+    #[cfg(any(feature = "mysql-store", feature = "postgres-store"))]
+    pub(super) const fn on_connections(max_in_flight: usize) -> Self {
+        Self { max_callers: max_in_flight / 4, ..Self::new(max_in_flight) }
     }
 }
 
@@ -132,6 +157,8 @@ pub(super) struct Batcher<Op: BatchOp> {
     /// One lane for each runtime with commands in flight. If a runtime stops polling its tasks, only its own
     /// operations wait.
     lanes: Mutex<Vec<Lane<Op>>>,
+    /// Number of callers that send their own operations.
+    callers: AtomicUsize,
 }
 
 /// The operations of one runtime.
@@ -198,11 +225,12 @@ struct CallerPermit<Op: BatchOp> {
     batcher: Arc<Batcher<Op>>,
     runtime: Handle,
     since: Instant,
+    is_inline: bool,
 }
 
 impl<Op: BatchOp> Batcher<Op> {
     pub(super) fn new(op: Op, tuning: BatchTuning, timeout: Duration) -> Self {
-        Self { op, tuning, timeout, lanes: Mutex::default() }
+        Self { op, tuning, timeout, lanes: Mutex::default(), callers: AtomicUsize::new(0) }
     }
 
     /// Carries out an operation within the timeout.
@@ -231,7 +259,10 @@ impl<Op: BatchOp> Batcher<Op> {
             let reply = match self.start(request, begun) {
                 Some(Start::Alone(request, permit)) => {
                     // Boxed: the futures of drivers are large.
-                    let answer = Box::pin(self.op.one(&request, deadline)).await;
+                    let answer = match permit.is_inline {
+                        true => Box::pin(self.op.inline(&request, deadline)).await,
+                        false => Box::pin(self.op.one(&request, deadline)).await,
+                    };
                     drop(permit);
                     return answer;
                 }
@@ -275,8 +306,14 @@ impl<Op: BatchOp> Batcher<Op> {
             lane.pass_by_caller(since, self.tuning.slow_after);
             if lane.in_flight == 0 && lane.pending.is_empty() {
                 (lane.in_flight, lane.caller, lane.is_busy) = (1, Some(since), false);
-                let (batcher, runtime) = (Arc::clone(self), runtime.clone());
-                return (Start::Alone(request, CallerPermit { batcher, runtime, since }), None);
+                let permit = CallerPermit {
+                    batcher: Arc::clone(self),
+                    runtime: runtime.clone(),
+                    since,
+                    is_inline: self.callers.fetch_add(1, Ordering::Relaxed)
+                        < self.tuning.max_callers,
+                };
+                return (Start::Alone(request, permit), None);
             }
             let (reply, receiver) = oneshot::channel();
             let pending = Pending { request, queued: begun, span: Span::current(), reply };
@@ -349,7 +386,7 @@ impl<Op: BatchOp> Batcher<Op> {
         if let [request] = &requests[..]
             && let Some(reply) = replies.pop()
         {
-            let answer = self.op.one(request, deadline).await;
+            let answer = self.op.inline(request, deadline).await;
             return drop(reply.send(Reply::Answer(answer)));
         }
         let mut parts = match self.op.many(&requests, deadline).await {
@@ -400,7 +437,8 @@ impl<Op: BatchOp> Drop for InFlightPermit<Op> {
 
 impl<Op: BatchOp> Drop for CallerPermit<Op> {
     fn drop(&mut self) {
-        let Self { batcher, runtime, since } = self;
+        let Self { batcher, runtime, since, .. } = self;
+        batcher.callers.fetch_sub(1, Ordering::Relaxed);
         let batch = batcher.with_lane(runtime, |lane| {
             if lane.caller == Some(*since) {
                 lane.caller = None;

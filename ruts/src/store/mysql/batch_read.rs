@@ -10,8 +10,8 @@ use tokio::time::Instant;
 use super::{
     error::{shut_down, timed_out},
     executor::Executor,
-    reading::Read,
-    rows::{Fields, SessionRow},
+    reading::{Read, Snapshot},
+    rows::SessionRow,
 };
 use crate::{
     store::{
@@ -43,17 +43,17 @@ impl ReadRequest {
 }
 
 impl ReadBatch {
-    async fn read(
-        &self,
-        ids: &[SessionId],
-        fields: &OwnedProjection,
-        deadline: Instant,
-    ) -> Result<(Duration, HashMap<SessionId, (SessionRow, Fields)>), StoreError> {
-        let Self(executor) = self;
-        let read = fields.lend(|fields| Read::sessions(&executor.tables, ids, fields));
-        let snapshot = executor.run(read, deadline).await?;
-        let sessions = snapshot.sessions.into_iter().map(|found| (found.0.id, found));
-        Ok((snapshot.now, sessions.collect()))
+    fn statement(&self, ids: &[SessionId], fields: &OwnedProjection) -> Read {
+        fields.lend(|fields| Read::sessions(&self.0.tables, ids, fields))
+    }
+}
+
+impl Found {
+    /// Returns the only session of a snapshot.
+    fn only(snapshot: Snapshot) -> Self {
+        let session = snapshot.sessions.into_iter().next();
+        let session = session.map(|(row, fields)| (row, row.head.with_fields(fields)));
+        Self { now: snapshot.now, session }
     }
 }
 
@@ -83,10 +83,13 @@ impl BatchOp for ReadBatch {
     }
 
     async fn one(&self, request: &ReadRequest, deadline: Instant) -> Result<Found, StoreError> {
-        let (now, mut sessions) = self.read(&[request.id], &request.fields, deadline).await?;
-        let session = sessions.remove(&request.id);
-        let session = session.map(|(row, fields)| (row, row.head.with_fields(fields)));
-        Ok(Found { now, session })
+        let read = self.statement(&[request.id], &request.fields);
+        Ok(Found::only(self.0.run(read, deadline).await?))
+    }
+
+    async fn inline(&self, request: &ReadRequest, deadline: Instant) -> Result<Found, StoreError> {
+        let read = self.statement(&[request.id], &request.fields);
+        Ok(Found::only(self.0.run_inline(read, deadline).await?))
     }
 
     async fn many(
@@ -98,13 +101,16 @@ impl BatchOp for ReadBatch {
         let mut ids: Vec<_> = requests.iter().map(|request| request.id).collect();
         ids.sort_unstable();
         ids.dedup();
-        let (now, sessions) = match self.read(&ids, &first.fields, deadline).await {
-            Ok(read) => read,
-            Err(error) if Instant::now() >= deadline => return Err(error),
+        let read = self.statement(&ids, &first.fields);
+        let Snapshot { now, sessions } = match self.0.run_inline(read, deadline).await {
+            Ok(snapshot) => snapshot,
+            Err(failed) if Instant::now() >= deadline => return Err(failed.into()),
             // One session may have caused the error. Each session is read again in a statement of
             // its own.
             Err(_) => return Ok(requests.iter().map(|_| None).collect()),
         };
+        let sessions: HashMap<_, _> =
+            sessions.into_iter().map(|found| (found.0.id, found)).collect();
         let found = |request: &ReadRequest| {
             let session = sessions.get(&request.id);
             let session = session.map(|(row, fields)| (*row, row.head.with_fields(fields.clone())));

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::{
     error::{shut_down, timed_out},
-    executor::Executor,
+    executor::{Executor, Write},
     opening::{Opened, Opening},
     plain_write::plain_write,
     rows::{Fields, Origin, SessionNumber},
@@ -64,6 +64,22 @@ impl WriteRequest {
     }
 }
 
+impl WriteBatch {
+    /// Returns the write in one statement, if there is one.
+    fn plain_write(&self, request: &WriteRequest) -> Option<Write> {
+        let Self(executor) = self;
+        let write = request
+            .update
+            .lend(|update| plain_write(&executor.tables, request.credentials.borrow(), update));
+        write.filter(|write| executor.accepts(&write.0))
+    }
+}
+
+/// Returns the answer of a write that has set this number of fields.
+fn applied(fields: u64) -> Option<Result<Written<Updated>, Refused>> {
+    (fields > 0).then(|| Ok(Written::new(Updated::Applied { found: 0 })))
+}
+
 impl BatchOp for WriteBatch {
     type Request = WriteRequest;
     type Key = SessionId;
@@ -94,13 +110,21 @@ impl BatchOp for WriteBatch {
         request: &WriteRequest,
         deadline: Instant,
     ) -> Result<Self::Answer, StoreError> {
-        let Self(executor) = self;
-        let write = request
-            .update
-            .lend(|update| plain_write(&executor.tables, request.credentials.borrow(), update));
-        let Some(write) = write.filter(|write| executor.accepts(&write.0)) else { return Ok(None) };
-        let fields = executor.run(write, deadline).await?;
-        Ok((fields > 0).then(|| Ok(Written::new(Updated::Applied { found: 0 }))))
+        match self.plain_write(request) {
+            Some(write) => Ok(applied(self.0.run(write, deadline).await?)),
+            None => Ok(None),
+        }
+    }
+
+    async fn inline(
+        &self,
+        request: &WriteRequest,
+        deadline: Instant,
+    ) -> Result<Self::Answer, StoreError> {
+        match self.plain_write(request) {
+            Some(write) => Ok(applied(self.0.run_inline(write, deadline).await?)),
+            None => Ok(None),
+        }
     }
 
     async fn many(
@@ -111,7 +135,7 @@ impl BatchOp for WriteBatch {
         let Self(executor) = self;
         let operation = UpdateSessions(requests.to_vec());
         let transaction = Transaction { executor: Arc::clone(executor), operation };
-        match executor.run(transaction, deadline).await.map_err(StoreError::from) {
+        match executor.run_inline(transaction, deadline).await.map_err(StoreError::from) {
             // Nothing was written, and one request may have caused the error. Each request is sent again
             // in a statement of its own.
             Err(error)

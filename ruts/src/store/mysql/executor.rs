@@ -16,7 +16,7 @@ use sqlx::{
     AssertSqlSafe, Either, Executor as _, MySql, MySqlConnection, MySqlPool, mysql::MySqlRow,
     pool::PoolConnection,
 };
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 use tracing::Instrument;
 
 use super::{
@@ -29,7 +29,7 @@ use super::{
 use crate::{
     store::{
         StoreError, StoreErrorKind,
-        sql::{CancelOnDrop, Connections, Dispatch, Patience},
+        sql::{Connections, Dispatch, FinishOnDrop, Patience},
     },
     turns::{Turn, Turns},
 };
@@ -119,15 +119,25 @@ impl Executor {
         deadline: Instant,
     ) -> Result<W::Answer, StatementError> {
         let dispatch = Arc::new(Dispatch::default());
-        let task = Arc::clone(self).carry_out(work, Arc::clone(&dispatch), deadline);
-        let task = tokio::spawn(task.in_current_span());
-        let caller = CancelOnDrop(&dispatch);
-        match timeout_at(deadline, task).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(shut_down().into()),
-            Err(_) if caller.cancel() => Err(timed_out(StoreErrorKind::Unavailable).into()),
-            Err(_) => Err(timed_out(StoreErrorKind::OutcomeUnknown).into()),
-        }
+        let work = Arc::clone(self).carry_out(work, Arc::clone(&dispatch), deadline);
+        let task = tokio::spawn(work.in_current_span());
+        let answer = async { task.await.unwrap_or_else(|_| Err(shut_down().into())) };
+        let answer = dispatch.wait(answer, deadline).await;
+        answer.unwrap_or_else(|kind| Err(timed_out(kind).into()))
+    }
+
+    /// Like [`run`](Self::run), but polls the operation in the task of the caller. Until the future is
+    /// polled again, it holds a connection, and may hold locks on the server.
+    pub(super) async fn run_inline<W: Work>(
+        self: &Arc<Self>,
+        work: W,
+        deadline: Instant,
+    ) -> Result<W::Answer, StatementError> {
+        let dispatch = Arc::new(Dispatch::default());
+        let work = Arc::clone(self).carry_out(work, Arc::clone(&dispatch), deadline);
+        let work = FinishOnDrop::new(work.in_current_span());
+        let answer = dispatch.wait(work, deadline).await;
+        answer.unwrap_or_else(|kind| Err(timed_out(kind).into()))
     }
 
     /// Runs an operation until it succeeds, cannot be repeated, or is out of time.

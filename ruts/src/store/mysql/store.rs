@@ -442,7 +442,7 @@ impl MySqlStoreBuilder {
             tokio::spawn(clean_up(Arc::downgrade(&executor), store_dropped, interval));
         }
         // Reads and plain writes may each use half of the connections.
-        let tuning = BatchTuning::new((self.max_connections as usize / 2).max(1));
+        let tuning = BatchTuning::on_connections((self.max_connections as usize / 2).max(1));
         let reads = Batcher::new(ReadBatch(Arc::clone(&executor)), tuning, self.timeout);
         let writes = Batcher::new(WriteBatch(Arc::clone(&executor)), tuning, self.timeout);
         let (reads, writes) = (Arc::new(reads), Arc::new(writes));

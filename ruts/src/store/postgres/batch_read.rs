@@ -21,6 +21,7 @@ use crate::{
         sql::{MAX_READS, has_its_share},
     },
     token::{SecretHash, SessionId},
+    turns::Turn,
 };
 
 pub(super) struct ReadBatch(pub(super) Arc<Executor>);
@@ -75,6 +76,33 @@ impl ReadRequest {
     }
 }
 
+impl ReadBatch {
+    /// Waits for the turn of a read with a touch, because a touch may lock the session.
+    async fn turn(
+        &self,
+        request: &ReadRequest,
+        deadline: Instant,
+    ) -> Result<Option<Turn<'_, Box<[u8]>>>, StoreError> {
+        match request.touch {
+            Some(_) => self.0.turn(request.id.as_bytes(), deadline).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Returns the statement of a read that is sent alone.
+    fn statement(&self, request: &ReadRequest) -> Statement {
+        let Self(executor) = self;
+        match request.touch {
+            Some(_) => request.statement(&executor.statements.load_and_touch, |statement| {
+                statement.credentials(request.credentials()).touch(request.touch)
+            }),
+            None => request.statement(&executor.statements.load, |statement| {
+                statement.credentials(request.credentials())
+            }),
+        }
+    }
+}
+
 impl BatchOp for ReadBatch {
     type Request = ReadRequest;
     type Key = SessionId;
@@ -105,21 +133,15 @@ impl BatchOp for ReadBatch {
     }
 
     async fn one(&self, request: &ReadRequest, deadline: Instant) -> StoreResult<Loaded> {
-        let Self(executor) = self;
-        // A touch may lock the session, so the read waits for its turn.
-        let _turn = match request.touch {
-            Some(_) => Some(executor.turn(request.id.as_bytes(), deadline).await?),
-            None => None,
-        };
-        let statement = match request.touch {
-            Some(_) => request.statement(&executor.statements.load_and_touch, |statement| {
-                statement.credentials(request.credentials()).touch(request.touch)
-            }),
-            None => request.statement(&executor.statements.load, |statement| {
-                statement.credentials(request.credentials())
-            }),
-        };
-        loaded(&executor.fetch_one(statement, deadline).await?, request.touch.is_some())
+        let _turn = self.turn(request, deadline).await?;
+        let row = self.0.fetch_one(self.statement(request), deadline).await?;
+        loaded(&row, request.touch.is_some())
+    }
+
+    async fn inline(&self, request: &ReadRequest, deadline: Instant) -> StoreResult<Loaded> {
+        let _turn = self.turn(request, deadline).await?;
+        let row = self.0.fetch_one_inline(self.statement(request), deadline).await?;
+        loaded(&row, request.touch.is_some())
     }
 
     async fn many(
@@ -131,7 +153,7 @@ impl BatchOp for ReadBatch {
         let statement = first.statement(&executor.statements.load_batch, |statement| {
             statement.batch(requests.iter().map(ReadRequest::credentials)).touch(first.touch)
         });
-        let rows = executor.fetch_all(statement, deadline).await.map_err(StoreError::from);
+        let rows = executor.fetch_all_inline(statement, deadline).await.map_err(StoreError::from);
         let rows = rows.and_then(|rows| by_ordinal(rows, LoadBatchColumn::Ordinal, requests.len()));
         // One request may have caused the error. Each request is sent again in a statement of its own.
         Ok(rows.unwrap_or_else(|_| requests.iter().map(|_| None).collect()))

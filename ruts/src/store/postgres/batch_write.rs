@@ -96,6 +96,21 @@ impl WriteRequest {
     }
 }
 
+impl WriteBatch {
+    /// Returns the statement of a write that is sent alone.
+    fn statement(&self, request: &WriteRequest) -> Statement {
+        let precondition = request.shape.precondition.as_deref();
+        let precondition =
+            precondition.map(|name| Precondition::new(name, request.expected.as_ref()));
+        let update = Update::default().touch(request.shape.touch).precondition(precondition);
+        Statement::new(&self.0.statements.update).update(
+            request.credentials(),
+            &update,
+            request.columns(),
+        )
+    }
+}
+
 impl BatchOp for WriteBatch {
     type Request = WriteRequest;
     type Key = SessionId;
@@ -129,17 +144,15 @@ impl BatchOp for WriteBatch {
         request: &WriteRequest,
         deadline: Instant,
     ) -> StoreResult<Written<Updated>> {
-        let Self(executor) = self;
-        let precondition = request.shape.precondition.as_deref();
-        let precondition =
-            precondition.map(|name| Precondition::new(name, request.expected.as_ref()));
-        let update = Update::default().touch(request.shape.touch).precondition(precondition);
-        let statement = Statement::new(&executor.statements.update).update(
-            request.credentials(),
-            &update,
-            request.columns(),
-        );
-        updated(&executor.fetch_one(statement, deadline).await?)
+        updated(&self.0.fetch_one(self.statement(request), deadline).await?)
+    }
+
+    async fn inline(
+        &self,
+        request: &WriteRequest,
+        deadline: Instant,
+    ) -> StoreResult<Written<Updated>> {
+        updated(&self.0.fetch_one_inline(self.statement(request), deadline).await?)
     }
 
     async fn many(
@@ -156,7 +169,7 @@ impl BatchOp for WriteBatch {
             .bind(first.shape.precondition.as_deref())
             .bind(expected)
             .fields(&first.columns().with_values(values));
-        let rows = executor.fetch_all(statement, deadline).await.map_err(StoreError::from);
+        let rows = executor.fetch_all_inline(statement, deadline).await.map_err(StoreError::from);
         match rows.and_then(|rows| by_ordinal(rows, UpdateBatchColumn::Ordinal, requests.len())) {
             // Nothing was written, and one request may have caused the error. Each request is sent again
             // in a statement of its own.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use sqlx::{Either, Executor as _, PgConnection, PgPool, Postgres, Row, postgres::PgRow};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use tracing::{Instrument, warn};
 
 use super::{
@@ -24,7 +24,7 @@ use super::{
 use crate::{
     store::{
         StoreError, StoreErrorKind,
-        sql::{CancelOnDrop, Connections, Dispatch, Patience},
+        sql::{Connections, Dispatch, FinishOnDrop, Patience},
     },
     turns::{Turn, Turns},
 };
@@ -90,15 +90,25 @@ impl Executor {
         deadline: Instant,
     ) -> Result<Vec<PgRow>, StatementError> {
         let dispatch = Arc::new(Dispatch::default());
-        let task = Arc::clone(self).carry_out(statement, Arc::clone(&dispatch), deadline);
-        let task = tokio::spawn(task.in_current_span());
-        let caller = CancelOnDrop(&dispatch);
-        match timeout_at(deadline, task).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(shut_down().into()),
-            Err(_) if caller.cancel() => Err(timed_out(StoreErrorKind::Unavailable).into()),
-            Err(_) => Err(timed_out(StoreErrorKind::OutcomeUnknown).into()),
-        }
+        let work = Arc::clone(self).carry_out(statement, Arc::clone(&dispatch), deadline);
+        let task = tokio::spawn(work.in_current_span());
+        let answer = async { task.await.unwrap_or_else(|_| Err(shut_down().into())) };
+        let answer = dispatch.wait(answer, deadline).await;
+        answer.unwrap_or_else(|kind| Err(timed_out(kind).into()))
+    }
+
+    /// Like [`fetch_all`](Self::fetch_all), but polls the statement in the task of the caller. Until the
+    /// future is polled again, it holds a connection.
+    pub(super) async fn fetch_all_inline(
+        self: &Arc<Self>,
+        statement: Statement,
+        deadline: Instant,
+    ) -> Result<Vec<PgRow>, StatementError> {
+        let dispatch = Arc::new(Dispatch::default());
+        let work = Arc::clone(self).carry_out(statement, Arc::clone(&dispatch), deadline);
+        let work = FinishOnDrop::new(work.in_current_span());
+        let answer = dispatch.wait(work, deadline).await;
+        answer.unwrap_or_else(|kind| Err(timed_out(kind).into()))
     }
 
     /// Runs a statement that answers with one row.
@@ -108,6 +118,15 @@ impl Executor {
         deadline: Instant,
     ) -> Result<PgRow, StoreError> {
         self.fetch_all(statement, deadline).await?.pop().ok_or_else(corrupt)
+    }
+
+    /// Like [`fetch_all_inline`](Self::fetch_all_inline), for a statement that answers with one row.
+    pub(super) async fn fetch_one_inline(
+        self: &Arc<Self>,
+        statement: Statement,
+        deadline: Instant,
+    ) -> Result<PgRow, StoreError> {
+        self.fetch_all_inline(statement, deadline).await?.pop().ok_or_else(corrupt)
     }
 
     /// Returns whether a connection whose role lacks a right may be closed, at most once every

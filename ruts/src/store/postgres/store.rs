@@ -393,7 +393,7 @@ impl PostgresStoreBuilder {
         migrate::prepare(&self.pool, &identifiers, self.create_tables, self.timeout).await?;
         // Reads may use half of the connections, and so may writes.
         let in_flight = (self.pool.options().get_max_connections() as usize / 2).max(1);
-        let tuning = BatchTuning::new(in_flight);
+        let tuning = BatchTuning::on_connections(in_flight);
         let (timeout, statements) = (self.timeout, Statements::new(&identifiers));
         let executor =
             Arc::new(Executor::new(self.pool, statements, timeout, self.test_idle_after));

@@ -3,7 +3,14 @@
 //! Shared by the caller of an executor and the task that runs its statement. Knows nothing of
 //! statements.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::{
+    future::Future,
+    sync::atomic::{AtomicU8, Ordering},
+};
+
+use tokio::time::{Instant, timeout_at};
+
+use crate::store::StoreErrorKind;
 
 /// Whether a statement was sent or cancelled. If it is cancelled first, it is not sent.
 ///
@@ -34,6 +41,26 @@ impl Dispatch {
         self.0.load(Ordering::Acquire) == Self::CANCELLED
     }
 
+    /// Waits for the work that sends the statement. If the deadline passes or this future is dropped first,
+    /// cancels the statement.
+    ///
+    /// # Errors
+    ///
+    /// At the deadline, [`Unavailable`](StoreErrorKind::Unavailable) if the statement will never be sent.
+    /// Otherwise [`OutcomeUnknown`](StoreErrorKind::OutcomeUnknown).
+    pub(in crate::store) async fn wait<T>(
+        &self,
+        work: impl Future<Output = T>,
+        deadline: Instant,
+    ) -> Result<T, StoreErrorKind> {
+        let caller = CancelOnDrop(self);
+        let answer = timeout_at(deadline, work).await;
+        answer.map_err(|_| match caller.0.cancel() {
+            true => StoreErrorKind::Unavailable,
+            false => StoreErrorKind::OutcomeUnknown,
+        })
+    }
+
     /// Cancels the statement. Returns whether it was not sent, or was taken back.
     fn cancel(&self) -> bool {
         self.0.swap(Self::CANCELLED, Ordering::AcqRel) == Self::PENDING
@@ -46,14 +73,7 @@ impl Dispatch {
 
 /// Cancels a statement when its caller is dropped. If the statement was already sent, it is not
 /// repeated.
-pub(in crate::store) struct CancelOnDrop<'a>(pub(in crate::store) &'a Dispatch);
-
-impl CancelOnDrop<'_> {
-    /// Cancels the statement. Returns whether it will never be sent.
-    pub(in crate::store) fn cancel(self) -> bool {
-        self.0.cancel()
-    }
-}
+struct CancelOnDrop<'a>(&'a Dispatch);
 
 impl Drop for CancelOnDrop<'_> {
     fn drop(&mut self) {

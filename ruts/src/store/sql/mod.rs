@@ -5,6 +5,7 @@
 mod cleanup;
 mod connections;
 mod dispatch;
+mod finish_on_drop;
 mod name;
 mod patience;
 mod read_limits;
@@ -14,7 +15,8 @@ pub use self::name::InvalidName;
 pub(in crate::store) use self::{
     cleanup::{Cleanup, clean_up},
     connections::Connections,
-    dispatch::{CancelOnDrop, Dispatch},
+    dispatch::Dispatch,
+    finish_on_drop::FinishOnDrop,
     name::check_name,
     patience::Patience,
     read_limits::{MAX_READS, has_its_share},
