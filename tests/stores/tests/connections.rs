@@ -1,7 +1,10 @@
 //! Connections to Redis and Valkey that are closed while idle, stop responding, or lead to a server that is
 //! no longer the leader. All clients have to continue with new connections.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use fred::{
     clients::Client,
@@ -22,7 +25,7 @@ use ruts_tests_stores::{
     servers::{Cluster, Flavour, Prefix, Redis, Sentinel},
     through_each_client,
 };
-use ruts_tests_support::{APPLIED, TestSession, taken, wait_until};
+use ruts_tests_support::{APPLIED, TestSession, wait_until};
 
 /// Timeout of operations that get no answer.
 const SHORT: Duration = Duration::from_millis(500);
@@ -43,7 +46,9 @@ through_each_client! {
     {
         a_closed_idle_connection_costs_no_operation,
         a_restart_costs_no_operation,
-        a_silent_connection_is_given_up,
+        a_silent_connection_fails_no_read,
+        a_silent_connection_fails_one_write,
+        an_address_that_moves_from_an_unresponsive_server_is_followed,
         a_connection_is_given_up_whose_callers_give_up_first,
         a_leader_that_became_a_replica_is_left,
     }
@@ -84,49 +89,108 @@ async fn a_restart_costs_no_operation<C: RedisClient>(connect: impl AsyncFn(Stri
     assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
 }
 
-/// The open connections stop responding, but new ones would work.
-async fn a_silent_connection_is_given_up<C: RedisClient>(connect: impl AsyncFn(String) -> C) {
+/// Age at which a silent connection is replaced.
+const OLD: Duration = Duration::from_millis(1100);
+
+/// A session behind a proxy, over connections that are all open and [`OLD`].
+async fn behind_proxy<C: RedisClient>(
+    connect: impl AsyncFn(String) -> C,
+) -> (Redis, Proxy, TestSession<RedisStore<C>>) {
     let server = Redis::start(Flavour::Redis, &[]);
     let proxy = Proxy::before(&server.address()).await;
     let client = connect(format!("redis://{}", proxy.address())).await;
-    let store = redis_builder(client, &Prefix::unique()).timeout(SHORT).build();
+    // The timeout is the default of the store.
+    let store = redis_builder(client, &Prefix::unique()).timeout(Duration::from_secs(2)).build();
     let session = TestSession::begin(&Arc::new(store)).await;
     for _ in 0..3 {
         assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
     }
+    tokio::time::sleep(OLD).await;
+    (server, proxy, session)
+}
+
+/// The open connections stop responding, but new ones would work. Reads are repeated on a new connection.
+async fn a_silent_connection_fails_no_read<C: RedisClient>(connect: impl AsyncFn(String) -> C) {
+    let (_server, proxy, session) = behind_proxy(connect).await;
     proxy.silence_present();
-    let mut unanswered = 0;
-    while session.set("a", "2").await.is_err() {
-        unanswered += 1;
-        assert!(
-            unanswered <= 9,
-            "at most three operations should fail on each of at most three connections"
-        );
+    let reads = (0..20).map(|_| {
+        let session = session.clone();
+        tokio::spawn(async move { session.get("a").await })
+    });
+    for read in reads.collect::<Vec<_>>() {
+        assert_eq!(read.await.unwrap().unwrap().unwrap(), "1");
     }
-    assert!(unanswered >= 3);
+    for _ in 0..3 {
+        assert_eq!(session.get("a").await.unwrap().unwrap(), "1");
+    }
+}
+
+/// Once a connection has become silent, the others are tested before their next use.
+async fn a_silent_connection_fails_one_write<C: RedisClient>(connect: impl AsyncFn(String) -> C) {
+    let (_server, proxy, session) = behind_proxy(connect).await;
+    proxy.silence_present();
+    assert_eq!(error_kind(session.set("a", "2").await), StoreErrorKind::OutcomeUnknown);
+    for _ in 0..3 {
+        assert_eq!(session.set("a", "3").await.unwrap(), APPLIED);
+    }
+}
+
+/// A router may forget an idle connection without closing it.
+#[tokio::test]
+async fn an_idle_connection_is_tested_before_a_write() {
+    // In one test, because most of its time is waiting.
+    tokio::join!(
+        idle_connections_are_tested(async |url: String| fred_client(&url).await),
+        idle_connections_are_tested(async |url: String| fred_pool(&url).await),
+        idle_connections_are_tested(async |url: String| redis_rs_client(&url).await),
+    );
+}
+
+async fn idle_connections_are_tested<C: RedisClient>(connect: impl AsyncFn(String) -> C) {
+    let (_server, proxy, session) = behind_proxy(connect).await;
+    proxy.silence_present();
+    // Longer than the idle time after which a connection is tested.
+    tokio::time::sleep(Duration::from_millis(10_200)).await;
+    for _ in 0..3 {
+        assert_eq!(session.set("a", "2").await.unwrap(), APPLIED);
+    }
 }
 
 /// A layered store may wait for its cache for a shorter time than the timeout of the cache.
 async fn a_connection_is_given_up_whose_callers_give_up_first<C: RedisClient>(
     connect: impl AsyncFn(String) -> C,
 ) {
-    let server = Redis::start(Flavour::Redis, &[]);
-    let proxy = Proxy::before(&server.address()).await;
-    let session =
-        TestSession::begin(&store(connect(format!("redis://{}", proxy.address())).await)).await;
-    for _ in 0..3 {
-        assert_eq!(session.take("a").await.unwrap(), taken(None));
+    for patience in [SHORT, Duration::from_millis(40)] {
+        let (_server, proxy, session) = behind_proxy(&connect).await;
+        proxy.silence_present();
+        let mut given_up = 0;
+        while tokio::time::timeout(patience, session.take("a")).await.is_err() {
+            given_up += 1;
+            assert!(given_up < 100, "{patience:?}: the connection should be replaced");
+        }
+        assert!(given_up >= 1);
     }
-    proxy.silence_present();
-    let mut given_up = 0;
-    while tokio::time::timeout(SHORT, session.take("a")).await.is_err() {
-        given_up += 1;
-        assert!(
-            given_up <= 9,
-            "at most three operations should fail on each of at most three connections"
-        );
+}
+
+/// The server hangs. Then the address leads to another server, while attempts to connect to the first one are in
+/// progress.
+async fn an_address_that_moves_from_an_unresponsive_server_is_followed<C: RedisClient>(
+    connect: impl AsyncFn(String) -> C,
+) {
+    let (server, proxy, session) = behind_proxy(connect).await;
+    let next = Redis::start(Flavour::Redis, &[]);
+    follow(&next, &server);
+    wait_for_replica(&next).await;
+    server.pause();
+    for _ in 0..2 {
+        assert!(session.get("a").await.is_err(), "the server should not answer");
     }
-    assert!(given_up >= 3);
+    next.command::<()>(&["REPLICAOF", "NO", "ONE"]);
+    proxy.lead_to(&next.address());
+    let moved = Instant::now();
+    wait_until("the store answers", async || session.get("a").await.is_ok()).await;
+    assert!(moved.elapsed() < Duration::from_secs(4), "{:?}", moved.elapsed());
+    server.resume();
 }
 
 /// Waits until `replica` has all data of its leader.

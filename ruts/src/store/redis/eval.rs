@@ -149,6 +149,16 @@ pub(super) enum Repeat {
     Never,
 }
 
+impl Repeat {
+    /// Returns the time for the next run of a command: half of the time that is left, if a second run follows.
+    fn share_of(self, left: Duration) -> Duration {
+        match self {
+            Self::Once => left / 2,
+            Self::Never => left,
+        }
+    }
+}
+
 /// Sends a script, and after a pause sends it again in these cases:
 ///
 /// - The node refused the script because a different node has the key. In the pause, the client fetches a
@@ -168,7 +178,8 @@ pub(super) async fn send<C: ScriptClient>(
     let mut retries = 0;
     loop {
         let call = Call::Script { name: script, keys, arguments };
-        let answer = client.call(call, deadline.time_left()?).await;
+        let left = deadline.time_left()?;
+        let answer = client.call(call, repeat.share_of(left)).await;
         let Err(error) = &answer else { return answer };
         let pause = match error {
             CommandError::Server(code, _) if matches!(&**code, "MOVED" | "ASK" | "TRYAGAIN") => {

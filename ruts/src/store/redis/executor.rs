@@ -158,8 +158,8 @@ impl<C: ScriptClient> Executor<C> {
     /// Reads a session with commands instead of a script, in one round trip. Returns `None` if a script
     /// has to decide.
     ///
-    /// Also returns `None` if a command failed and there is time left. The caller then sends the script,
-    /// with the retries of `eval`.
+    /// Also returns `None` if a command failed, or got no answer in half of the time. The caller then sends
+    /// the script, with the retries of `eval`.
     pub(super) async fn read_natively(
         &self,
         read: &NativeRead<'_>,
@@ -171,7 +171,7 @@ impl<C: ScriptClient> Executor<C> {
         let (key, commands) = read.commands(&self.prefix);
         let call = Call::Commands { key: &key, commands: &commands };
         // Boxed, as in `call`.
-        match Box::pin(self.client.call(call, deadline.time_left()?)).await {
+        match Box::pin(self.client.call(call, deadline.time_left()? / 2)).await {
             Ok(reply) => Ok(read.loaded(reply)),
             Err(error) if deadline.time_left().is_err() => Err(error),
             Err(error) => {

@@ -15,9 +15,12 @@
 //! | --- | --- |
 //! | the connection has closed, even while idle | the next operation connects first |
 //! | the server is a replica now, cannot serve, or requires a password (`READONLY`, `MASTERDOWN`, `LOADING`, `CLUSTERDOWN`, `NOAUTH`) | the store connects again, and sends the command again |
+//! | no command got an answer for a quarter of the timeout, and at most 500 ms | the store connects again, and sends reads again after half of their timeout. The connection stays in use until a new one is open. |
+//! | a connection was idle for ten seconds, or another connection stopped answering | the store tests it with `PING` before its next use, for at most a quarter of the timeout and at most 500 ms |
 //! | three commands got no answer before their timeout, or before their callers gave up after at least 100 ms. An answer clears only the failures of commands with the same hash tag. | the store connects again |
 //!
-//! For each new connection, the store resolves the name of the server, or asks Sentinel. So after a failover
+//! For each new connection, the store resolves the name of the server, or asks Sentinel. If an attempt to
+//! connect has no outcome after 500 ms, another attempt begins beside it. So after a failover
 //! it connects to the new leader, if the name resolves to it. A fred reconnect policy has no effect here.
 //!
 //! # Which client
@@ -105,7 +108,8 @@
 //! - The command was certainly not carried out, because there was no connection, or the server could not
 //!   serve. Such a command is sent again at most four times, within 300 ms.
 //! - The node of a cluster refused the command because the key had moved.
-//! - The command is a read of unknown outcome. It is sent again at most twice.
+//! - The command is a read of unknown outcome, or a read that got no answer in half of its time. It is sent
+//!   again at most twice.
 //!
 //! After an operation has waited in the queue for half of its timeout, it is no longer sent.
 //!

@@ -7,6 +7,7 @@
 use std::{
     collections::HashMap,
     error::Error,
+    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -18,19 +19,32 @@ use bytes::Bytes;
 use tokio::{
     runtime::Handle,
     sync::watch,
+    task::JoinSet,
     time::{Instant, sleep_until, timeout, timeout_at},
 };
 
 use super::{
     super::{
-        error::{CommandError, NAME, TimedOut},
+        error::{CommandError, NAME, Source, TimedOut},
         wire::reply::Reply,
     },
-    client::{Call, Connection, Connector, ScriptClient},
+    client::{Call, Command, Connection, Connector, ScriptClient},
 };
 
 /// Maximum time to open a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// After this time, a second attempt to connect begins beside the first one, and so on. The address may lead to
+/// a new server, while an attempt at the former server gets no answer.
+const CONNECT_AGAIN: Duration = Duration::from_millis(500);
+
+/// Idle time after which a connection is tested before its next use. Routers forget idle connections without
+/// closing them.
+const TEST_AFTER: Duration = Duration::from_secs(10);
+
+/// Maximum duration of the test of a connection, and the silence after which a connection is suspected. A
+/// quarter of the timeout of a call, if that is less.
+const MAX_SILENCE: Duration = Duration::from_millis(500);
 
 /// Minimum time between two attempts to connect.
 const CONNECT_INTERVAL: Duration = Duration::from_millis(20);
@@ -42,15 +56,19 @@ const MAX_STRIKES: usize = 3;
 /// Minimum wait of a caller that gives up. After a shorter wait, its command does not count as a strike.
 const MIN_SILENCE: Duration = Duration::from_millis(100);
 
-/// Minimum age of a connection that is replaced because of strikes. It limits how often a slow
+/// Minimum age of a connection that is replaced because of silence or strikes. It limits how often a slow
 /// server gets a new connection.
 const MIN_AGE_SILENT: Duration = Duration::from_secs(1);
 
 /// Minimum age of a connection that is replaced because its server answered that it cannot serve.
 const MIN_AGE_REFUSED: Duration = Duration::from_millis(100);
 
-/// Connections that are used in turn. Each is opened at its first use. It is replaced when it has closed,
-/// when its server cannot serve, or after [`MAX_STRIKES`] commands without an answer.
+/// Connections that are used in turn. Each is opened at its first use. It is replaced in these cases:
+///
+/// - It has closed, or its server cannot serve.
+/// - It gives no answer at all for [`MAX_SILENCE`].
+/// - [`MAX_STRIKES`] commands got no answer.
+/// - It was idle, or another connection became silent, and it does not answer a test before its next use.
 pub(in crate::store::redis) struct Connections<K: Connector> {
     slots: Vec<Arc<Slot<K>>>,
     next: AtomicUsize,
@@ -76,13 +94,27 @@ type Attempt<T> = watch::Receiver<Option<Result<Arc<Judged<T>>, ConnectError>>>;
 struct Judged<T> {
     connection: T,
     since: Instant,
-    /// Whether the server answered that it cannot serve. Then the connection is not used again.
+    /// Whether the connection is not used again: its server answered that it cannot serve, or did not answer
+    /// the test.
     is_refused: AtomicBool,
+    answers: Mutex<Answers>,
+    /// Held during the test of the connection.
+    testing: tokio::sync::Mutex<()>,
     /// Total number of strikes. Zero while every command is answered.
     strikes: AtomicUsize,
     /// Strikes by place. On a cluster, answers of other nodes must not clear the strikes of an unresponsive
     /// node.
     by_place: Mutex<HashMap<Place, usize>>,
+}
+
+/// The times of the answers on a connection.
+struct Answers {
+    /// The last answer, or the opening of the connection.
+    last: Instant,
+    /// The time when the first of the commands was sent that have got no answer. `None` if there are none.
+    silent_since: Option<Instant>,
+    /// Whether another connection has become silent since the last answer on this one.
+    is_suspected: bool,
 }
 
 /// The first two bytes of the hash tag. All session keys with the same place are on one node.
@@ -121,16 +153,46 @@ impl<K: Connector> Connections<K> {
         let judged = outcome.ok_or_else(|| not_sent(TimedOut))?.map_err(not_sent)?;
         Ok(InUse { slot, judged })
     }
+
+    /// Has each connection tested before its next use, because one connection became silent. The others may
+    /// be silent for the same reason.
+    fn suspect_all(&self) {
+        for slot in &self.slots {
+            if let Some(judged) = &slot.lock().current {
+                judged.answers().is_suspected = true;
+            }
+        }
+    }
 }
 
 impl<K: Connector> ScriptClient for Connections<K> {
     async fn call(&self, call: Call<'_>, timeout: Duration) -> Result<Reply, CommandError> {
         let deadline = Instant::now() + timeout;
-        let in_use = self.connection(deadline).await?;
+        let max_silence = (timeout / 4).min(MAX_SILENCE);
+        let in_use = loop {
+            let in_use = self.connection(deadline).await?;
+            if in_use.judged.is_responsive(call.key(), max_silence).await {
+                break in_use;
+            }
+        };
         let sent = Instant::now();
         let left = deadline.saturating_duration_since(sent);
         let mut sending = Sending { in_use, place: place(call.key()), sent, is_answered: false };
-        let answer = timeout_at(deadline, sending.in_use.judged.connection.call(call, left)).await;
+        let judged = Arc::clone(&sending.in_use.judged);
+        judged.note_sent(sent);
+        let mut answering = pin!(judged.connection.call(call, left));
+        let quick = timeout_at(deadline.min(sent + max_silence), answering.as_mut()).await;
+        let answer = match quick {
+            Ok(answer) => Ok(answer),
+            Err(_) => {
+                // The connection stays in use until a new one is open: perhaps the server is only slow.
+                if judged.is_silent_for(max_silence) && judged.since.elapsed() >= MIN_AGE_SILENT {
+                    self.suspect_all();
+                    sending.in_use.replace();
+                }
+                timeout_at(deadline, answering).await
+            }
+        };
         let answer = answer.unwrap_or_else(|_| Err(CommandError::OutcomeUnknown(TimedOut.into())));
         sending.is_answered = true;
         if sending.in_use.judged.has_to_go(&answer, sending.place) {
@@ -167,10 +229,11 @@ struct Sending<'a, K: Connector> {
 impl<K: Connector> Drop for Sending<'_, K> {
     fn drop(&mut self) {
         // Outside a runtime, no strike is noted, because no new connection can be opened there.
+        let judged = &self.in_use.judged;
         if !self.is_answered
-            && self.sent.elapsed() >= MIN_SILENCE
+            && (self.sent.elapsed() >= MIN_SILENCE || judged.is_silent_for(MIN_SILENCE))
             && Handle::try_current().is_ok()
-            && self.in_use.judged.note_strike(self.place)
+            && judged.note_strike(self.place)
         {
             self.in_use.replace();
         }
@@ -204,7 +267,7 @@ impl<K: Connector> Slot<K> {
         let slot = Arc::clone(self);
         tokio::spawn(async move {
             sleep_until(earliest).await;
-            let opened = timeout(CONNECT_TIMEOUT, slot.connector.connect()).await;
+            let opened = timeout(CONNECT_TIMEOUT, slot.connect()).await;
             let opened = opened.unwrap_or_else(|_| Err(TimedOut.into()));
             let opened = opened.map(|connection| Arc::new(Judged::new(connection)));
             let mut state = slot.lock();
@@ -218,14 +281,32 @@ impl<K: Connector> Slot<K> {
         });
         attempt
     }
+
+    /// Opens a connection. As long as no attempt has an outcome, further attempts begin. Returns the first
+    /// outcome.
+    async fn connect(self: &Arc<Self>) -> Result<K::Connection, Source> {
+        let mut attempts = JoinSet::new();
+        loop {
+            let slot = Arc::clone(self);
+            attempts.spawn(async move { slot.connector.connect().await });
+            match timeout(CONNECT_AGAIN, attempts.join_next()).await {
+                Ok(Some(Ok(outcome))) => return outcome,
+                Ok(Some(Err(panicked))) => return Err(panicked.into()),
+                Ok(None) | Err(_) => {}
+            }
+        }
+    }
 }
 
 impl<T: Connection> Judged<T> {
     fn new(connection: T) -> Self {
+        let since = Instant::now();
         Self {
             connection,
-            since: Instant::now(),
+            since,
             is_refused: AtomicBool::new(false),
+            answers: Mutex::new(Answers { last: since, silent_since: None, is_suspected: false }),
+            testing: tokio::sync::Mutex::default(),
             strikes: AtomicUsize::new(0),
             by_place: Mutex::default(),
         }
@@ -235,8 +316,59 @@ impl<T: Connection> Judged<T> {
         !self.is_refused.load(Ordering::Relaxed) && !self.connection.is_closed()
     }
 
+    fn answers(&self) -> MutexGuard<'_, Answers> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note_sent(&self, now: Instant) {
+        self.answers().silent_since.get_or_insert(now);
+    }
+
+    fn note_answer(&self) {
+        let last = Instant::now();
+        *self.answers() = Answers { last, silent_since: None, is_suspected: false };
+    }
+
+    /// Returns whether commands were sent, and none was answered in this time.
+    fn is_silent_for(&self, time: Duration) -> bool {
+        self.answers().silent_since.is_some_and(|since| since.elapsed() >= time)
+    }
+
+    /// Returns whether the connection has to be tested before its next use.
+    fn needs_test(&self) -> bool {
+        let answers = self.answers();
+        let is_doubtful = answers.is_suspected || answers.last.elapsed() >= TEST_AFTER;
+        is_doubtful && answers.silent_since.is_none()
+    }
+
+    /// Tests the connection if it needs a test, on the server of this key. Returns whether to use it. If not, it
+    /// is not used again.
+    async fn is_responsive(&self, key: Option<&Bytes>, max_test: Duration) -> bool {
+        let Some(key) = key.filter(|_| self.needs_test()) else { return true };
+        // Other callers wait, because they would also send their commands to a dead connection.
+        let _testing = self.testing.lock().await;
+        if !self.needs_test() {
+            return self.is_usable();
+        }
+        let ping = || Command { name: "PING", arguments: Vec::new() };
+        let commands = [ping(), ping(), ping()];
+        let call = Call::Commands { key, commands: &commands };
+        match timeout(max_test, self.connection.call(call, max_test)).await {
+            // A role that may not use this command also gets an answer.
+            Ok(Ok(_) | Err(CommandError::Server(..))) => self.note_answer(),
+            _ => {
+                tracing::debug!(store = NAME, "a connection did not answer its test");
+                self.is_refused.store(true, Ordering::Relaxed);
+            }
+        }
+        self.is_usable()
+    }
+
     /// Notes an answer, and returns whether to replace the connection.
     fn has_to_go(&self, answer: &Result<Reply, CommandError>, place: Place) -> bool {
+        if matches!(answer, Ok(_) | Err(CommandError::Server(..))) {
+            self.note_answer();
+        }
         match answer {
             Err(CommandError::OutcomeUnknown(_)) => self.note_strike(place),
             Err(error) if error.is_of_wrong_server() => {
