@@ -162,11 +162,12 @@ impl<S: RecordStore> Store for S {
             return insert(self, &create).await.map(Written::new);
         };
         let mut lock = self.lock_principal(who.principal).await?;
-        end_oldest(self, create.id, &who, &mut lock).await?;
-        self.add_to_list(who.principal, create.id, &mut lock).await?;
-        let inserted = insert(self, &create).await;
+        let ended = end_oldest(self, create.id, &who, &mut lock).await?;
+        let after_some = |error| after_some(self, &ended, error);
+        self.add_to_list(who.principal, create.id, &mut lock).await.map_err(after_some)?;
+        let inserted = insert(self, &create).await.map_err(after_some);
         if inserted.is_err() {
-            unlist(self, who.principal, create.id, &mut lock).await?;
+            keep_listed(self, unlist(self, who.principal, create.id, &mut lock).await);
         }
         inserted.map(Written::new)
     }
@@ -187,19 +188,22 @@ impl<S: RecordStore> Store for S {
         };
         let mut lock = self.lock_principal(who.principal).await?;
         // A refused sign-in must not end other sessions, so the update is checked first.
+        let mut ended = Vec::new();
         match self.with_record(id, would_apply).await? {
             Ok(true) => {
-                end_oldest(self, id, &who, &mut lock).await?;
-                self.add_to_list(who.principal, id, &mut lock).await?;
+                ended = end_oldest(self, id, &who, &mut lock).await?;
+                let listed = self.add_to_list(who.principal, id, &mut lock).await;
+                listed.map_err(|error| after_some(self, &ended, error))?;
             }
             Ok(false) => {}
             Err(refused) => return Ok(Err(refused)),
         }
-        let (answer, left) = change_record(self, id, apply).await?;
-        unlist(self, who.principal, id, &mut lock).await?;
+        let changed = change_record(self, id, apply).await;
+        let (answer, left) = changed.map_err(|error| after_some(self, &ended, error))?;
+        keep_listed(self, unlist(self, who.principal, id, &mut lock).await);
         drop(lock);
         if let Some(former) = left.filter(|former| former != who.principal) {
-            unlist_from(self, &former, id).await?;
+            keep_listed(self, unlist_from(self, &former, id).await);
         }
         Ok(answer)
     }
@@ -268,10 +272,12 @@ impl<S: RecordStore> Store for S {
                 // that time, the session stays.
                 drop(lock);
                 yield_now().await;
-                lock = self.lock_principal(principal).await?;
+                let locked = self.lock_principal(principal).await;
+                lock = locked.map_err(|error| after_some(self, &ended, error))?;
             }
             for id in ids {
-                if revoke_one(self, principal, id, &mut lock).await? {
+                let revoked = revoke_one(self, principal, id, &mut lock).await;
+                if revoked.map_err(|error| after_some(self, &ended, error))? {
                     ended.push(*id);
                 }
             }
@@ -293,7 +299,7 @@ impl<S: RecordStore> Store for S {
             if let Some(principal) = removed.await? {
                 freed += 1;
                 if let Some(principal) = principal {
-                    unlist_from(self, &principal, &id).await?;
+                    keep_listed(self, unlist_from(self, &principal, &id).await);
                 }
             }
         }
@@ -323,9 +329,27 @@ async fn change<S: RecordStore, T: Send>(
 ) -> StoreResult<Written<T>> {
     let (answer, left) = change_record(store, id, operation).await?;
     if let Some(former) = left {
-        unlist_from(store, &former, id).await?;
+        keep_listed(store, unlist_from(store, &former, id).await);
     }
     Ok(answer)
+}
+
+/// Logs the failure to remove a session from a list. The operation has succeeded before, so it must not
+/// return this failure. A list may contain sessions that have ended.
+fn keep_listed<S: RecordStore>(store: &S, unlisted: Result<(), StoreError>) {
+    if let Err(error) = unlisted {
+        let cause: &dyn std::error::Error = &error;
+        let store = RecordStore::name(store);
+        tracing::warn!(store, error = cause, "a session stays on the list of its former principal");
+    }
+}
+
+/// Returns the error of an operation that has ended some sessions before. Nothing else is certain.
+fn after_some<S: RecordStore>(store: &S, ended: &[SessionId], error: StoreError) -> StoreError {
+    if ended.is_empty() {
+        return error;
+    }
+    StoreError::new(RecordStore::name(store), StoreErrorKind::OutcomeUnknown).with_source(error)
 }
 
 /// Changes a session. Also returns the principal that is no longer signed in.
@@ -343,14 +367,16 @@ async fn change_record<S: RecordStore, T: Send>(
     changed.await
 }
 
-/// Ends the oldest sessions of the principal, so that the session `own` fits under the limit.
+/// Ends the oldest sessions of the principal, so that the session `own` fits under the limit. Returns the
+/// ended sessions.
 async fn end_oldest<S: RecordStore>(
     store: &S,
     own: &SessionId,
     who: &NewSignIn<'_>,
     lock: &mut S::PrincipalLock,
-) -> Result<(), StoreError> {
-    let Some(limit) = who.limit else { return Ok(()) };
+) -> Result<Vec<SessionId>, StoreError> {
+    let mut ended = Vec::new();
+    let Some(limit) = who.limit else { return Ok(ended) };
     let mut live = Vec::new();
     for id in store.sessions_of(who.principal, lock).await? {
         let since = |record: &mut Option<SessionRecord>, now| {
@@ -366,10 +392,12 @@ async fn end_oldest<S: RecordStore>(
     let Some(beyond) = limit.beyond(live) else {
         return Err(StoreError::new(RecordStore::name(store), StoreErrorKind::SessionLimit));
     };
-    for id in &beyond {
-        revoke_one(store, who.principal, id, lock).await?;
+    for id in beyond {
+        let revoked = revoke_one(store, who.principal, &id, lock).await;
+        revoked.map_err(|error| after_some(store, &ended, error))?;
+        ended.push(id);
     }
-    Ok(())
+    Ok(ended)
 }
 
 /// Revokes a session if it is live and the principal is signed in to it. Returns whether it was revoked.
@@ -385,7 +413,7 @@ async fn revoke_one<S: RecordStore>(
         live.map(|record| record.revoke(now)).is_some()
     };
     let was_live = store.with_record(id, revoke).await?;
-    store.remove_from_list(principal, id, lock).await?;
+    keep_listed(store, store.remove_from_list(principal, id, lock).await);
     Ok(was_live)
 }
 
