@@ -1482,6 +1482,45 @@ mod faults {
         assert_unsupported(store.check().await, "default_transaction_read_only");
     }
 
+    /// Operations on a server that accepts no writes open few connections, and leave those of the application
+    /// open.
+    #[tokio::test]
+    async fn a_read_only_server_gets_no_storm_of_connections() {
+        const CONNECTIONS: u64 = 4;
+        let server = Postgres::start(&[]);
+        let (pool, admin) = (server.pool(CONNECTIONS as u32), server.pool(1));
+        let schema = server.schema();
+        let store = Arc::new(builder(&pool, &schema).build().await.unwrap());
+        let session = TestSession::begin(&store).await;
+        run(&admin, "alter system set default_transaction_read_only = on").await;
+        run(&admin, "select pg_reload_conf()").await;
+        while session.set("a", "1").await.is_ok() {}
+        let opened = async || {
+            // A process reports its figures at most once a second, and when it ends.
+            let sql = "select sum(sessions)::bigint from pg_stat_database";
+            u64::try_from(number(&admin, sql).await).unwrap()
+        };
+        let (before, begun) = (opened().await, std::time::Instant::now());
+        for _ in 0..10 {
+            let creations: Vec<_> = (0..30)
+                .map(|_| {
+                    let session = TestSession::new(&store);
+                    tokio::spawn(async move { session.create(None).await })
+                })
+                .collect();
+            for creation in creations {
+                assert_eq!(error_kind(creation.await.unwrap()), StoreErrorKind::Unavailable);
+            }
+        }
+        // Without a limit, each creation replaces up to four connections. With it, four every 100 ms at most.
+        let allowed = CONNECTIONS * (2 + begun.elapsed().as_millis() as u64 / 100);
+        let number = opened().await - before;
+        assert!(
+            number <= allowed,
+            "300 creations opened {number} connections, more than {allowed}"
+        );
+    }
+
     /// A trigger reports a full disk.
     #[tokio::test]
     async fn a_full_disk_has_an_error_of_its_own() {

@@ -17,6 +17,8 @@ pub(super) struct StatementError {
     pub(super) error: StoreError,
     /// Whether the connection is broken, or its server is read-only.
     pub(super) connection_is_dead: bool,
+    /// Whether the connection is dead only because its server cannot serve, such as a read-only server.
+    pub(super) is_unfit: bool,
     /// Whether an insertion failed because a row with its key exists.
     pub(super) is_duplicate: bool,
     /// Whether the statement failed because of a concurrent statement, and may succeed if it is repeated.
@@ -30,6 +32,7 @@ impl StatementError {
         Self {
             error,
             connection_is_dead: false,
+            is_unfit: false,
             is_duplicate: false,
             was_broken_off: false,
             changed_nothing: false,
@@ -118,6 +121,7 @@ pub(super) const fn shut_down() -> StoreError {
 pub(super) fn read_only() -> StatementError {
     StatementError {
         connection_is_dead: true,
+        is_unfit: true,
         changed_nothing: true,
         ..StatementError::new(unsupported(READ_ONLY))
     }
@@ -146,6 +150,7 @@ pub(super) fn statement_error(error: Error, can_change: bool, begun: bool) -> St
         Error::Database(server) => {
             let number = number(&**server);
             failed.connection_is_dead = is_of_connection(number);
+            failed.is_unfit = is_unfit(number);
             failed.is_duplicate = number == 1062;
             failed.was_broken_off = is_broken_off(number);
             failed.changed_nothing = !(can_change && begun && is_in_doubt(number));
@@ -197,7 +202,12 @@ fn number(error: &dyn DatabaseError) -> u16 {
 /// - A proxy has lost its server.
 /// - The server is read-only.
 fn is_of_connection(number: u16) -> bool {
-    is_in_doubt(number) || matches!(number, 1047 | 1184 | 1290 | 1792 | 1836 | 4031)
+    is_in_doubt(number) || is_unfit(number) || matches!(number, 1184 | 4031)
+}
+
+/// Returns whether the server is read-only, or has left its cluster.
+fn is_unfit(number: u16) -> bool {
+    matches!(number, 1047 | 1290 | 1792 | 1836)
 }
 
 /// Returns whether the server or a proxy may report the error after a commit.

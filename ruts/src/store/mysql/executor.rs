@@ -16,7 +16,7 @@ use sqlx::{
     AssertSqlSafe, Either, Executor as _, MySql, MySqlConnection, MySqlPool, mysql::MySqlRow,
     pool::PoolConnection,
 };
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::Instrument;
 
 use super::{
@@ -29,7 +29,7 @@ use super::{
 use crate::{
     store::{
         StoreError, StoreErrorKind,
-        sql::{Connections, Dispatch, FinishOnDrop, Patience},
+        sql::{Connections, Dispatch, FinishOnDrop, Patience, Reaction, Replacing, Taken},
     },
     turns::{Turn, Turns},
 };
@@ -150,8 +150,10 @@ impl Executor {
         // Maximum number of retries after a dead connection. Each dead connection is closed, so the last
         // of these retries gets a new connection.
         let mut spare = self.connections.pool().size().max(1);
+        let mut replacing = Replacing::default();
         loop {
-            let connection = self.connections.take(deadline).await.map_err(connection_error)?;
+            let taken = self.connections.take(deadline).await.map_err(connection_error)?;
+            let Taken { connection, is_new } = taken;
             if dispatch.is_cancelled() {
                 self.connections.give_back(connection);
                 return Err(timed_out(StoreErrorKind::Unavailable).into());
@@ -163,19 +165,33 @@ impl Executor {
                 dispatch: &dispatch,
                 deadline,
             };
-            let answer = work.run(&mut attempt).await;
+            let (mut answer, mut wait) = (work.run(&mut attempt).await, None);
+            match &mut answer {
+                Ok(_) => self.connections.note_fit(is_new),
+                Err(failed) if failed.is_unfit => {
+                    let reaction = self.connections.note_unfit(is_new, &mut replacing);
+                    failed.connection_is_dead = matches!(reaction, Reaction::Replace);
+                    if let Reaction::Wait(until) = reaction {
+                        wait = Some(until);
+                    }
+                }
+                Err(_) => {}
+            }
             attempt.finish(answer.as_ref().is_err_and(|failed| failed.connection_is_dead));
             let failed = match answer {
                 Ok(answer) => return Ok(answer),
                 Err(failed) => failed,
             };
-            let can_repeat = failed.can_repeat()
+            let can_repeat = (wait.is_some() || failed.can_repeat())
                 && (spare > 0 || !failed.connection_is_dead)
-                && Instant::now() < deadline;
+                && wait.unwrap_or_else(Instant::now) < deadline;
             if !can_repeat || !dispatch.take_back() {
                 return Err(failed);
             }
             spare -= u32::from(failed.connection_is_dead);
+            if let Some(until) = wait {
+                sleep_until(until).await;
+            }
         }
     }
 }

@@ -52,7 +52,7 @@ const BATCH: usize = 500;
 /// five seconds. The other settings have their usual values, even if the server has different defaults.
 const SETTINGS: &str = "set session transaction isolation level read committed, read write; \
      set session autocommit = 1, time_zone = '+00:00', innodb_lock_wait_timeout = 1, \
-     lock_wait_timeout = 1, completion_type = 'NO_CHAIN', sql_safe_updates = 0, \
+     lock_wait_timeout = 1, completion_type = 'NO_CHAIN', sql_safe_updates = 0, wait_timeout = 28800, \
      sql_select_limit = 18446744073709551615, \
      sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION' \
      /*M! , idle_transaction_timeout = 5 */";

@@ -34,6 +34,8 @@ pub(super) struct StatementError {
     /// Whether the connection is broken, has lost its state, or leads to a server that cannot run
     /// statements.
     pub(super) connection_is_dead: bool,
+    /// Whether the connection is dead only because its server cannot serve, such as a standby.
+    pub(super) is_unfit: bool,
     /// Whether the application has left a transaction open on the connection.
     pub(super) is_in_transaction: bool,
     /// Whether the role of the connection lacks a right.
@@ -49,6 +51,7 @@ impl StatementError {
         Self {
             error,
             connection_is_dead: false,
+            is_unfit: false,
             is_in_transaction: false,
             lacks_right: false,
             was_broken_off: false,
@@ -128,7 +131,11 @@ pub(super) const fn shut_down() -> StoreError {
 
 /// Creates the failure of a read that a standby answered.
 pub(super) fn on_standby() -> StatementError {
-    StatementError { connection_is_dead: true, ..StatementError::new(unsupported(STANDBY)) }
+    StatementError {
+        connection_is_dead: true,
+        is_unfit: true,
+        ..StatementError::new(unsupported(STANDBY))
+    }
 }
 
 /// Creates the failure of a read in a transaction that the application left open.
@@ -150,6 +157,7 @@ pub(super) fn statement_error(error: Error, is_complete: bool) -> StatementError
             let code = server.code().unwrap_or_default();
             let was_closed = is_fatal(&**server);
             failed.connection_is_dead = was_closed || is_of_connection(&code);
+            failed.is_unfit = !was_closed && is_unfit(&code);
             failed.is_in_transaction = matches!(&*code, FOREIGN_TRANSACTION | FAILED_TRANSACTION);
             failed.lacks_right = code == MISSING_RIGHT;
             failed.was_broken_off = is_broken_off(&code);
@@ -218,10 +226,13 @@ fn is_shutdown(code: &str) -> bool {
 fn is_of_connection(code: &str) -> bool {
     is_lost(code)
         || is_shutdown(code)
-        || matches!(
-            code,
-            "25006" | "26000" | "0A000" | ISOLATION | FOREIGN_TRANSACTION | FAILED_TRANSACTION
-        )
+        || is_unfit(code)
+        || matches!(code, "26000" | "0A000" | FOREIGN_TRANSACTION | FAILED_TRANSACTION)
+}
+
+/// Returns whether the transactions of the server are read-only, or have an unsuitable isolation level.
+fn is_unfit(code: &str) -> bool {
+    matches!(code, "25006" | ISOLATION)
 }
 
 /// Returns whether a pooler has lost its server.

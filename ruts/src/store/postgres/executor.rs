@@ -10,7 +10,7 @@ use std::{
 };
 
 use sqlx::{Either, Executor as _, PgConnection, PgPool, Postgres, Row, postgres::PgRow};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 use tracing::{Instrument, warn};
 
 use super::{
@@ -24,7 +24,7 @@ use super::{
 use crate::{
     store::{
         StoreError, StoreErrorKind,
-        sql::{Connections, Dispatch, FinishOnDrop, Patience},
+        sql::{Connections, Dispatch, FinishOnDrop, Patience, Reaction, Replacing, Taken},
     },
     turns::{Turn, Turns},
 };
@@ -154,8 +154,10 @@ impl Executor {
         // Maximum number of retries after a dead connection. Each dead connection is closed, so the last
         // of these retries gets a new connection.
         let mut spare = self.connections.pool().size().max(1);
+        let mut replacing = Replacing::default();
         loop {
-            let mut connection = self.connections.take(deadline).await.map_err(connection_error)?;
+            let taken = self.connections.take(deadline).await.map_err(connection_error)?;
+            let Taken { mut connection, is_new } = taken;
             if !dispatch.send() {
                 self.connections.give_back(connection);
                 return Err(timed_out(StoreErrorKind::Unavailable).into());
@@ -163,6 +165,7 @@ impl Executor {
             let mut failed =
                 match self.patience.wait(run(&statement, &mut connection), deadline).await {
                     Some(Ok(rows)) => {
+                        self.connections.note_fit(is_new);
                         self.connections.give_back(connection);
                         return Ok(rows);
                     }
@@ -173,18 +176,29 @@ impl Executor {
                 warn!("the application left a transaction open on a connection, which is closed");
             }
             failed.connection_is_dead |= failed.lacks_right && self.may_replace_for_right();
+            let mut wait = None;
+            if failed.is_unfit {
+                let reaction = self.connections.note_unfit(is_new, &mut replacing);
+                failed.connection_is_dead = matches!(reaction, Reaction::Replace);
+                if let Reaction::Wait(until) = reaction {
+                    wait = Some(until);
+                }
+            }
             if failed.connection_is_dead {
                 self.connections.discard(connection);
             } else {
                 self.connections.give_back(connection);
             }
-            let can_repeat = failed.can_repeat(statement.is_read())
+            let can_repeat = (wait.is_some() || failed.can_repeat(statement.is_read()))
                 && (spare > 0 || !failed.connection_is_dead)
-                && Instant::now() < deadline;
+                && wait.unwrap_or_else(Instant::now) < deadline;
             if !can_repeat || !dispatch.take_back() {
                 return Err(failed);
             }
             spare -= u32::from(failed.connection_is_dead);
+            if let Some(until) = wait {
+                sleep_until(until).await;
+            }
         }
     }
 }

@@ -28,6 +28,10 @@ const FULL_CONNECT: Duration = Duration::from_millis(20);
 /// After the server had no room for a connection, the store expects that it has none for this time.
 const FULL_FOR: Duration = Duration::from_secs(60);
 
+/// If the server of a new connection cannot serve, one operation opens the next connection after this time.
+/// Without this limit, each operation would open connections to a standby, and close those of the application.
+const UNFIT_PAUSE: Duration = Duration::from_millis(100);
+
 pub(in crate::store) struct Connections<D: Database> {
     pool: Pool<D>,
     test_after: Duration,
@@ -46,6 +50,33 @@ pub(in crate::store) struct Connections<D: Database> {
     is_full: fn(&dyn DatabaseError) -> bool,
     /// The end of the time in which the store expects that the server has no room for further connections.
     full_until: Mutex<Option<Instant>>,
+    /// The last time when the server of a new connection could not serve, or when an operation began to
+    /// open the next one. `None` if the server of the last new connection could serve.
+    unfit: Mutex<Option<Instant>>,
+}
+
+/// A connection that the store uses.
+pub(in crate::store) struct Taken<D: Database> {
+    pub(in crate::store) connection: PoolConnection<D>,
+    /// Whether the connection was opened just now, as far as the store knows.
+    pub(in crate::store) is_new: bool,
+}
+
+/// What an operation may do about connections whose server cannot serve.
+#[derive(Default)]
+pub(in crate::store) struct Replacing {
+    may_replace: bool,
+    has_waited: bool,
+}
+
+/// The reaction to a connection whose server cannot serve.
+pub(in crate::store) enum Reaction {
+    /// Close the connection, and take another one.
+    Replace,
+    /// Return the connection, and take another one after this moment.
+    Wait(Instant),
+    /// Return the connection, and give up.
+    GiveUp,
 }
 
 impl<D: Database> Connections<D> {
@@ -67,6 +98,7 @@ impl<D: Database> Connections<D> {
             in_use: AtomicUsize::new(0),
             is_full,
             full_until: Mutex::default(),
+            unfit: Mutex::default(),
         }
     }
 
@@ -76,23 +108,20 @@ impl<D: Database> Connections<D> {
 
     /// Takes an idle connection. If none is idle, takes a new connection, or the next connection that is
     /// returned.
-    pub(in crate::store) async fn take(
-        &self,
-        deadline: Instant,
-    ) -> Result<PoolConnection<D>, sqlx::Error> {
+    pub(in crate::store) async fn take(&self, deadline: Instant) -> Result<Taken<D>, sqlx::Error> {
         loop {
             let idle = self.idle();
             let Some(mut connection) = self.pool.try_acquire() else {
                 match self.wait(deadline).await {
-                    Some(connection) => return connection.map(|connection| self.used(connection)),
+                    Some(connection) => return connection.map(|new| self.used(new, true)),
                     None => continue,
                 }
             };
             if self.is_fresh(idle.max(self.idle() + 1)) {
-                return Ok(self.used(connection));
+                return Ok(self.used(connection, false));
             }
             match timeout(self.test_timeout, Box::pin(connection.ping())).await {
-                Ok(Ok(())) => return Ok(self.used(connection)),
+                Ok(Ok(())) => return Ok(self.used(connection, false)),
                 Ok(Err(_)) => drop(connection.detach()),
                 Err(_) => {
                     drop(connection.detach());
@@ -102,9 +131,9 @@ impl<D: Database> Connections<D> {
         }
     }
 
-    fn used(&self, connection: PoolConnection<D>) -> PoolConnection<D> {
+    fn used(&self, connection: PoolConnection<D>, is_new: bool) -> Taken<D> {
         self.in_use.fetch_add(1, Ordering::Relaxed);
-        connection
+        Taken { connection, is_new }
     }
 
     /// Waits for a new connection, or for one that is returned. Returns `None` if a connection may be idle.
@@ -167,6 +196,42 @@ impl<D: Database> Connections<D> {
         }
         drop(returns);
         tokio::spawn(timeout(self.return_timeout, connection.return_to_pool()));
+    }
+
+    /// Notes that the server of a connection can serve.
+    pub(in crate::store) fn note_fit(&self, is_new: bool) {
+        if is_new {
+            *self.unfit() = None;
+        }
+    }
+
+    /// Notes that the server of a connection cannot serve, and returns what the operation does now.
+    ///
+    /// As long as the server of no new connection was unfit, for example after a failover, each operation
+    /// replaces the connections that it meets.
+    pub(in crate::store) fn note_unfit(&self, is_new: bool, replacing: &mut Replacing) -> Reaction {
+        let (mut unfit, now) = (self.unfit(), Instant::now());
+        if is_new {
+            *unfit = Some(now);
+            return Reaction::GiveUp;
+        }
+        let Some(since) = *unfit else { return Reaction::Replace };
+        let next = since + UNFIT_PAUSE;
+        if !replacing.may_replace && now >= next {
+            *unfit = Some(now);
+            replacing.may_replace = true;
+        }
+        if replacing.may_replace {
+            Reaction::Replace
+        } else if !std::mem::replace(&mut replacing.has_waited, true) {
+            Reaction::Wait(next)
+        } else {
+            Reaction::GiveUp
+        }
+    }
+
+    fn unfit(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.unfit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Closes a broken connection. The idle connections may be broken for the same reason, so each of

@@ -14,7 +14,7 @@ mod wrong_version;
 pub use self::name::InvalidName;
 pub(in crate::store) use self::{
     cleanup::{Cleanup, clean_up},
-    connections::Connections,
+    connections::{Connections, Reaction, Replacing, Taken},
     dispatch::Dispatch,
     finish_on_drop::FinishOnDrop,
     name::check_name,

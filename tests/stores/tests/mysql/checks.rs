@@ -1,6 +1,9 @@
 //! Servers and tables that cannot keep the contract are refused.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use ruts::store::{StoreErrorKind, mysql::MySqlStore};
 use ruts_tests_stores::{
@@ -10,6 +13,7 @@ use ruts_tests_stores::{
     servers::{MySql, unique_tables},
 };
 use ruts_tests_support::{APPLIED, TestSession};
+use sqlx::Row;
 
 use super::{run, store};
 
@@ -43,6 +47,39 @@ async fn a_read_only_server_is_refused_and_left() {
     assert_eq!(session.get("a").await.unwrap().unwrap(), "1");
 }
 
+/// Operations on a read-only server open few connections, and leave the former ones open.
+#[tokio::test]
+async fn a_read_only_server_gets_no_storm_of_connections() {
+    let server = MySql::start(&[]);
+    let (store, _) = store(&server).await;
+    let session = TestSession::begin(&store).await;
+    let pool = server.pool();
+    let opened = async || {
+        let sql = "show global status like 'Connections'";
+        let row = sqlx::raw_sql(sql).fetch_one(&pool).await.unwrap();
+        row.get::<String, _>(1).parse::<u64>().unwrap()
+    };
+    run(&pool, "set global read_only = 1").await;
+    let (before, begun) = (opened().await, Instant::now());
+    for _ in 0..10 {
+        let reads: Vec<_> = (0..30)
+            .map(|_| {
+                let session = session.clone();
+                tokio::spawn(async move { session.load().await })
+            })
+            .collect();
+        for read in reads {
+            assert_unsupported(read.await.unwrap(), "read-only");
+        }
+    }
+    // Without a limit, each read replaces up to ten connections. With it, ten every 100 ms at most.
+    let allowed = 10 * (2 + begun.elapsed().as_millis() as u64 / 100);
+    let number = opened().await - before;
+    assert!(number <= allowed, "300 reads opened {number} connections, more than {allowed}");
+    run(&pool, "set global read_only = 0").await;
+    assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
+}
+
 /// The connections of the store do not depend on the default settings of the server.
 #[tokio::test]
 async fn unusual_defaults_change_nothing() {
@@ -53,9 +90,13 @@ async fn unusual_defaults_change_nothing() {
         "autocommit=0",
     ]);
     run(&server.pool(), "set global transaction read only").await;
+    run(&server.pool(), "set global wait_timeout = 1").await;
     let (store, _) = store(&server).await;
     let session = TestSession::begin(&store).await;
     assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
+    // Longer than `wait_timeout`, and shorter than the idle time after which a connection is tested.
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    assert_eq!(session.set("a", "2").await.unwrap(), APPLIED);
     assert!(session.load_and_touch().await.unwrap().is_ok());
     let (other, _) = super::store(&server).await;
     TestSession::begin(&other).await;
