@@ -62,7 +62,7 @@ pub(in crate::store) struct Taken<D: Database> {
     pub(in crate::store) is_new: bool,
 }
 
-/// What an operation may do about connections whose server cannot serve.
+/// The permissions of an operation that meets connections whose server cannot serve.
 #[derive(Default)]
 pub(in crate::store) struct Replacing {
     may_replace: bool,
