@@ -2,6 +2,7 @@
 //! At least one check has to fail for each fault.
 
 use std::{
+    collections::HashMap,
     panic::AssertUnwindSafe,
     sync::{Arc, Mutex},
     time::Duration,
@@ -11,12 +12,14 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use ruts::{
     Ttl,
+    auth::PrincipalKey,
     conformance::{
         Subject, atomicity, expiry, internal, merging, ownership, revival, revocation, values,
     },
     store::{
-        AbsoluteDeadline, Change, Create, Credentials, Expiry, Loaded, Projection, Refused, Store,
-        StoreError, StoreResult, StoredField, TakeField, Touch, Update, Updated, Written,
+        AbsoluteDeadline, AuthChange, Change, Create, Credentials, Expiry, Loaded, PageRequest,
+        Projection, Refused, RevokeTarget, Store, StoreError, StoreResult, StoredField, TakeField,
+        Touch, Update, Updated, Written,
         memory::{ManualClock, MemoryStore},
     },
     token::{SecretHash, SessionId},
@@ -62,6 +65,20 @@ enum Fault {
     SwapsDeadlines,
     /// A take removes a value of a later version than the caller knows.
     TakesNewer,
+    /// A touch writes the whole session back, even if it has ended in between.
+    TouchWritesBack,
+    /// A rotation does.
+    RotationWritesBack,
+    /// A sign-in does.
+    SignInWritesBack,
+    /// A revocation ends the sessions of the first page.
+    RevokesFirstPage,
+    /// The cleanup frees deleted sessions immediately.
+    ForgetsDeleted,
+    /// A sign-in to an existing session counts the sessions of its principal, and then writes.
+    CountsThenSignsIn,
+    /// The future of an update applies one change after the other, under a lock.
+    AppliesHalfWhenDropped,
 }
 
 #[derive(Clone)]
@@ -70,6 +87,11 @@ struct FaultyStore {
     inner: MemoryStore,
     cache: Arc<Mutex<Vec<(SessionId, Loaded)>>>,
     owner: Arc<Mutex<Vec<(SessionId, SecretHash)>>>,
+    /// Sessions that were written back after their end.
+    revived: Arc<Mutex<HashMap<SessionId, Loaded>>>,
+    deleted: Arc<Mutex<Vec<SessionId>>>,
+    forgotten: Arc<Mutex<Vec<SessionId>>>,
+    lock: Arc<tokio::sync::RwLock<()>>,
 }
 
 struct Setup<const FAULT: usize> {
@@ -77,7 +99,7 @@ struct Setup<const FAULT: usize> {
     store: Arc<FaultyStore>,
 }
 
-const FAULTS: [Fault; 17] = [
+const FAULTS: [Fault; 24] = [
     Fault::None,
     Fault::UpdateCreates,
     Fault::CachesReads,
@@ -95,6 +117,13 @@ const FAULTS: [Fault; 17] = [
     Fault::IgnoresJobs,
     Fault::SwapsDeadlines,
     Fault::TakesNewer,
+    Fault::TouchWritesBack,
+    Fault::RotationWritesBack,
+    Fault::SignInWritesBack,
+    Fault::RevokesFirstPage,
+    Fault::ForgetsDeleted,
+    Fault::CountsThenSignsIn,
+    Fault::AppliesHalfWhenDropped,
 ];
 
 impl<const FAULT: usize> Subject for Setup<FAULT> {
@@ -104,7 +133,16 @@ impl<const FAULT: usize> Subject for Setup<FAULT> {
         let clock = ManualClock::new();
         let inner = MemoryStore::builder().clock(clock.clone()).build();
         let fault = FAULTS[FAULT];
-        let store = FaultyStore { fault, inner, cache: Arc::default(), owner: Arc::default() };
+        let store = FaultyStore {
+            fault,
+            inner,
+            cache: Arc::default(),
+            owner: Arc::default(),
+            revived: Arc::default(),
+            deleted: Arc::default(),
+            forgotten: Arc::default(),
+            lock: Arc::default(),
+        };
         Self { clock, store: Arc::new(store) }
     }
 
@@ -131,6 +169,35 @@ impl FaultyStore {
         let owner = self.owner.lock().unwrap();
         let owner = owner.iter().rev().find(|(id, _)| is_replaced && id == credentials.id);
         owner.map(|(_, secret)| *secret)
+    }
+
+    /// Writes a session back that has ended since it was read.
+    async fn write_back(&self, id: &SessionId, before: StoreResult<Loaded>) {
+        let Ok(Ok(before)) = before else { return };
+        tokio::time::sleep(MOMENT).await;
+        if self.inner.inspect(id).await.unwrap().is_none() {
+            self.revived.lock().unwrap().insert(*id, before);
+        }
+    }
+
+    async fn count_then_sign_in(
+        &self,
+        credentials: Credentials<'_>,
+        update: Update<'_>,
+    ) -> StoreResult<Written<Updated>> {
+        let Some(AuthChange::In { who, idle, absolute }) = update.auth_change else {
+            return self.inner.update(credentials, update).await;
+        };
+        let page = PageRequest::new(None, 1000);
+        let none = Projection::Named(&[]);
+        let live = self.inner.list_by_principal(who.principal, page, none).await?.sessions;
+        let others = live.iter().filter(|listed| listed.id != *credentials.id).count();
+        if who.limit.is_none_or(|limit| others >= limit.sessions as usize) {
+            return self.inner.update(credentials, update).await;
+        }
+        tokio::time::sleep(MOMENT).await;
+        let sign_in = AuthChange::In { who: who.limit(None), idle, absolute };
+        self.inner.update(credentials, update.auth_change(sign_in)).await
     }
 
     async fn update_or_create(
@@ -223,8 +290,8 @@ fn with_changes<'a>(update: &Update<'a>, changes: &'a [Change<'a>]) -> Update<'a
 
 #[deny(clippy::missing_trait_methods)]
 impl Store for FaultyStore {
-    delegate_store!(self.inner: inspect wait_for_change list_by_principal revoke revoke_everyone
-        hint_cache_policy delete_expired);
+    delegate_store!(self.inner: inspect wait_for_change list_by_principal revoke_everyone
+        hint_cache_policy);
 
     fn name(&self) -> &'static str {
         "faulty"
@@ -241,6 +308,13 @@ impl Store for FaultyStore {
             (Fault::IgnoresJobs, None) => None,
             _ => touch,
         };
+        if let Some(loaded) = self.revived.lock().unwrap().get(credentials.id) {
+            return Ok(Ok(loaded.clone()));
+        }
+        if self.forgotten.lock().unwrap().contains(credentials.id) {
+            return Ok(Err(Refused::NotFound));
+        }
+        let _lock = self.lock.read().await;
         let secret = self.secret(credentials);
         let credentials = presented(credentials, &secret);
         if self.fault == Fault::CachesReads && matches!(fields, Projection::All) {
@@ -255,6 +329,9 @@ impl Store for FaultyStore {
             let _ = self.inner.update(credentials, Update::new(&[]).absolute(deadline)).await?;
         }
         let answer = self.inner.load(credentials, fields, touch).await?;
+        if self.fault == Fault::TouchWritesBack && touch.is_some() {
+            self.write_back(credentials.id, Ok(answer.clone())).await;
+        }
         if self.fault == Fault::ForgetsRevoked && answer == Err(Refused::Revoked) {
             return Ok(Err(Refused::NotFound));
         }
@@ -291,6 +368,24 @@ impl Store for FaultyStore {
             Fault::WritesWholeSession => self.write_whole_session(credentials, update).await,
             Fault::ChecksThenWrites => self.check_then_write(credentials, update).await,
             Fault::AppliesOneByOne => self.apply_one_by_one(credentials, update).await,
+            Fault::AppliesHalfWhenDropped if update.changes.len() > 1 => {
+                let _lock = self.lock.write().await;
+                self.apply_one_by_one(credentials, update).await
+            }
+            Fault::CountsThenSignsIn => self.count_then_sign_in(credentials, update).await,
+            Fault::TouchWritesBack | Fault::RotationWritesBack | Fault::SignInWritesBack => {
+                let is_faulty = match self.fault {
+                    Fault::TouchWritesBack => update.touch.is_some(),
+                    Fault::RotationWritesBack => update.rotate.is_some(),
+                    _ => update.auth_change.is_some(),
+                };
+                let before = self.inner.load(credentials, Projection::All, None).await;
+                let answer = self.inner.update(credentials, update).await;
+                if is_faulty {
+                    self.write_back(credentials.id, before).await;
+                }
+                answer
+            }
             Fault::IgnoresFieldLifetimes => {
                 let changes: Vec<_> = (update.changes.iter())
                     .map(|change| match *change {
@@ -330,7 +425,38 @@ impl Store for FaultyStore {
     async fn delete(&self, credentials: Credentials<'_>) -> StoreResult<Written<()>> {
         let secret = self.secret(credentials);
         let credentials = presented(credentials, &secret);
+        self.deleted.lock().unwrap().push(*credentials.id);
         self.inner.delete(credentials).await
+    }
+
+    async fn revoke(
+        &self,
+        principal: &PrincipalKey,
+        target: RevokeTarget<'_>,
+    ) -> Result<Written<Vec<SessionId>>, StoreError> {
+        let RevokeTarget::All { except } = target else {
+            return self.inner.revoke(principal, target).await;
+        };
+        if self.fault != Fault::RevokesFirstPage {
+            return self.inner.revoke(principal, target).await;
+        }
+        let (page, none) = (PageRequest::new(None, 1000), Projection::Named(&[]));
+        let mut ended = Vec::new();
+        for listed in self.inner.list_by_principal(principal, page, none).await?.sessions {
+            if except != Some(&listed.id) {
+                let one = RevokeTarget::One(&listed.id);
+                ended.extend(self.inner.revoke(principal, one).await?.answer);
+            }
+        }
+        Ok(Written::new(ended))
+    }
+
+    async fn delete_expired(&self, limit: usize) -> Result<usize, StoreError> {
+        if self.fault == Fault::ForgetsDeleted {
+            let deleted = std::mem::take(&mut *self.deleted.lock().unwrap());
+            self.forgotten.lock().unwrap().extend(deleted);
+        }
+        self.inner.delete_expired(limit).await
     }
 }
 
@@ -408,4 +534,18 @@ faults! {
         expiry::an_expired_session_names_its_deadline;
     a_newer_value_that_is_taken_is_found: TakesNewer at 16 by
         merging::a_newer_value_is_not_taken;
+    a_touch_that_revives_is_found: TouchWritesBack at 17 by
+        revival::an_end_wins_over_every_racing_operation;
+    a_rotation_that_revives_is_found: RotationWritesBack at 18 by
+        revival::an_end_wins_over_every_racing_operation;
+    a_sign_in_that_revives_is_found: SignInWritesBack at 19 by
+        revival::an_end_wins_over_every_racing_operation;
+    a_revocation_of_one_page_is_found: RevokesFirstPage at 20 by
+        ownership::a_principal_may_have_many_sessions;
+    a_cleanup_that_forgets_is_found: ForgetsDeleted at 21 by
+        revival::nothing_revives_a_deleted_session;
+    a_limit_without_a_lock_is_found: CountsThenSignsIn at 22 by
+        ownership::a_limit_holds_for_parallel_sign_ins;
+    half_an_update_is_found: AppliesHalfWhenDropped at 23 by
+        atomicity::a_dropped_update_is_done_or_not;
 }

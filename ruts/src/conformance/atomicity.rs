@@ -4,12 +4,16 @@
 //! nothing of backends.
 
 use std::{
+    future::{Future, poll_fn},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
+
+use tokio::task::yield_now;
 
 use super::{
     client::{
@@ -169,9 +173,36 @@ pub async fn racing_updates_never_mix(subject: &impl Subject) {
                 assert!(is_whole, "a read should not see half an update: {:?}", loaded.fields);
                 // If every future of the store is ready immediately, only this call lets the
                 // writers run.
-                tokio::task::yield_now().await;
+                yield_now().await;
             }
         })
     });
     race(writers.chain(readers).collect()).await;
+}
+
+/// If the future of an update is dropped, the update takes place as a whole or not at all.
+pub async fn a_dropped_update_is_done_or_not(subject: &impl Subject) {
+    let client = session(subject, &[("a", "0"), ("b", "0")]).await;
+    for polls in 0..subject.rounds() {
+        let value = bytes(&format!("{polls} polls"));
+        let changes = ["a", "b"].map(|name| Change::Set(FieldWrite::new(name, &value)));
+        let mut left = polls;
+        let mut update = Box::pin(client.change(&changes));
+        poll_fn(|context| {
+            if left == 0 || update.as_mut().poll(context).is_ready() {
+                return Poll::Ready(());
+            }
+            left -= 1;
+            Poll::Pending
+        })
+        .await;
+        drop(update);
+        // The update may still take place.
+        for _ in 0..3 {
+            let loaded = client.through(subject).load_live(Projection::All, None).await;
+            let is_whole = loaded.fields.iter().all(|field| field.value == loaded.fields[0].value);
+            assert!(is_whole, "no read should see half an update: {:?}", loaded.fields);
+            yield_now().await;
+        }
+    }
 }

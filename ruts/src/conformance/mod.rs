@@ -85,6 +85,7 @@ macro_rules! conformance_tests {
                 nothing_revives_an_expired_field
                 create_never_overwrites_a_session
                 a_deletion_wins_over_racing_writes
+                an_end_wins_over_every_racing_operation
                 a_write_that_races_a_rotation_is_kept_or_refused
             }
             merging {
@@ -156,6 +157,7 @@ macro_rules! conformance_tests {
                 an_empty_value_is_not_an_absent_field
                 take_and_rotate_is_one_step
                 racing_updates_never_mix
+                a_dropped_update_is_done_or_not
             }
         }
     };

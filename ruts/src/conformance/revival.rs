@@ -7,12 +7,18 @@ use std::{iter, time::Duration};
 
 use super::{
     client::{
-        Refusal, applied, bytes, new_client, race, runner, secret, session, session_with_deadlines,
-        ttl,
+        Client, Refusal, applied, bytes, new_client, principal, race, runner, secret, session,
+        session_with_deadlines, sign_in_of, touch, ttl,
     },
     subject::Subject,
 };
-use crate::store::{FieldWrite, StoreErrorKind, Updated};
+use crate::{
+    auth::PrincipalKey,
+    store::{
+        AuthChange, Change, Create, FieldWrite, Projection, RevokeTarget, Store, StoreErrorKind,
+        Update, Updated,
+    },
+};
 
 /// No call but `create` creates a session.
 // proves: ASVS-7.4.1 CS-6
@@ -30,6 +36,8 @@ pub async fn nothing_revives_a_deleted_session(subject: &impl Subject) {
     let client = old.with(secret());
     old.rotate(&client.secret).await.expect("the session should be live");
     client.delete().await.expect("the session should be live");
+    // The cleanup keeps what is needed to recognise the secret.
+    client.store.delete_expired(100).await.expect("the store should answer");
     client.is_refused(Refusal::Ended).await;
     old.is_refused(Refusal::Any).await;
     client.through(subject).is_refused(Refusal::Ended).await;
@@ -95,6 +103,77 @@ pub async fn a_deletion_wins_over_racing_writes(subject: &impl Subject) {
         }
         race(runners).await;
         client.is_refused(Refusal::Ended).await;
+    }
+}
+
+/// The ways in which a session ends.
+#[derive(Clone, Copy)]
+enum End {
+    Deletion,
+    Revocation,
+    RevokeEveryone,
+}
+
+/// Ends a session of a principal. Returns whether it has ended: a rotation may have come before a deletion.
+async fn end<S: Store>(client: &Client<S>, ada: &PrincipalKey, end: End) -> bool {
+    let answer = "the store should answer";
+    match end {
+        End::Deletion => client.delete().await.is_ok(),
+        End::Revocation => {
+            let target = RevokeTarget::One(&client.id);
+            client.store.revoke(ada, target).await.expect(answer).answer == [client.id]
+        }
+        End::RevokeEveryone => {
+            client.store.revoke_everyone().await.expect(answer);
+            true
+        }
+    }
+}
+
+/// However the end of a session and other operations interleave, the session stays ended. A store may write
+/// it back that reads it, changes it and writes it, for a touch, a rotation or a sign-in.
+// proves: ASVS-7.4.1
+pub async fn an_end_wins_over_every_racing_operation(subject: &impl Subject) {
+    let hour = Duration::from_secs(3600);
+    for round in 0..subject.rounds() {
+        let (ada, client) = (principal(), new_client(subject));
+        let create = Create::new(&client.id, &client.secret).idle(ttl(hour));
+        let created = client.store.create(create.sign_in(Some(sign_in_of(&ada)))).await;
+        created.expect("a new session should be possible");
+        let how = [End::Deletion, End::Revocation, End::RevokeEveryone][round % 3];
+        let ending = client.through(subject);
+        let mut runners = vec![runner(async move { end(&ending, &ada, how).await })];
+        for task in 0..8 {
+            let client = client.through(subject);
+            runners.push(runner(async move {
+                // A touch that is always due.
+                let touch = touch(hour, Duration::ZERO);
+                let who = sign_in_of(&ada);
+                let sign_in = AuthChange::In { who, idle: ttl(hour), absolute: None };
+                let new = secret();
+                for _ in 0..3 {
+                    match task {
+                        0 | 1 => drop(client.load(Projection::Named(&["a"]), touch).await),
+                        2 | 3 => {
+                            let value = bytes("revived");
+                            let changes = [Change::Set(FieldWrite::new("a", &value))];
+                            drop(client.update(Update::new(&changes).touch(touch)).await);
+                        }
+                        4 => drop(client.rotate(&new).await),
+                        5 => drop(client.renew(&new, Duration::from_millis(1), hour).await),
+                        6 => drop(client.update(Update::new(&[]).auth_change(sign_in)).await),
+                        _ => drop(client.set("b", "revived").await),
+                    }
+                }
+                false
+            }));
+        }
+        let has_ended = race(runners).await.contains(&true);
+        let store = subject.store();
+        let found = store.inspect(&client.id).await.expect("the store should answer");
+        let loaded = client.through(subject).load(Projection::All, None).await;
+        let is_back = found.is_some() || loaded.is_ok();
+        assert!(!has_ended || !is_back, "no operation should bring a session back that has ended");
     }
 }
 
