@@ -12,8 +12,15 @@ use crate::{
     token::SessionId,
 };
 
-/// Time between two checks. A check finds changes that the store does not report.
+/// Maximum time between two checks. A check finds changes that the store does not report.
 const INTERVAL: Duration = Duration::from_secs(5);
+
+/// Returns the time until the next check. It varies by up to a fifth, so that many watchers do not check at the
+/// same time after a lost notification.
+fn interval() -> Duration {
+    let share = getrandom::u32().map_or(0.0, |random| f64::from(random) / f64::from(u32::MAX));
+    INTERVAL.mul_f64(1.0 - share / 5.0)
+}
 
 /// The change of a watched session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,11 +50,11 @@ pub(super) async fn until_change(
             Ok(Some(meta)) => left(&meta),
             Err(error) => {
                 log_unchecked(&error);
-                sleep(INTERVAL).await;
+                sleep(interval()).await;
                 continue;
             }
         };
-        let _ = timeout(INTERVAL.min(left), changed).await;
+        let _ = timeout(interval().min(left), changed).await;
     }
 }
 

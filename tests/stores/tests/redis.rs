@@ -698,13 +698,22 @@ async fn a_leader_answers_reads(server: &Redis, refuse: impl Fn(), accept: impl 
 }
 
 #[tokio::test]
-async fn a_server_that_may_evict_keys_is_reported() {
-    let server = Redis::start(Flavour::Redis, &["--maxmemory-policy", "allkeys-lru"]);
-    let store = store(fred_client(server.url()).await);
-    let (log, guard) = Log::start();
-    store.check().await.unwrap();
-    drop(guard);
-    assert!(log.text().contains("allkeys-lru"), "{}", log.text());
+async fn a_server_that_may_lose_keys_is_reported() {
+    let cases: [(&[&str], &[&str]); 3] = [
+        (&["--appendonly", "yes", "--maxmemory-policy", "allkeys-lru"], &["allkeys-lru"]),
+        (&["--appendonly", "no"], &["appendonly no"]),
+        (&["--appendonly", "yes"], &[]),
+    ];
+    for (settings, expected) in cases {
+        let server = Redis::start(Flavour::Redis, settings);
+        let store = store(fred_client(server.url()).await);
+        let (log, guard) = Log::start();
+        store.check().await.unwrap();
+        drop(guard);
+        let text = log.text();
+        assert_eq!(text.matches("WARN").count(), expected.len(), "{settings:?}: {text}");
+        assert!(expected.iter().all(|part| text.contains(part)), "{settings:?}: {text}");
+    }
 }
 
 /// An evicted principal list contains no session, although one is live.

@@ -5,7 +5,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -34,6 +34,10 @@ use crate::{
     turns::{Turn, Turns},
 };
 
+/// Time after which a command that the server did not know or refused is tried again. The rights of a user may
+/// change.
+const SCRIPTS_FOR: Duration = Duration::from_secs(60);
+
 /// Expected length of a key in bytes. A buffer for several keys has this size for each key.
 const KEY: usize = 32;
 
@@ -44,8 +48,9 @@ pub(super) struct Executor<C> {
     pub(super) timeout: Duration,
     /// Whether a cluster has refused a script because its keys have different slots.
     is_cross_slot: AtomicBool,
-    /// Whether the server does not know a command of a [`NativeRead`], or refuses the command to this user.
-    needs_scripts: AtomicBool,
+    /// The end of the time in which no [`NativeRead`] is sent. The server did not know one of its commands, or
+    /// refused it to this user.
+    scripts_until: Mutex<Option<Instant>>,
     /// Turns of the sign-ins that have a session limit. Without turns, each of them would end the session
     /// of another one.
     sign_ins: Turns<PrincipalKey>,
@@ -63,9 +68,13 @@ pub(super) enum Reader<'a> {
 
 impl<C: ScriptClient> Executor<C> {
     pub(super) fn new(client: C, prefix: String, timeout: Duration) -> Self {
-        let (is_cross_slot, needs_scripts) = (AtomicBool::new(false), AtomicBool::new(false));
-        let sign_ins = Turns::default();
-        Self { client, prefix, timeout, is_cross_slot, needs_scripts, sign_ins }
+        let is_cross_slot = AtomicBool::new(false);
+        let (scripts_until, sign_ins) = (Mutex::default(), Turns::default());
+        Self { client, prefix, timeout, is_cross_slot, scripts_until, sign_ins }
+    }
+
+    fn scripts_until(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.scripts_until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for the turn of a sign-in with a session limit, within the timeout. `None` if the turn did
@@ -165,7 +174,8 @@ impl<C: ScriptClient> Executor<C> {
         read: &NativeRead<'_>,
         deadline: Deadline,
     ) -> Result<Option<Loaded>, CommandError> {
-        if self.needs_scripts.load(Ordering::Relaxed) || !read.is_possible() {
+        let needs_scripts = self.scripts_until().is_some_and(|until| Instant::now() < until);
+        if needs_scripts || !read.is_possible() {
             return Ok(None);
         }
         let (key, commands) = read.commands(&self.prefix);
@@ -176,7 +186,7 @@ impl<C: ScriptClient> Executor<C> {
             Err(error) if deadline.time_left().is_err() => Err(error),
             Err(error) => {
                 if error.is_of_unknown_command() {
-                    self.needs_scripts.store(true, Ordering::Relaxed);
+                    *self.scripts_until() = Some(Instant::now() + SCRIPTS_FOR);
                 }
                 Ok(None)
             }
