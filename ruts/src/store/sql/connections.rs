@@ -213,7 +213,7 @@ impl<D: Database> Connections<D> {
         let (mut unfit, now) = (self.unfit(), Instant::now());
         if is_new {
             *unfit = Some(now);
-            return Reaction::GiveUp;
+            replacing.may_replace = false;
         }
         let Some(since) = *unfit else { return Reaction::Replace };
         let next = since + UNFIT_PAUSE;

@@ -209,9 +209,14 @@ struct InUse<'a, K: Connector> {
 }
 
 impl<K: Connector> InUse<'_, K> {
+    /// Begins to replace the connection, unless another one has taken its place already.
     fn replace(&self) {
-        tracing::debug!(store = NAME, "a connection is replaced");
-        drop(self.slot.open(&mut self.slot.lock()));
+        let mut state = self.slot.lock();
+        let is_current = |current: &Arc<_>| Arc::ptr_eq(current, &self.judged);
+        if state.current.as_ref().is_some_and(is_current) {
+            tracing::debug!(store = NAME, "a connection is replaced");
+            drop(self.slot.open(&mut state));
+        }
     }
 }
 
@@ -338,7 +343,8 @@ impl<T: Connection> Judged<T> {
     fn needs_test(&self) -> bool {
         let answers = self.answers();
         let is_doubtful = answers.is_suspected || answers.last.elapsed() >= TEST_AFTER;
-        is_doubtful && answers.silent_since.is_none()
+        // A recent command tests the connection itself. An old one may have lost its caller.
+        is_doubtful && answers.silent_since.is_none_or(|since| since.elapsed() >= TEST_AFTER)
     }
 
     /// Tests the connection if it needs a test, on the server of this key. Returns whether to use it. If not, it
@@ -347,7 +353,7 @@ impl<T: Connection> Judged<T> {
         let Some(key) = key.filter(|_| self.needs_test()) else { return true };
         // Other callers wait, because they would also send their commands to a dead connection.
         let _testing = self.testing.lock().await;
-        if !self.needs_test() {
+        if !self.is_usable() || !self.needs_test() {
             return self.is_usable();
         }
         let ping = || Command { name: "PING", arguments: Vec::new() };
