@@ -84,7 +84,181 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
         let group = schema.filter(|_| field.spec().is_eager());
         Self { request, field, state: State::Idle(group) }
     }
+}
 
+// The bounds are on the methods, not on the implementation. So if a call does not meet a bound,
+// rustc shows the message of that bound.
+impl<'a, T, M: Mode> Entry<'a, T, M> {
+    /// Reads the field. Awaiting the entry does the same.
+    ///
+    /// Returns the value that this request last read or wrote, if there is one. A long-lived request
+    /// calls [`Session::refresh`](crate::Session::refresh) to read the field again.
+    ///
+    /// # Round trips
+    ///
+    /// One round trip for the first read of a request. It reads all fields of the schema that are
+    /// not `lazy`, `once`, `hot = "never"` or `hot = "checked"`. Further reads of these fields take
+    /// no round trip.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`], [`Error::Decode`]. [`Error::Newer`] for a value of a later release.
+    pub fn get(self) -> ReadFuture<'a, T, M>
+    where
+        M: Readable<T>,
+    {
+        match self.state {
+            State::Idle(group) => read(self.request, self.field, group),
+            State::Reading(read) => read,
+        }
+    }
+
+    /// Sets the lifetime of the field, counted from now, and returns whether the field was present.
+    /// One round trip.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Ttl`] for a duration of zero or above 100 years. [`Error::Store`],
+    /// [`Error::StaleCache`], [`Error::Ended`].
+    pub fn expire(self, ttl: Duration) -> WriteFuture<'a, bool>
+    where
+        M: Updatable<T>,
+    {
+        expire(self.request, self.field.spec(), ttl)
+    }
+
+    /// Rewrites the stored value if a write would now store it in a different form, and returns
+    /// whether it was rewritten. The form consists of the version of the field, its type, its codec
+    /// and its encryption key.
+    ///
+    /// The value keeps its remaining lifetime and, as in an [`update`](Self::update), the struct
+    /// fields that only another release knows. Reads migrate values even without this call. Call
+    /// `settle` when all values have to be in the new form, for example before a former key is
+    /// removed.
+    ///
+    /// ```
+    /// use ruts::{Error, session};
+    ///
+    /// #[session]
+    /// struct Shop {
+    ///     #[field(version = 2, migrate(1 => u32))]
+    ///     visits: u64,
+    /// }
+    ///
+    /// async fn visit(shop: Shop) -> Result<(), Error> {
+    ///     shop.visits().settle().await?;
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Round trips
+    ///
+    /// One round trip if the stored form is outdated, and otherwise none. One more if this request
+    /// has not read the field, and at most two more for each conflict.
+    ///
+    /// # Errors
+    ///
+    /// The same as for [`update`](Self::update). If another request calls [`expire`](Self::expire)
+    /// between the read and the write of this call, the lifetime that it sets is lost without an
+    /// error.
+    pub fn settle(self) -> WriteFuture<'a, bool>
+    where
+        M: Readable<T> + 'a,
+        T: 'a,
+    {
+        let (request, field) = (self.request, self.field);
+        let group = match self.state {
+            State::Idle(group) => group,
+            State::Reading(_) => None,
+        };
+        WriteFuture::new(async move {
+            let spec = field.spec();
+            let mut encode = |stored: Option<&Plaintext>| {
+                let value = value::decode(field, stored, Unreadable::Error)?;
+                let unknown = Unknown::of(field, stored, value.as_ref());
+                let next = value.map(|value| field.encode(&value)).transpose();
+                let next = next.map_err(|source| value::encode_error(spec.name(), source))?;
+                Ok(next.map(|next| Unknown::keep(unknown, field, next)))
+            };
+            let is_present = |stored: &[u8]| field.writes_like(stored);
+            request.settle(spec, group, &is_present, &mut encode).await
+        })
+    }
+
+    /// Reads, changes and writes the field atomically: no parallel update is lost.
+    ///
+    /// During a deploy, the value may contain struct fields that only a later release knows. With
+    /// MessagePack the update keeps these struct fields, even inside lists and maps.
+    ///
+    /// For a field with a default, `change` gets `&mut T`. For any other field, it gets
+    /// `&mut Option<T>`, where `None` removes the field. The result of `change` is returned. `change`
+    /// runs again after each conflict with another request, so it should have no side effects. For
+    /// the same reason it cannot move a captured value. Clone the value inside:
+    ///
+    /// ```
+    /// # use ruts::{session, Error};
+    /// #[session]
+    /// struct Shop {
+    ///     #[field(default)]
+    ///     cart: Vec<String>,
+    /// }
+    ///
+    /// async fn add(shop: Shop, item: String) -> Result<(), Error> {
+    ///     shop.cart().update(|cart| cart.push(item.clone())).await
+    /// }
+    /// ```
+    ///
+    /// # Round trips
+    ///
+    /// One round trip, or two if this request has not read the field. One more for each conflict
+    /// with another request.
+    ///
+    /// # Errors
+    ///
+    /// The same as for [`set`](Self::set), [`Error::Decode`], [`Error::Newer`], and [`Error::Conflict`] after
+    /// 48 attempts.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the update has to wait and there is no tokio runtime with time enabled. An update
+    /// waits while another update of the session runs, and after a conflict.
+    pub fn update<R, F>(self, mut change: F) -> WriteFuture<'a, R>
+    where
+        M: Updatable<T> + 'a,
+        T: 'a,
+        R: Send + 'a,
+        F: FnMut(&mut M::Value) -> R + Send + 'a,
+    {
+        let (request, field) = (self.request, self.field);
+        let group = match self.state {
+            State::Idle(group) => group,
+            State::Reading(_) => None,
+        };
+        let unreadable = request.config().unreadable;
+        WriteFuture::new(async move {
+            let (spec, mode) = (field.spec(), field.mode());
+            let mut result = None;
+            request
+                .modify(spec, group, &mut |stored| {
+                    let read = value::decode(field, stored, unreadable)?;
+                    let unknown = Unknown::of(field, stored, read.as_ref());
+                    let mut value = mode.value(read);
+                    result = Some(change(&mut value));
+                    let Some(value) = mode.stored(value) else { return Ok(None) };
+                    let next = field.encode(&value);
+                    let next = next.map_err(|source| value::encode_error(spec.name(), source))?;
+                    Ok(Some(Unknown::keep(unknown, field, next)))
+                })
+                .await?;
+            // Never an error here: `modify` succeeds only after `change` has run.
+            result.ok_or_else(|| Error::Conflict { field: spec.name().to_owned() })
+        })
+    }
+}
+
+/// `Entry` is a future itself instead of an `IntoFuture`. Only then does rustc show the message of
+/// [`Readable`] for `.await` on a `once` field.
+impl<'a, T, M: Mode> Entry<'a, T, M> {
     /// Writes the field, and restarts its lifetime. Starts a session if there is none.
     ///
     /// Accepts any value that [serialises as](StoredAs) a `T`, such as a `&str` for a `String`.
@@ -290,6 +464,28 @@ impl<'a, U: Serialize + DeserializeOwned + Send + Sync + 'a> Entry<'a, Vec<U>, O
     }
 }
 
+impl<T, M: Readable<T>> Future for Entry<'_, T, M> {
+    type Output = Result<M::Value, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            match &mut self.state {
+                State::Idle(group) => {
+                    let group = *group;
+                    self.state = State::Reading(read(self.request, self.field, group));
+                }
+                State::Reading(read) => return Pin::new(read).poll(cx),
+            }
+        }
+    }
+}
+
+impl<T, M> fmt::Debug for Entry<'_, T, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Entry({:?})", self.field)
+    }
+}
+
 fn read<T, M: Readable<T>>(
     request: &Request,
     field: Field<T, M>,
@@ -316,198 +512,4 @@ fn expire<'a>(
         let change = Change::Expire(spec.name(), Ttl::new(ttl)?);
         Ok(request.write(&[change], WritePlan::default()).await? > 0)
     })
-}
-
-// The bounds are on the methods, not on the implementation. So if a call does not meet a bound,
-// rustc shows the message of that bound.
-impl<'a, T, M: Mode> Entry<'a, T, M> {
-    /// Reads the field. Awaiting the entry does the same.
-    ///
-    /// Returns the value that this request last read or wrote, if there is one. A long-lived request
-    /// calls [`Session::refresh`](crate::Session::refresh) to read the field again.
-    ///
-    /// # Round trips
-    ///
-    /// One round trip for the first read of a request. It reads all fields of the schema that are
-    /// not `lazy`, `once`, `hot = "never"` or `hot = "checked"`. Further reads of these fields take
-    /// no round trip.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Store`], [`Error::Decode`]. [`Error::Newer`] for a value of a later release.
-    pub fn get(self) -> ReadFuture<'a, T, M>
-    where
-        M: Readable<T>,
-    {
-        match self.state {
-            State::Idle(group) => read(self.request, self.field, group),
-            State::Reading(read) => read,
-        }
-    }
-
-    /// Sets the lifetime of the field, counted from now, and returns whether the field was present.
-    /// One round trip.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Ttl`] for a duration of zero or above 100 years. [`Error::Store`],
-    /// [`Error::StaleCache`], [`Error::Ended`].
-    pub fn expire(self, ttl: Duration) -> WriteFuture<'a, bool>
-    where
-        M: Updatable<T>,
-    {
-        expire(self.request, self.field.spec(), ttl)
-    }
-
-    /// Rewrites the stored value if a write would now store it in a different form, and returns
-    /// whether it was rewritten. The form consists of the version of the field, its type, its codec
-    /// and its encryption key.
-    ///
-    /// The value keeps its remaining lifetime and, as in an [`update`](Self::update), the struct
-    /// fields that only another release knows. Reads migrate values even without this call. Call
-    /// `settle` when all values have to be in the new form, for example before a former key is
-    /// removed.
-    ///
-    /// ```
-    /// use ruts::{Error, session};
-    ///
-    /// #[session]
-    /// struct Shop {
-    ///     #[field(version = 2, migrate(1 => u32))]
-    ///     visits: u64,
-    /// }
-    ///
-    /// async fn visit(shop: Shop) -> Result<(), Error> {
-    ///     shop.visits().settle().await?;
-    ///     Ok(())
-    /// }
-    /// ```
-    ///
-    /// # Round trips
-    ///
-    /// One round trip if the stored form is outdated, and otherwise none. One more if this request
-    /// has not read the field, and at most two more for each conflict.
-    ///
-    /// # Errors
-    ///
-    /// The same as for [`update`](Self::update). If another request calls [`expire`](Self::expire)
-    /// between the read and the write of this call, the lifetime that it sets is lost without an
-    /// error.
-    pub fn settle(self) -> WriteFuture<'a, bool>
-    where
-        M: Readable<T> + 'a,
-        T: 'a,
-    {
-        let (request, field) = (self.request, self.field);
-        let group = match self.state {
-            State::Idle(group) => group,
-            State::Reading(_) => None,
-        };
-        WriteFuture::new(async move {
-            let spec = field.spec();
-            let mut encode = |stored: Option<&Plaintext>| {
-                let value = value::decode(field, stored, Unreadable::Error)?;
-                let unknown = Unknown::of(field, stored, value.as_ref());
-                let next = value.map(|value| field.encode(&value)).transpose();
-                let next = next.map_err(|source| value::encode_error(spec.name(), source))?;
-                Ok(next.map(|next| Unknown::keep(unknown, field, next)))
-            };
-            let is_present = |stored: &[u8]| field.writes_like(stored);
-            request.settle(spec, group, &is_present, &mut encode).await
-        })
-    }
-
-    /// Reads, changes and writes the field atomically: no parallel update is lost.
-    ///
-    /// During a deploy, the value may contain struct fields that only a later release knows. With
-    /// MessagePack the update keeps these struct fields, even inside lists and maps.
-    ///
-    /// For a field with a default, `change` gets `&mut T`. For any other field, it gets
-    /// `&mut Option<T>`, where `None` removes the field. The result of `change` is returned. `change`
-    /// runs again after each conflict with another request, so it should have no side effects. For
-    /// the same reason it cannot move a captured value. Clone the value inside:
-    ///
-    /// ```
-    /// # use ruts::{session, Error};
-    /// #[session]
-    /// struct Shop {
-    ///     #[field(default)]
-    ///     cart: Vec<String>,
-    /// }
-    ///
-    /// async fn add(shop: Shop, item: String) -> Result<(), Error> {
-    ///     shop.cart().update(|cart| cart.push(item.clone())).await
-    /// }
-    /// ```
-    ///
-    /// # Round trips
-    ///
-    /// One round trip, or two if this request has not read the field. One more for each conflict
-    /// with another request.
-    ///
-    /// # Errors
-    ///
-    /// The same as for [`set`](Self::set), [`Error::Decode`], [`Error::Newer`], and [`Error::Conflict`] after
-    /// 48 attempts.
-    ///
-    /// # Panics
-    ///
-    /// Panics if the update has to wait and there is no tokio runtime with time enabled. An update
-    /// waits while another update of the session runs, and after a conflict.
-    pub fn update<R, F>(self, mut change: F) -> WriteFuture<'a, R>
-    where
-        M: Updatable<T> + 'a,
-        T: 'a,
-        R: Send + 'a,
-        F: FnMut(&mut M::Value) -> R + Send + 'a,
-    {
-        let (request, field) = (self.request, self.field);
-        let group = match self.state {
-            State::Idle(group) => group,
-            State::Reading(_) => None,
-        };
-        let unreadable = request.config().unreadable;
-        WriteFuture::new(async move {
-            let (spec, mode) = (field.spec(), field.mode());
-            let mut result = None;
-            request
-                .modify(spec, group, &mut |stored| {
-                    let read = value::decode(field, stored, unreadable)?;
-                    let unknown = Unknown::of(field, stored, read.as_ref());
-                    let mut value = mode.value(read);
-                    result = Some(change(&mut value));
-                    let Some(value) = mode.stored(value) else { return Ok(None) };
-                    let next = field.encode(&value);
-                    let next = next.map_err(|source| value::encode_error(spec.name(), source))?;
-                    Ok(Some(Unknown::keep(unknown, field, next)))
-                })
-                .await?;
-            // Never an error here: `modify` succeeds only after `change` has run.
-            result.ok_or_else(|| Error::Conflict { field: spec.name().to_owned() })
-        })
-    }
-}
-
-/// `Entry` is a future itself instead of an `IntoFuture`. Only then does rustc show the message of
-/// [`Readable`] for `.await` on a `once` field.
-impl<T, M: Readable<T>> Future for Entry<'_, T, M> {
-    type Output = Result<M::Value, Error>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        loop {
-            match &mut self.state {
-                State::Idle(group) => {
-                    let group = *group;
-                    self.state = State::Reading(read(self.request, self.field, group));
-                }
-                State::Reading(read) => return Pin::new(read).poll(cx),
-            }
-        }
-    }
-}
-
-impl<T, M> fmt::Debug for Entry<'_, T, M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Entry({:?})", self.field)
-    }
 }

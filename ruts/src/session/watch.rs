@@ -32,11 +32,11 @@ pub enum SessionChange {
     PrincipalChanged,
 }
 
-/// Waits until a session ends, or its principal is no longer `owner`.
+/// Waits until a session ends, or its principal is no longer `watched`.
 pub(super) async fn until_change(
     store: Arc<dyn DynStore>,
     id: Option<SessionId>,
-    owner: Option<PrincipalKey>,
+    watched: Option<PrincipalKey>,
 ) -> SessionChange {
     let Some(id) = id else { return SessionChange::Ended };
     loop {
@@ -44,7 +44,7 @@ pub(super) async fn until_change(
         let changed = store.wait_for_change(&id);
         let left = match store.inspect(&id).await {
             Ok(None) => return SessionChange::Ended,
-            Ok(Some(meta)) if self::owner(meta.signed_in) != owner => {
+            Ok(Some(meta)) if owner(meta.signed_in) != watched => {
                 return SessionChange::PrincipalChanged;
             }
             Ok(Some(meta)) => left(&meta),
@@ -58,6 +58,7 @@ pub(super) async fn until_change(
     }
 }
 
+// A function of its own, because the reference to the error is not `Send`.
 fn log_unchecked(error: &StoreError) {
     let cause: &dyn std::error::Error = error;
     tracing::warn!(error = cause, "a watched session could not be checked for changes");

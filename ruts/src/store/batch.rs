@@ -427,7 +427,7 @@ impl<Op: BatchOp> Drop for InFlightPermit<Op> {
             return;
         }
         let batch = batcher.with_lane(runtime, |lane| {
-            lane.in_flight = lane.in_flight.saturating_sub(1);
+            lane.end_command();
             lane.has_busy_in_flight &= !*has_busy;
             lane.next_batch(batcher, batcher.tuning.low_water)
         });
@@ -442,7 +442,7 @@ impl<Op: BatchOp> Drop for CallerPermit<Op> {
         let batch = batcher.with_lane(runtime, |lane| {
             if lane.caller == Some(*since) {
                 lane.caller = None;
-                lane.in_flight -= 1;
+                lane.end_command();
             }
             lane.next_batch(batcher, batcher.tuning.low_water)
         });
@@ -466,8 +466,13 @@ impl<Op: BatchOp> Lane<Op> {
     fn pass_by_caller(&mut self, now: Instant, slow_after: Duration) {
         if self.caller.is_some_and(|since| now.duration_since(since) >= slow_after) {
             self.caller = None;
-            self.in_flight -= 1;
+            self.end_command();
         }
+    }
+
+    /// Stops counting a command as in flight. A lane that a shutdown has replaced may not know the command.
+    fn end_command(&mut self) {
+        self.in_flight = self.in_flight.saturating_sub(1);
     }
 
     /// Takes the operations of the next batch, if fewer commands are in flight than allowed. On a busy

@@ -11,11 +11,11 @@ use tokio::time::Instant;
 use super::{
     field_cache::FieldCache,
     identity::{Closed, Identity},
-    operation::Operation,
     orphan::delete_lost,
     response::{CookieAction, TokenOrigin},
     shared::Shared,
     state::{PendingRotation, RefusedToken, Rotation, State},
+    store_call::StoreCall,
 };
 use crate::{
     error::Error,
@@ -46,7 +46,7 @@ impl Exchange<'_> {
 
     /// Calls the store with the presented credentials, and updates the identity of the request from
     /// the answer. `None` if there are no credentials, or the store refuses them.
-    pub(super) async fn attempt<O: Operation>(
+    pub(super) async fn attempt<O: StoreCall>(
         &mut self,
         fallback_secret: Option<&Secret>,
         operation: &O,
@@ -117,7 +117,7 @@ impl Exchange<'_> {
 
     /// The same as [`attempt`](Self::attempt), but if the operation may change the principal, the request
     /// forgets the principal and the fields until the outcome is known.
-    pub(super) async fn attempt_signing<O: Operation>(
+    pub(super) async fn attempt_signing<O: StoreCall>(
         &mut self,
         may_sign: bool,
         fallback_secret: Option<&Secret>,
@@ -182,7 +182,7 @@ impl Exchange<'_> {
     }
 
     /// Calls the store for a job.
-    async fn attempt_internal<O: Operation>(
+    async fn attempt_internal<O: StoreCall>(
         &mut self,
         id: &SessionId,
         operation: &O,

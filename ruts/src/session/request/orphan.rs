@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::sleep;
 
-use super::operation::{Delete, Operation};
+use super::store_call::{Delete, StoreCall};
 use crate::{
     event,
     store::{Credentials, DynStore, Written},

@@ -11,8 +11,8 @@ use tokio::time::Instant;
 use super::{
     exchange::Exchange,
     identity::Identity,
-    operation::Load,
     response::{CookieAction, TokenOrigin},
+    store_call::Load,
 };
 use crate::{
     auth::Assurance,

@@ -14,11 +14,11 @@ use super::{
     field_cache::{FieldCache, Life},
     identity::Identity,
     inherited::{Inherited, NewId},
-    operation::{Delete, Load, Operation},
     own_fields::OwnFields,
     renewal::{Use, note_due, note_use, renew},
     shared::Shared,
     state::{ClientTrust, Rotation, State},
+    store_call::{Delete, Load, StoreCall},
     successor::{FORMER, FormerToken},
     write_plan::{EagerGroup, WritePlan, outcome, remember},
 };

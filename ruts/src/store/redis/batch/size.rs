@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::token::SessionId;
 
 /// Maximum number of requests in a batch.
-pub(super) const MAX_SESSIONS: usize = 64;
+pub(super) const MAX_REQUESTS: usize = 64;
 
 /// Maximum number of requests of one session in a batch. With a higher limit, batches would be longer, and
 /// requests of other sessions would wait longer.
@@ -68,7 +68,7 @@ impl AdaptiveBatchSize {
         if count > 0 {
             // At least two. With a limit of one, all reads would be single. Single reads do not change the
             // limit, so it would never rise again.
-            let limit = (MAX_READ * count).div_ceil(bytes).clamp(2, MAX_SESSIONS);
+            let limit = (MAX_READ * count).div_ceil(bytes).clamp(2, MAX_REQUESTS);
             self.0.store(limit, Ordering::Relaxed);
         }
     }
@@ -76,6 +76,6 @@ impl AdaptiveBatchSize {
 
 impl Default for AdaptiveBatchSize {
     fn default() -> Self {
-        Self(AtomicUsize::new(MAX_SESSIONS))
+        Self(AtomicUsize::new(MAX_REQUESTS))
     }
 }

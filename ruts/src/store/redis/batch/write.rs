@@ -20,7 +20,7 @@ use super::{
             reply::{Reply, ScriptOutcome},
         },
     },
-    size::{MAX_SESSIONS, Share},
+    size::{MAX_REQUESTS, Share},
 };
 use crate::{
     field::FieldName,
@@ -94,7 +94,7 @@ impl WriteRequest {
 
     /// Returns the room for this request in `batch`.
     fn share(&self, batch: &[Self]) -> Share {
-        Share::of(batch.iter().map(|request| &request.id), &self.id, MAX_SESSIONS)
+        Share::of(batch.iter().map(|request| &request.id), &self.id, MAX_REQUESTS)
     }
 
     /// Returns the arguments that many updates have in common.

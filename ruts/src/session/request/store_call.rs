@@ -1,7 +1,6 @@
-//! [`Operation`]: a store call that can be tried again with other credentials.
+//! [`StoreCall`]: a store call that can be tried again with other credentials.
 //!
-//! Run by `exchange` and `orphan`. Each implementation is one method of the store contract. Not to
-//! be confused with `operations`, the interface of this folder.
+//! Run by `exchange` and `orphan`. Each implementation is one method of the store contract.
 
 use bytes::Bytes;
 
@@ -12,7 +11,7 @@ use crate::store::{
 
 /// A store call that gets its credentials as an argument, so that it can be tried with more than
 /// one secret.
-pub(super) trait Operation: Sync {
+pub(super) trait StoreCall: Sync {
     type Answer: Send;
     /// Type that the store returns.
     type Output: Send;
@@ -42,7 +41,7 @@ pub(super) struct Load<'a> {
     pub(super) touch: Option<Touch>,
 }
 
-impl Operation for Load<'_> {
+impl StoreCall for Load<'_> {
     type Answer = Loaded;
     type Output = Loaded;
 
@@ -63,7 +62,7 @@ impl Operation for Load<'_> {
     }
 }
 
-impl Operation for Update<'_> {
+impl StoreCall for Update<'_> {
     type Answer = Updated;
     type Output = Written<Updated>;
 
@@ -84,7 +83,7 @@ impl Operation for Update<'_> {
     }
 }
 
-impl Operation for TakeField<'_> {
+impl StoreCall for TakeField<'_> {
     type Answer = Option<Bytes>;
     type Output = Written<Option<Bytes>>;
 
@@ -110,7 +109,7 @@ pub(super) struct Delete {
     pub(super) tried_before: bool,
 }
 
-impl Operation for Delete {
+impl StoreCall for Delete {
     type Answer = ();
     type Output = Written<()>;
 
