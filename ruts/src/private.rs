@@ -17,8 +17,8 @@ pub use crate::{
         OrDefault, Principal, SessionSchema, StoredAs,
     },
     session::{
-        DefaultLayer, Edit, IndexedSessions, LoadFuture, LockedSession, PrincipalSessions,
-        SessionIndex, Shape, TypedSession, Values, ValuesDecoder, WriteFuture,
+        DefaultLayer, Edit, FingerprintFn, IndexedSessions, LoadFuture, LockedSession,
+        PrincipalSessions, SessionIndex, TypedSession, Values, ValuesDecoder, WriteFuture,
         entry::Entry,
         handle::Session,
         typed::{optional, typed},

@@ -68,7 +68,7 @@ pub(super) fn expand(session: &Session) -> TokenStream {
 
             const SCHEMA: &'static #private::SessionSchema = Self::SCHEMA;
 
-            const SHAPES: &'static [#private::Shape] = &[#(Self::#keys.shape()),*];
+            const SHAPES: &'static [#private::FingerprintFn] = &[#(Self::#keys.shape()),*];
 
             fn session(&self) -> &#private::Session {
                 &self.session

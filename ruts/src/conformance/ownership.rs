@@ -71,8 +71,8 @@ fn at_most(sessions: u32, on_limit: OnLimit) -> Option<SessionLimit> {
     Some(SessionLimit::new(sessions, on_limit))
 }
 
-async fn sign<S: Store>(client: &Client<S>, sign: AuthChange<'_>) {
-    assert_eq!(client.update(Update::new(&[]).auth_change(sign)).await, applied(0));
+async fn change_principal<S: Store>(client: &Client<S>, change: AuthChange<'_>) {
+    assert_eq!(client.update(Update::new(&[]).auth_change(change)).await, applied(0));
 }
 
 /// A read returns the principal, the assurance, and the time since the sign-in.
@@ -85,7 +85,7 @@ pub async fn a_read_returns_the_principal(subject: &impl Subject) {
         (0..).zip([(&ada, Assurance::Remembered), (&bob, Assurance::Aal3), (&ada, Assurance::Aal2)])
     {
         let who = NewSignIn::new(principal, assurance);
-        sign(&client, AuthChange::In { who, idle: None, absolute: None }).await;
+        change_principal(&client, AuthChange::In { who, idle: None, absolute: None }).await;
         subject.pass(subject.unit()).await;
         let client = client.through(subject);
         let meta = client.load_live(Projection::Named(&[]), None).await.meta;
@@ -100,7 +100,7 @@ pub async fn a_read_returns_the_principal(subject: &impl Subject) {
     client.set("a", "2").await.expect("the session should be live");
     let found = client.signed_in().await.map(|found| found.principal);
     assert_eq!(found, Some(ada), "a write should not sign the principal out");
-    sign(&client, AuthChange::Out).await;
+    change_principal(&client, AuthChange::Out).await;
     assert_eq!(client.through(subject).signed_in().await, None);
     client.holds(&[("a", "2")]).await;
 
@@ -118,13 +118,21 @@ pub async fn a_sign_in_restarts_both_deadlines(subject: &impl Subject) {
     let client = session_with_deadlines(subject, ttl(unit * 6), ttl(unit * 6), &[]).await;
     let freed = session_with_deadlines(subject, ttl(unit * 6), ttl(unit * 6), &[]).await;
     let principal = principal();
-    sign(&freed, AuthChange::In { who: sign_in_of(&principal), idle: None, absolute: None }).await;
+    change_principal(
+        &freed,
+        AuthChange::In { who: sign_in_of(&principal), idle: None, absolute: None },
+    )
+    .await;
     let meta = freed.load_live(Projection::Named(&[]), None).await.meta;
     assert_eq!((meta.idle_remaining, meta.absolute_remaining), (None, None));
     for _ in 0..2 {
         subject.pass(unit * 4).await;
         let who = sign_in_of(&principal);
-        sign(&client, AuthChange::In { who, idle: ttl(unit * 6), absolute: ttl(unit * 6) }).await;
+        change_principal(
+            &client,
+            AuthChange::In { who, idle: ttl(unit * 6), absolute: ttl(unit * 6) },
+        )
+        .await;
     }
     let meta = client.load_live(Projection::Named(&[]), None).await.meta;
     assert!(
@@ -148,10 +156,10 @@ pub async fn a_sign_out_keeps_both_deadlines(subject: &impl Subject) {
     let deadlines = AuthChange::In { who, idle: ttl(unit * 4), absolute: ttl(unit * 8) };
     let [updating, taking] = [session(subject, &[]).await, session(subject, &[]).await];
     for client in [&updating, &taking] {
-        sign(client, deadlines).await;
+        change_principal(client, deadlines).await;
     }
     subject.pass(unit).await;
-    sign(&updating, AuthChange::Out).await;
+    change_principal(&updating, AuthChange::Out).await;
     let taken = taking.take_with(TakeField::new("a").sign_out(true)).await;
     assert_eq!(taken, Ok(None));
     for client in [updating, taking] {
@@ -172,15 +180,15 @@ pub async fn a_lapse_keeps_the_time_of_the_sign_in(subject: &impl Subject) {
     let unit = subject.unit();
     let client = session(subject, &[("a", "1")]).await;
     let lapse = AuthChange::Lapse(Assurance::Remembered);
-    sign(&client, lapse).await;
+    change_principal(&client, lapse).await;
     assert_eq!(client.signed_in().await, None, "no principal should be signed in");
 
     let principal = principal();
     let who = NewSignIn::new(&principal, Assurance::Aal2);
     let deadlines = AuthChange::In { who, idle: ttl(unit * 6), absolute: ttl(unit * 6) };
-    sign(&client, deadlines).await;
+    change_principal(&client, deadlines).await;
     subject.pass(unit * 4).await;
-    sign(&client, lapse).await;
+    change_principal(&client, lapse).await;
     let client = client.through(subject);
     let found = client.signed_in().await.expect("the principal should stay signed in");
     assert_eq!((found.principal, found.assurance), (principal, Assurance::Remembered));
@@ -223,7 +231,7 @@ pub async fn no_update_exceeds_the_deadline_of_the_sign_in(subject: &impl Subjec
     let client = session(subject, &[]).await;
     let principal = principal();
     let who = sign_in_of(&principal);
-    sign(&client, AuthChange::In { who, idle: None, absolute: ttl(unit * 4) }).await;
+    change_principal(&client, AuthChange::In { who, idle: None, absolute: ttl(unit * 4) }).await;
     for (from_now, from_creation) in [(1, None), (100, None), (100, ttl(unit))] {
         let deadline = AbsoluteDeadline::new(Ttl::from_duration(unit * from_now), from_creation);
         let update = Update::new(&[]).absolute(deadline);
@@ -305,11 +313,11 @@ pub async fn ended_sessions_are_neither_listed_nor_counted(subject: &impl Subjec
     deleted.delete().await.expect("the session should be live");
     let idle = signed_in(subject, &ada).await;
     let who = sign_in_of(&ada);
-    sign(&idle, AuthChange::In { who, idle: ttl(unit), absolute: ttl(HOUR) }).await;
+    change_principal(&idle, AuthChange::In { who, idle: ttl(unit), absolute: ttl(HOUR) }).await;
     let absolute = signed_in(subject, &ada).await;
-    sign(&absolute, AuthChange::In { who, idle: None, absolute: ttl(unit) }).await;
+    change_principal(&absolute, AuthChange::In { who, idle: None, absolute: ttl(unit) }).await;
     let signed_out = signed_in(subject, &ada).await;
-    sign(&signed_out, AuthChange::Out).await;
+    change_principal(&signed_out, AuthChange::Out).await;
     subject.pass(unit * 2).await;
     assert_eq!(list(&store, &ada).await, ids(&[&kept]));
     let (guest, answer) = signed_out
@@ -317,7 +325,7 @@ pub async fn ended_sessions_are_neither_listed_nor_counted(subject: &impl Subjec
         .await
         .expect("there should be room, because only one session is live");
     assert_eq!(answer, applied(0));
-    sign(&guest, AuthChange::Out).await;
+    change_principal(&guest, AuthChange::Out).await;
     assert_eq!(revoke(&store, &ada, ALL).await, ids(&[&kept]));
     guest.holds(&[]).await;
     assert_eq!(list(&store, &ada).await, BTreeSet::new());
@@ -715,7 +723,7 @@ pub async fn inspect_sees_the_principal_and_the_end(subject: &impl Subject) {
     let renewed = client.with(secret());
     client.rotate(&renewed.secret).await.expect("the session should be live");
     assert_eq!(owner(&client.id).await, Some(ada));
-    sign(&renewed, AuthChange::Out).await;
+    change_principal(&renewed, AuthChange::Out).await;
     assert_eq!(owner(&client.id).await, None);
     renewed.delete().await.expect("the session should be live");
     assert_eq!(inspect(&client.id).await, None, "a deleted session should not be found");

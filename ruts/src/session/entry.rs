@@ -16,7 +16,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{
     config::Unreadable,
     future::{ReadFuture, WriteFuture},
-    preserve::Unknown,
+    preserve::UnknownFields,
     request::{
         operations::Request,
         write_plan::{EagerGroup, WritePlan},
@@ -175,10 +175,10 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
             let spec = field.spec();
             let mut encode = |stored: Option<&Plaintext>| {
                 let value = value::decode(field, stored, Unreadable::Error)?;
-                let unknown = Unknown::of(field, stored, value.as_ref());
+                let unknown = UnknownFields::of(field, stored, value.as_ref());
                 let next = value.map(|value| field.encode(&value)).transpose();
                 let next = next.map_err(|source| value::encode_error(spec.name(), source))?;
-                Ok(next.map(|next| Unknown::keep(unknown, field, next)))
+                Ok(next.map(|next| UnknownFields::keep(unknown, field, next)))
             };
             let is_present = |stored: &[u8]| field.writes_like(stored);
             request.settle(spec, group, &is_present, &mut encode).await
@@ -241,13 +241,13 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
             request
                 .modify(spec, group, &mut |stored| {
                     let read = value::decode(field, stored, unreadable)?;
-                    let unknown = Unknown::of(field, stored, read.as_ref());
+                    let unknown = UnknownFields::of(field, stored, read.as_ref());
                     let mut value = mode.value(read);
                     result = Some(change(&mut value));
                     let Some(value) = mode.stored(value) else { return Ok(None) };
                     let next = field.encode(&value);
                     let next = next.map_err(|source| value::encode_error(spec.name(), source))?;
-                    Ok(Some(Unknown::keep(unknown, field, next)))
+                    Ok(Some(UnknownFields::keep(unknown, field, next)))
                 })
                 .await?;
             // Never an error here: `modify` succeeds only after `change` has run.
@@ -453,11 +453,11 @@ impl<'a, U: Serialize + DeserializeOwned + Send + Sync + 'a> Entry<'a, Vec<U>, O
         WriteFuture::new(async move {
             let mut append = |stored: Option<&Plaintext>| {
                 let list: Option<Vec<U>> = value::decode(field, stored, unreadable)?;
-                let unknown = Unknown::of(field, stored, list.as_ref());
+                let unknown = UnknownFields::of(field, stored, list.as_ref());
                 let list = list.unwrap_or_default();
                 let list: Vec<&U> = list.iter().chain([&value]).collect();
                 let next = value::encode(field, &list)?;
-                Ok(Some(Unknown::keep(unknown, field, next)))
+                Ok(Some(UnknownFields::keep(unknown, field, next)))
             };
             request.modify(field.spec(), None, &mut append).await
         })

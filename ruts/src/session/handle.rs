@@ -22,7 +22,7 @@ use super::{
         current, operations::Request, response::CookieAction, shared::Incoming,
         write_plan::WritePlan,
     },
-    schemas::Shape,
+    schemas::FingerprintFn,
     token_status::TokenStatus,
     value,
     values::Values,
@@ -629,7 +629,7 @@ impl<S> Session<S> {
         &self,
         layer: &'static str,
         schema: &'static SessionSchema,
-        shapes: &'static [Shape],
+        shapes: &'static [FingerprintFn],
     ) -> Result<(), Error> {
         let found = self.request.config().layer;
         if found != layer {

@@ -31,7 +31,7 @@ mod values;
 mod watch;
 
 #[doc(hidden)]
-pub use self::schemas::Shape;
+pub use self::schemas::FingerprintFn;
 pub use self::{
     config::Unreadable,
     edit::Edit,

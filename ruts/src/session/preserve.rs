@@ -1,4 +1,4 @@
-//! [`Unknown`]: keeps the fields of a stored value that the type of this release does not know.
+//! [`UnknownFields`]: keeps the fields of a stored value that the type of this release does not know.
 //!
 //! Used by `entry` for an `update`. `codec` merges the payloads.
 
@@ -7,14 +7,14 @@ use bytes::Bytes;
 use crate::{codec, crypto::field_cipher::Plaintext, field::Field};
 
 /// A stored value that may have fields which the type of this release does not know.
-pub(super) struct Unknown {
+pub(super) struct UnknownFields {
     stored: Bytes,
     /// The value as this release would write it.
     known: Bytes,
 }
 
-impl Unknown {
-    /// Creates an `Unknown` from a stored value and the value that was decoded from it. `None` if
+impl UnknownFields {
+    /// Creates `UnknownFields` from a stored value and the value that was decoded from it. `None` if
     /// the stored value cannot have a field that this release does not know.
     pub(super) fn of<T, M: Copy>(
         field: Field<T, M>,

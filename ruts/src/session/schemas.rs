@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Function that returns the fingerprint of a field's type.
-pub type Shape = fn() -> Fingerprint;
+pub type FingerprintFn = fn() -> Fingerprint;
 
 /// The schemas that this process has used in a layer.
 #[derive(Default)]
@@ -28,7 +28,7 @@ pub(crate) struct Schemas {
 struct Declared {
     schema: &'static SessionSchema,
     /// The fingerprint functions of its fields' types, in the order of the fields.
-    shapes: &'static [Shape],
+    shapes: &'static [FingerprintFn],
 }
 
 impl Schemas {
@@ -37,7 +37,7 @@ impl Schemas {
     pub(crate) fn claim(
         &self,
         schema: &'static SessionSchema,
-        shapes: &'static [Shape],
+        shapes: &'static [FingerprintFn],
     ) -> Result<(), Error> {
         let is_known =
             |known: &[Declared]| known.iter().any(|known| std::ptr::eq(known.schema, schema));
@@ -111,7 +111,7 @@ impl Declared {
         Ok(())
     }
 
-    fn fields(&self) -> impl Iterator<Item = (&'static FieldSpec, &'static Shape)> + use<> {
+    fn fields(&self) -> impl Iterator<Item = (&'static FieldSpec, &'static FingerprintFn)> + use<> {
         self.schema.fields().iter().zip(self.shapes)
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Implemented by generated code. Used by guards, `SessionIndex` and `testing`.
 
-use super::{handle::Session, layer_name::LayerName, schemas::Shape};
+use super::{handle::Session, layer_name::LayerName, schemas::FingerprintFn};
 use crate::{
     error::Error,
     field::{FieldVisitor, SessionSchema},
@@ -32,7 +32,7 @@ pub trait TypedSession: Clone + Send + Sync + 'static {
 
     /// The fingerprint functions of the fields' types, in the order of the fields.
     #[doc(hidden)]
-    const SHAPES: &'static [Shape] = &[];
+    const SHAPES: &'static [FingerprintFn] = &[];
 
     /// Returns the session without its schema.
     fn session(&self) -> &Session;

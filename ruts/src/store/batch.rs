@@ -177,7 +177,7 @@ struct Lane<Op: BatchOp> {
 /// How an operation begins.
 enum Start<Op: BatchOp> {
     /// The caller of the operation sends it.
-    Alone(Op::Request, CallerPermit<Op>),
+    ByCaller(Op::Request, CallerPermit<Op>),
     Queued(oneshot::Receiver<Reply<Op>>),
     /// The operation is queued while another caller sends its own operation. That caller may stop polling.
     BehindCaller(oneshot::Receiver<Reply<Op>>),
@@ -257,7 +257,7 @@ impl<Op: BatchOp> Batcher<Op> {
         let deadline = begun + self.timeout;
         if self.op.can_batch(&request) {
             let reply = match self.start(request, begun) {
-                Some(Start::Alone(request, permit)) => {
+                Some(Start::ByCaller(request, permit)) => {
                     // Boxed: the futures of drivers are large.
                     let answer = match permit.is_inline {
                         true => Box::pin(self.op.inline(&request, deadline)).await,
@@ -313,7 +313,7 @@ impl<Op: BatchOp> Batcher<Op> {
                     is_inline: self.callers.fetch_add(1, Ordering::Relaxed)
                         < self.tuning.max_callers,
                 };
-                return (Start::Alone(request, permit), None);
+                return (Start::ByCaller(request, permit), None);
             }
             let (reply, receiver) = oneshot::channel();
             let pending = Pending { request, queued: begun, span: Span::current(), reply };

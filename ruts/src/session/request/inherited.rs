@@ -16,11 +16,11 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{
+    former_token::{FORMER, FormerToken},
     identity::Closed,
     own_fields::{INCOMPLETE, REMEMBERED, STAMP},
     shared::Shared,
     state::RefusedToken,
-    successor::{FORMER, FormerToken},
     write_plan::WritePlan,
 };
 use crate::{

@@ -9,7 +9,7 @@
 //!    - `response`: the cookie.
 //!    - `shared`: all of these, and the lock.
 //! 2. Store calls:
-//!    - `operation`: one call with credentials.
+//!    - `store_call`: one call with credentials.
 //!    - `write_plan`: the side effects of a write.
 //!    - `orphan`: deletes a session whose token no client gets.
 //!    - `exchange`: a call, and the new identity that follows from its answer.
@@ -17,7 +17,7 @@
 //!    - `client_check`: compares the client with the client of the sign-in, after a read.
 //!    - `own_fields`: the reserved fields of a sign-in.
 //!    - `index`: updates index entries, before and after a write.
-//!    - `successor`: the tokens that a session stores if a page view starts it after a lost
+//!    - `former_token`: the tokens that a session stores if a page view starts it after a lost
 //!      sign-in.
 //!    - `inherited`: the fields that a sign-in takes over from lost sessions.
 //!    - `creation`: creates a session, within the session limit.
@@ -33,6 +33,7 @@ mod creation;
 pub(super) mod current;
 mod exchange;
 mod field_cache;
+mod former_token;
 mod identity;
 mod index;
 mod inherited;
@@ -44,6 +45,5 @@ pub(super) mod response;
 pub(super) mod shared;
 mod state;
 mod store_call;
-mod successor;
 mod transfer;
 pub(super) mod write_plan;

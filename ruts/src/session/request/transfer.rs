@@ -12,6 +12,7 @@ use super::{
     creation::{create_for, create_incomplete, revoke},
     exchange::Exchange,
     field_cache::{FieldCache, Life},
+    former_token::{FORMER, FormerToken},
     identity::Identity,
     inherited::{Inherited, NewId},
     own_fields::OwnFields,
@@ -19,7 +20,6 @@ use super::{
     shared::Shared,
     state::{ClientTrust, Rotation, State},
     store_call::{Delete, Load, StoreCall},
-    successor::{FORMER, FormerToken},
     write_plan::{EagerGroup, WritePlan, outcome, remember},
 };
 use crate::{
