@@ -180,7 +180,7 @@ impl<C: Cache, O: Store> LayeredStore<C, O> {
     /// As many as the cache's own [`check`](Cache::check) takes.
     pub async fn check(&self) -> Result<(), StoreError> {
         let Tiers { breaker, settings, .. } = &*self.tiers;
-        breaker.call(settings.origin_timeout, breaker.cache().check()).await
+        Box::pin(breaker.call(settings.origin_timeout, breaker.cache().check())).await
     }
 
     async fn insert(&self, create: Create<'_>) -> Result<Written<()>, StoreError> {

@@ -101,7 +101,7 @@ impl MySqlStore {
     /// - [`Unavailable`](crate::store::StoreErrorKind::Unavailable): the server could not be
     ///   reached.
     pub async fn check(&self) -> Result<(), StoreError> {
-        migrate::prepare(&self.executor, false).await
+        Box::pin(migrate::prepare(&self.executor, false)).await
     }
 
     /// Reads a session, live or not, without a lock.
@@ -436,7 +436,7 @@ impl MySqlStoreBuilder {
             })
             .connect_lazy_with(self.options.disable_statement_logging());
         let executor = Arc::new(Executor::new(pool, tables, self.timeout, self.test_idle_after));
-        migrate::prepare(&executor, self.create_tables).await?;
+        Box::pin(migrate::prepare(&executor, self.create_tables)).await?;
         let (cleanup, store_dropped) = watch::channel(());
         if let Some(interval) = self.cleanup_interval {
             tokio::spawn(clean_up(Arc::downgrade(&executor), store_dropped, interval));

@@ -82,8 +82,8 @@ impl PostgresStore {
     /// - [`Unavailable`](crate::store::StoreErrorKind::Unavailable): the server could not be
     ///   reached.
     pub async fn check(&self) -> Result<(), StoreError> {
-        migrate::prepare(self.executor.pool(), &self.identifiers, false, self.executor.timeout)
-            .await
+        let (pool, timeout) = (self.executor.pool(), self.executor.timeout);
+        Box::pin(migrate::prepare(pool, &self.identifiers, false, timeout)).await
     }
 
     /// Waits for the turn of an operation that locks a session or a principal. Waits for at most half of
@@ -390,7 +390,9 @@ impl PostgresStoreBuilder {
     ///   reached.
     pub async fn build(self) -> Result<PostgresStore, StoreError> {
         let identifiers = Identifiers::new(&self.schema, &self.table).map_err(unsupported)?;
-        migrate::prepare(&self.pool, &identifiers, self.create_tables, self.timeout).await?;
+        let migration =
+            migrate::prepare(&self.pool, &identifiers, self.create_tables, self.timeout);
+        Box::pin(migration).await?;
         // Reads may use half of the connections, and so may writes.
         let in_flight = (self.pool.options().get_max_connections() as usize / 2).max(1);
         let tuning = BatchTuning::on_connections(in_flight);

@@ -152,8 +152,8 @@ impl<C: ScriptClient> CacheEntries<C> {
     pub(super) async fn check(&self) -> Result<(), StoreError> {
         let id = SessionId::from_bytes([0; 16]);
         let key = entry_key(&self.executor.prefix, &id);
-        self.executor.probe(CACHE_PROBE, key.clone()).await?;
-        self.executor.log_advice(&CACHE_ADVICE, key).await
+        Box::pin(self.executor.probe(CACHE_PROBE, key.clone())).await?;
+        Box::pin(self.executor.log_advice(&CACHE_ADVICE, key)).await
     }
 
     async fn run(

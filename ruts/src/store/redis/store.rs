@@ -167,12 +167,15 @@ impl<C: RedisClient> RedisStore<C> {
         let list = principal_key(prefix, &PrincipalKey::from_bytes([0; 32]));
         let probes = [(PROBE, session_key(prefix, &id)), (LIST_PROBE, list)];
         let epoch = epoch_keys(prefix).next().map(|key| (EPOCH_PROBE, key));
+        // Boxed, here and in the other set-up calls of the stores: the futures of drivers are deep, and the
+        // compiler limits the depth of the type of an application's `main`.
         for (probe, key) in probes.into_iter().chain(epoch) {
-            self.executor.probe(probe, key).await?;
+            Box::pin(self.executor.probe(probe, key)).await?;
         }
         let arguments = Arguments::for_session(&[0; 32], [0, 0], "", 0);
-        self.executor.call_one(&LOAD, &id, arguments, self.executor.deadline()).await?;
-        self.executor.log_advice(&ADVICE, session_key(prefix, &id)).await
+        let load = self.executor.call_one(&LOAD, &id, arguments, self.executor.deadline());
+        Box::pin(load).await?;
+        Box::pin(self.executor.log_advice(&ADVICE, session_key(prefix, &id))).await
     }
 
     // The constructor of ruts 0.9.

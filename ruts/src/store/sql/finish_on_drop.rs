@@ -12,20 +12,23 @@ use tokio::runtime::Handle;
 
 /// Polls a future in the task of its caller, which saves the wake-up of a second task. If the caller drops
 /// it before the end, a task of its own finishes it.
-pub(in crate::store) struct FinishOnDrop<F>(Option<Pin<Box<F>>>)
-where
-    F: Future<Output: Send> + Send + 'static;
+///
+/// The type of the future is erased. Otherwise it would be a part of the types of all callers, whose depth the
+/// compiler limits.
+pub(in crate::store) struct FinishOnDrop<T: Send + 'static>(
+    Option<Pin<Box<dyn Future<Output = T> + Send>>>,
+);
 
-impl<F: Future<Output: Send> + Send + 'static> FinishOnDrop<F> {
-    pub(in crate::store) fn new(future: F) -> Self {
+impl<T: Send + 'static> FinishOnDrop<T> {
+    pub(in crate::store) fn new(future: impl Future<Output = T> + Send + 'static) -> Self {
         Self(Some(Box::pin(future)))
     }
 }
 
-impl<F: Future<Output: Send> + Send + 'static> Future for FinishOnDrop<F> {
-    type Output = F::Output;
+impl<T: Send + 'static> Future for FinishOnDrop<T> {
+    type Output = T;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
         let Some(future) = &mut self.0 else { return Poll::Pending };
         let polled = future.as_mut().poll(cx);
         if polled.is_ready() {
@@ -35,7 +38,7 @@ impl<F: Future<Output: Send> + Send + 'static> Future for FinishOnDrop<F> {
     }
 }
 
-impl<F: Future<Output: Send> + Send + 'static> Drop for FinishOnDrop<F> {
+impl<T: Send + 'static> Drop for FinishOnDrop<T> {
     fn drop(&mut self) {
         // A future that has panicked must not be polled again.
         if let Some(future) = self.0.take()

@@ -171,7 +171,10 @@ impl<K: Connector> ScriptClient for Connections<K> {
         let max_silence = (timeout / 4).min(MAX_SILENCE);
         let in_use = loop {
             let in_use = self.connection(deadline).await?;
-            if in_use.judged.is_responsive(call.key(), max_silence).await {
+            let judged = &in_use.judged;
+            let Some(key) = call.key().filter(|_| judged.needs_test()) else { break in_use };
+            // Boxed: tests are rare, and would deepen the type of every call.
+            if Box::pin(judged.test(key, max_silence)).await {
                 break in_use;
             }
         };
@@ -347,10 +350,9 @@ impl<T: Connection> Judged<T> {
         is_doubtful && answers.silent_since.is_none_or(|since| since.elapsed() >= TEST_AFTER)
     }
 
-    /// Tests the connection if it needs a test, on the server of this key. Returns whether to use it. If not, it
-    /// is not used again.
-    async fn is_responsive(&self, key: Option<&Bytes>, max_test: Duration) -> bool {
-        let Some(key) = key.filter(|_| self.needs_test()) else { return true };
+    /// Tests the connection on the server of this key, if it still needs a test. Returns whether to use it. If
+    /// not, it is not used again.
+    async fn test(&self, key: &Bytes, max_test: Duration) -> bool {
         // Other callers wait, because they would also send their commands to a dead connection.
         let _testing = self.testing.lock().await;
         if !self.is_usable() || !self.needs_test() {
