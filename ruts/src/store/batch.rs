@@ -538,6 +538,8 @@ mod tests {
         /// sent.
         sent: Mutex<Vec<(Vec<u32>, usize)>>,
         answers: Option<Semaphore>,
+        /// The requests that were sent inline.
+        inline: Mutex<Vec<u32>>,
     }
 
     impl Echo {
@@ -576,6 +578,11 @@ mod tests {
         async fn one(&self, request: &u32, _: Instant) -> Result<u32, Self::Error> {
             self.answer(&[*request]).await;
             Ok(*request)
+        }
+
+        async fn inline(&self, request: &u32, deadline: Instant) -> Result<u32, Self::Error> {
+            self.inline.lock().unwrap().push(*request);
+            self.one(request, deadline).await
         }
 
         async fn many(
@@ -663,6 +670,24 @@ mod tests {
         );
         assert_eq!(held.await, Ok(1));
         assert!(batcher.lock().is_empty());
+    }
+
+    /// A caller that stops polling may hold a connection. So the number of such callers is limited.
+    #[tokio::test(start_paused = true)]
+    async fn callers_beyond_the_maximum_hold_nothing() {
+        let echo = Echo { answers: Some(Semaphore::new(0)), ..Echo::default() };
+        let tuning = BatchTuning { max_callers: 1, ..BatchTuning::new(1) };
+        let batcher = Arc::new(Batcher::new(echo, tuning, Duration::from_secs(10)));
+        let mut held = Box::pin(batcher.run(1));
+        assert!(poll(held.as_mut()).is_pending());
+        batcher.op.answers.as_ref().unwrap().add_permits(4);
+        // A task sends this request, and polls it to its end.
+        assert_eq!(batcher.run(2).await, Ok(2));
+        assert_eq!(batcher.run(3).await, Ok(3));
+        assert_eq!(*batcher.op.inline.lock().unwrap(), [1, 2], "the caller of 3 is one too many");
+        drop(held);
+        assert_eq!(batcher.run(4).await, Ok(4));
+        assert_eq!(*batcher.op.inline.lock().unwrap(), [1, 2, 4]);
     }
 
     #[tokio::test(start_paused = true)]
