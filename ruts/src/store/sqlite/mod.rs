@@ -36,7 +36,7 @@
 //!
 //! Any number of processes on one host can use a file. They write in turn. A process notices within about
 //! 0.1 s that another process has ended a watched session. Times are measured by the host's clock. If that
-//! clock goes back, the time of a process stands still until the clock has caught up.
+//! clock goes back, the time of a process runs at half speed until the host's clock has caught up.
 //!
 //! # Durability
 //!
