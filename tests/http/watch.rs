@@ -2,7 +2,13 @@
 //!
 //! The stores run on the virtual clock of a paused runtime, so that no test depends on real time.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{Router, routing::get};
 use ruts::{
@@ -15,12 +21,15 @@ use ruts::{
     },
 };
 use ruts_tests_support::{
-    ClientExt, Fault, InstrumentedStore, delegate_store, new_client,
+    ClientExt, Fault, InstrumentedStore, Log, delegate_store, new_client,
     scenarios::watch::{
         ENDINGS, Shop, a_channel_announces_changes, assert_ends, assert_open, connect, routes,
     },
 };
-use tokio::{sync::broadcast, time::Instant};
+use tokio::{
+    sync::{Notify, broadcast},
+    time::Instant,
+};
 
 /// Less than the interval at which a watcher checks the session without a notification.
 const PROMPT: Duration = Duration::from_millis(1);
@@ -190,6 +199,59 @@ async fn a_channel_announces_changes_to_another_process() {
     let store = Unnoticing(store());
     let channel = LocalChannel(broadcast::channel(16).0);
     a_channel_announces_changes([store.clone(), store], [channel.clone(), channel]).await;
+}
+
+/// A channel whose present subscriptions can be cut without a notice.
+#[derive(Clone)]
+struct CutChannel {
+    messages: LocalChannel,
+    cut: Arc<Notify>,
+    /// Number of subscriptions so far.
+    subscriptions: Arc<AtomicU32>,
+}
+
+impl Channel for CutChannel {
+    async fn publish(&self, message: String) -> Result<(), ChannelError> {
+        self.messages.publish(message).await
+    }
+
+    async fn listen(&self, listener: &Listener) -> ChannelError {
+        self.subscriptions.fetch_add(1, Ordering::Relaxed);
+        tokio::select! {
+            error = self.messages.listen(listener) => error,
+            () = self.cut.notified() => std::future::pending().await,
+        }
+    }
+}
+
+/// A router may forget the connection of a subscription, which is idle most of the time.
+#[tokio::test(start_paused = true)]
+async fn a_subscription_that_was_cut_is_renewed() {
+    let (log, _guard) = Log::start();
+    let channel = CutChannel {
+        messages: LocalChannel(broadcast::channel(16).0),
+        cut: Arc::default(),
+        subscriptions: Arc::default(),
+    };
+    let store = Unnoticing(store());
+    let own = Arc::new(NotifyingStore::new(store.clone(), channel.clone()));
+    let other = Arc::new(NotifyingStore::new(store, channel.clone()));
+    let client = new_client(app(&own));
+    client.text("/sign-in/ada").await;
+    let mut connection = connect(&client).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(
+        channel.subscriptions.load(Ordering::Relaxed),
+        1,
+        "a quiet subscription should stay"
+    );
+    channel.cut.notify_waiters();
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_open(&mut connection).await;
+    assert_eq!(channel.subscriptions.load(Ordering::Relaxed), 2);
+    assert!(log.text().contains("a message of this process did not come back"), "{}", log.text());
+    Shop::sessions(&other).by_user("ada").revoke_all().await.unwrap();
+    assert_ends_promptly(connection, SessionChange::Ended).await;
 }
 
 /// A channel on which every call fails.

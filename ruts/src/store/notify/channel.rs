@@ -3,9 +3,13 @@
 //! Implemented next to the stores for Redis and PostgreSQL, and by other crates. Called by
 //! [`NotifyingStore`](super::NotifyingStore). To a channel, messages are short strings.
 
-use std::{error::Error, future::Future};
+use std::{
+    error::Error,
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+};
 
-use tokio::sync::broadcast;
+use tokio::{sync::broadcast, time::Instant};
 
 use crate::token::SessionId;
 
@@ -32,28 +36,47 @@ pub trait Channel: Send + Sync + 'static {
     fn listen(&self, listener: &Listener) -> impl Future<Output = ChannelError> + Send;
 }
 
+/// Message that concerns no session. It shows that the subscription of a process still receives messages.
+pub(super) const HEARTBEAT: &str = "heartbeat";
+
 /// The receiving end of a [`Channel`], which wakes the watchers of this process.
 #[derive(Debug, Clone)]
-pub struct Listener(broadcast::Sender<Option<SessionId>>);
+pub struct Listener {
+    changes: broadcast::Sender<Option<SessionId>>,
+    /// The time of the last message, or of the subscription. `None` without a subscription.
+    heard: Arc<Mutex<Option<Instant>>>,
+}
 
 impl Listener {
     pub(super) fn new() -> Self {
-        Self(broadcast::Sender::new(256))
+        Self { changes: broadcast::Sender::new(256), heard: Arc::default() }
     }
 
     /// Passes a message to the watchers of this process.
     pub fn on_message(&self, text: &str) {
-        // If a message is not an id, it may concern any session, so every watcher checks its session.
-        let _ = self.0.send(text.parse().ok());
+        self.set_heard(Some(Instant::now()));
+        if text != HEARTBEAT {
+            // If a message is not an id, it may concern any session, so every watcher checks its session.
+            let _ = self.changes.send(text.parse().ok());
+        }
     }
 
     /// Makes every watcher check its session, because messages before this moment may be missing.
     pub fn on_subscribed(&self) {
-        let _ = self.0.send(None);
+        self.set_heard(Some(Instant::now()));
+        let _ = self.changes.send(None);
     }
 
     /// Returns a receiver of the sessions that change from now on. `None` stands for any session.
     pub(super) fn changes(&self) -> broadcast::Receiver<Option<SessionId>> {
-        self.0.subscribe()
+        self.changes.subscribe()
+    }
+
+    pub(super) fn heard(&self) -> Option<Instant> {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_heard(&self, heard: Option<Instant>) {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = heard;
     }
 }

@@ -14,8 +14,10 @@
 //! | a session was deleted, or its principal signed in or out | the id of the session |
 //! | sessions of a principal were revoked | one message for each, with its id |
 //! | all sessions ended, or a revocation failed | empty: every watcher checks |
+//! | a listening process has received no message for ten seconds | `heartbeat`, which concerns no session |
 //!
-//! If a deadline or a session limit ends a session, no message is sent.
+//! If a deadline or a session limit ends a session, no message is sent. If the heartbeat of a process does not
+//! come back within five seconds, the process listens again.
 
 mod channel;
 mod store;

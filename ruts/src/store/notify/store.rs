@@ -17,7 +17,7 @@ use tokio::{
 };
 use tracing::Instrument;
 
-use super::channel::{Channel, Listener};
+use super::channel::{Channel, ChannelError, HEARTBEAT, Listener};
 use crate::{
     auth::PrincipalKey,
     cache_policy::CachePolicy,
@@ -33,6 +33,12 @@ const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Pause after a failure to listen.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// If a subscription has received no message for this time, the process publishes a message to itself.
+const MAX_QUIET: Duration = Duration::from_secs(10);
+
+/// Maximum time until that message comes back.
+const MAX_ECHO: Duration = Duration::from_secs(5);
 
 /// A store that notifies all processes when a session is deleted or revoked, or its principal changes. The
 /// [module](super) lists the events.
@@ -115,11 +121,35 @@ impl<S: Store, C: Channel> NotifyingStore<S, C> {
         let (channel, listener) = (Arc::clone(&inner.channel), inner.listener.clone());
         *listening = Some(tokio::spawn(async move {
             loop {
-                let error = channel.listen(&listener).await;
+                listener.set_heard(None);
+                let error = tokio::select! {
+                    error = channel.listen(&listener) => error,
+                    error = until_deaf(&*channel, &listener) => error,
+                };
                 tracing::warn!(error = &*error, "the notification channel failed");
                 sleep(PAUSE).await;
             }
         }));
+    }
+}
+
+/// Waits until a subscription no longer receives messages, and returns this failure. The connection may have
+/// been cut without a notice, or a pooler may have ended the subscription.
+async fn until_deaf<C: Channel>(channel: &C, listener: &Listener) -> ChannelError {
+    loop {
+        sleep(MAX_QUIET).await;
+        let Some(heard) = listener.heard().filter(|heard| heard.elapsed() >= MAX_QUIET) else {
+            continue;
+        };
+        let published = timeout(PUBLISH_TIMEOUT, channel.publish(HEARTBEAT.to_owned())).await;
+        if !matches!(published, Ok(Ok(()))) {
+            // A failure to publish says nothing about the subscription.
+            continue;
+        }
+        sleep(MAX_ECHO).await;
+        if listener.heard() == Some(heard) {
+            return "a message of this process did not come back".into();
+        }
     }
 }
 
