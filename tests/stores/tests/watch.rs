@@ -88,7 +88,8 @@ async fn a_cluster_announces_changes() {
 async fn postgres_announces_changes() {
     let pair = backends::postgres().await;
     let stores = [(*pair.next()).clone(), (*pair.next()).clone()];
-    let pool = Postgres::shared().pool(3);
+    // The listeners have connections of their own.
+    let pool = Postgres::shared().pool(1);
     let channels = [(); 2].map(|()| PostgresChannel::new(pool.clone(), "ruts"));
     a_channel_announces_changes(stores, channels).await;
 }

@@ -4,7 +4,10 @@
 
 use std::convert::Infallible;
 
-use sqlx::{AssertSqlSafe, Executor, PgPool, SqlSafeStr, postgres::PgListener};
+use sqlx::{
+    AssertSqlSafe, PgPool, SqlSafeStr,
+    postgres::{PgListener, PgPoolOptions},
+};
 
 use super::{error::FAILED_TRANSACTION, templates::without_head};
 use crate::store::notify::{Channel, ChannelError, Listener};
@@ -15,8 +18,8 @@ const IS_ONLY_STATEMENT: &str = include_str!("sql/fragments/is_only_statement_pr
 /// Channel of a [`NotifyingStore`](crate::store::notify::NotifyingStore) through `LISTEN` and
 /// `NOTIFY`.
 ///
-/// A process that listens keeps one connection of the pool. A pooler in transaction mode does not
-/// forward notifications.
+/// A process that listens opens one connection beside the pool, with the connect options of the pool. A pooler in
+/// transaction mode does not forward notifications.
 ///
 /// The whole PostgreSQL server commits only one transaction with a notification at a time. If
 /// sessions are deleted, revoked or signed in to many hundreds of times per second, use a
@@ -60,13 +63,12 @@ impl Channel for PostgresChannel {
 
     async fn listen(&self, listener: &Listener) -> ChannelError {
         let listened = async {
-            let mut connection = PgListener::connect_with(&self.pool).await?;
-            let condition = format!("select {}", without_head(IS_ONLY_STATEMENT));
-            let condition = sqlx::query_scalar(AssertSqlSafe(condition));
-            // In a transaction, `listen` takes effect only at its end. A failed transaction is an error.
-            if !condition.fetch_one(&mut connection).await.unwrap_or(false) {
-                connection.execute("rollback").await?;
-            }
+            // A pool with one connection of its own: a small pool of the application would have none left for
+            // other statements.
+            let pool =
+                PgPoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
+            let pool = pool.connect_lazy_with((*self.pool.connect_options()).clone());
+            let mut connection = PgListener::connect_with(&pool).await?;
             connection.listen(&self.name).await?;
             listener.on_subscribed();
             loop {
