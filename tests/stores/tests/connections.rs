@@ -89,6 +89,9 @@ async fn a_restart_costs_no_operation<C: RedisClient>(connect: impl AsyncFn(Stri
     assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
 }
 
+/// Longer than the idle time after which a connection is tested.
+const IDLE: Duration = Duration::from_millis(10_200);
+
 /// Age at which a silent connection is replaced.
 const OLD: Duration = Duration::from_millis(1100);
 
@@ -143,14 +146,28 @@ async fn an_idle_connection_is_tested_before_a_write() {
         idle_connections_are_tested(async |url: String| fred_client(&url).await),
         idle_connections_are_tested(async |url: String| fred_pool(&url).await),
         idle_connections_are_tested(async |url: String| redis_rs_client(&url).await),
+        idle_connections_to_a_cluster_are_used(fred_cluster(Cluster::shared()).await),
+        idle_connections_to_a_cluster_are_used(redis_cluster(Cluster::shared()).await),
     );
+}
+
+/// The test goes to the node of the key.
+async fn idle_connections_to_a_cluster_are_used<C: RedisClient>(client: C) {
+    let store = store(client);
+    let sessions = [(); 6].map(|()| TestSession::new(&store));
+    for session in &sessions {
+        session.create(None).await.unwrap();
+    }
+    tokio::time::sleep(IDLE).await;
+    for session in &sessions {
+        assert_eq!(session.set("a", "2").await.unwrap(), APPLIED);
+    }
 }
 
 async fn idle_connections_are_tested<C: RedisClient>(connect: impl AsyncFn(String) -> C) {
     let (_server, proxy, session) = behind_proxy(connect).await;
     proxy.silence_present();
-    // Longer than the idle time after which a connection is tested.
-    tokio::time::sleep(Duration::from_millis(10_200)).await;
+    tokio::time::sleep(IDLE).await;
     for _ in 0..3 {
         assert_eq!(session.set("a", "2").await.unwrap(), APPLIED);
     }
