@@ -344,9 +344,10 @@ fn keep_listed<S: RecordStore>(store: &S, unlisted: Result<(), StoreError>) {
     }
 }
 
-/// Returns the error of an operation that has ended some sessions before. Nothing else is certain.
+/// Returns the error of an operation that has ended some sessions before. Nothing else is certain, unless the
+/// error says that a session exists: its caller tries another id.
 fn after_some<S: RecordStore>(store: &S, ended: &[SessionId], error: StoreError) -> StoreError {
-    if ended.is_empty() {
+    if ended.is_empty() || error.kind() == StoreErrorKind::Exists {
         return error;
     }
     StoreError::new(RecordStore::name(store), StoreErrorKind::OutcomeUnknown).with_source(error)
