@@ -165,3 +165,15 @@ async fn an_error_of_a_record_store_is_true() {
         }
     }
 }
+
+/// A sign-in tries the next id if its id exists, also if the limit has ended other sessions before.
+#[tokio::test]
+async fn an_id_that_exists_is_reported_after_sessions_have_ended() {
+    let store = Arc::new(FailingStore::default());
+    let [user, guest] = [(); 2].map(|()| TestSession::new(&store));
+    store.create(user.creation().sign_in(Some(sign_in()))).await.unwrap();
+    guest.create(None).await.unwrap();
+    let who = sign_in().limit(Some(SessionLimit::new(1, OnLimit::EndOldest)));
+    let refused = store.create(guest.creation().sign_in(Some(who))).await;
+    assert_eq!(refused.map_err(|error| error.kind()).unwrap_err(), StoreErrorKind::Exists);
+}
