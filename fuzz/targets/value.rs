@@ -112,5 +112,6 @@ fuzz_target!(|data: &[u8]| {
     let request = request.expect("the cookie should be a valid header");
     let response = runtime.block_on(layer.layer(ReturnSession).call(request));
     let response = response.expect("the service should not fail");
-    runtime.block_on(read(response.into_body().into()));
+    let stored = Stored::try_from(response.into_body()).expect("the layer should have one schema");
+    runtime.block_on(read(stored));
 });
