@@ -157,6 +157,12 @@ pub(crate) fn token_shared(layer: &str) {
     );
 }
 
+/// A guard refuses the guests who ask for the sign-in page.
+#[cfg(feature = "axum")]
+pub(crate) fn sign_in_page_guarded(page: &str) {
+    tracing::error!(page, "a guard covers the sign-in page itself, so guests cannot sign in");
+}
+
 /// `set_passive` was called after a read that has counted as activity.
 pub(crate) fn passive_too_late() {
     tracing::warn!(

@@ -9,7 +9,7 @@ use http::{
     request::Parts,
 };
 
-use crate::{error::Error, local_path::is_local_path, session::handle::Session};
+use crate::{error::Error, event, local_path::is_local_path, session::handle::Session};
 
 /// The rejection of a guard: an error, or a redirect to the sign-in page.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ impl GuardRejection {
         let page = page.filter(|(page, target)| {
             let is_guarded = target.is_some_and(|target| path(target) == path(page));
             if is_guarded {
-                tracing::error!(page, "a guard covers the sign-in page itself: nobody can sign in");
+                event::sign_in_page_guarded(page);
             }
             // A redirect to the same page would lead in a circle.
             !is_guarded

@@ -461,9 +461,9 @@ impl<S> Session<S> {
     pub async fn watch(
         &self,
     ) -> Result<impl Future<Output = SessionChange> + Send + use<S>, Error> {
-        let (id, meta) = self.request.verify_passively().await?;
+        let meta = self.request.known_meta_passively().await?;
         let owner = watch::owner(meta.and_then(|meta| meta.signed_in));
-        Ok(watch::until_change(Arc::clone(self.request.store()), id, owner))
+        Ok(watch::until_change(Arc::clone(self.request.store()), self.request.id(), owner))
     }
 }
 

@@ -134,10 +134,23 @@ impl Request {
     /// Returns the ages and deadlines of the last read, advanced to now. Reads them if none are
     /// known.
     pub(in crate::session) fn known_meta(&self) -> Boxed<'_, Option<SessionMeta>> {
+        self.read_known_meta(false)
+    }
+
+    /// Returns the same as [`known_meta`](Self::known_meta). A read for it does not count as activity.
+    pub(in crate::session) fn known_meta_passively(&self) -> Boxed<'_, Option<SessionMeta>> {
+        self.read_known_meta(true)
+    }
+
+    fn read_known_meta(&self, is_passive: bool) -> Boxed<'_, Option<SessionMeta>> {
         Box::pin(async move {
             let mut state = self.0.lock().await?;
             if state.meta.is_none() && state.identity.may_be_open() {
-                Transfer::new(&self.0, &mut state).load(Projection::Named(&[])).await?;
+                let mut transfer = match is_passive {
+                    true => Transfer::passive(&self.0, &mut state),
+                    false => Transfer::new(&self.0, &mut state),
+                };
+                transfer.load(Projection::Named(&[])).await?;
             }
             Ok(state.meta_now().map(|meta| state.visible(meta, self.config())))
         })
@@ -156,20 +169,6 @@ impl Request {
                 Transfer::new(&self.0, &mut state).load(Projection::Named(&[])).await?;
             }
             Ok(self.id())
-        })
-    }
-
-    /// Confirms the session with the store, and returns its id and metadata. Does not count as activity.
-    pub(in crate::session) fn verify_passively(
-        &self,
-    ) -> Boxed<'_, (Option<SessionId>, Option<SessionMeta>)> {
-        Box::pin(async move {
-            let mut state = self.0.lock().await?;
-            if state.meta.is_none() && state.identity.may_be_open() {
-                Transfer::passive(&self.0, &mut state).load(Projection::Named(&[])).await?;
-            }
-            let meta = state.meta_now().map(|meta| state.visible(meta, self.config()));
-            Ok((self.id(), meta))
         })
     }
 
