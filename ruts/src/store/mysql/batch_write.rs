@@ -22,6 +22,7 @@ use crate::{
         Change, Credentials, Refused, StoreError, StoreErrorKind, Update, Updated, Written,
         batch::BatchOp,
         owned_request::{OwnedCredentials, OwnedUpdate},
+        sql::resend_refused,
     },
     token::SessionId,
 };
@@ -135,19 +136,8 @@ impl BatchOp for WriteBatch {
         let Self(executor) = self;
         let operation = UpdateSessions(requests.to_vec());
         let transaction = Transaction { executor: Arc::clone(executor), operation };
-        match executor.run_inline(transaction, deadline).await.map_err(StoreError::from) {
-            // Nothing was written, and one request may have caused the error. Each request is sent again
-            // in a statement of its own.
-            Err(error)
-                if !matches!(
-                    error.kind(),
-                    StoreErrorKind::OutcomeUnknown | StoreErrorKind::Unavailable
-                ) =>
-            {
-                Ok(requests.iter().map(|_| None).collect())
-            }
-            answers => answers,
-        }
+        let answers = executor.run_inline(transaction, deadline).await.map_err(StoreError::from);
+        resend_refused(answers, requests.len())
     }
 
     fn decode(

@@ -29,7 +29,7 @@ use super::{
 use crate::{
     store::{
         StoreError, StoreErrorKind,
-        sql::{Connections, Dispatch, FinishOnDrop, Patience, Reaction, Replacing, Taken},
+        sql::{Connections, Dispatch, FinishOnDrop, Patience, Replacing, Taken},
     },
     turns::{Turn, Turns},
 };
@@ -119,11 +119,9 @@ impl Executor {
         deadline: Instant,
     ) -> Result<W::Answer, StatementError> {
         let dispatch = Arc::new(Dispatch::default());
-        let work = Arc::clone(self).carry_out(work, Arc::clone(&dispatch), deadline);
-        let task = tokio::spawn(work.in_current_span());
+        let task = tokio::spawn(self.begin(work, &dispatch, deadline));
         let answer = async { task.await.unwrap_or_else(|_| Err(shut_down().into())) };
-        let answer = dispatch.wait(answer, deadline).await;
-        answer.unwrap_or_else(|kind| Err(timed_out(kind).into()))
+        dispatch.wait(answer, deadline).await.unwrap_or_else(|kind| Err(timed_out(kind).into()))
     }
 
     /// Like [`run`](Self::run), but polls the operation in the task of the caller. Until the future is
@@ -134,10 +132,19 @@ impl Executor {
         deadline: Instant,
     ) -> Result<W::Answer, StatementError> {
         let dispatch = Arc::new(Dispatch::default());
-        let work = Arc::clone(self).carry_out(work, Arc::clone(&dispatch), deadline);
-        let work = FinishOnDrop::new(work.in_current_span());
-        let answer = dispatch.wait(work, deadline).await;
-        answer.unwrap_or_else(|kind| Err(timed_out(kind).into()))
+        let answer = FinishOnDrop::new(self.begin(work, &dispatch, deadline));
+        dispatch.wait(answer, deadline).await.unwrap_or_else(|kind| Err(timed_out(kind).into()))
+    }
+
+    /// Returns the future that carries an operation out, unless `dispatch` is cancelled first.
+    fn begin<W: Work>(
+        self: &Arc<Self>,
+        work: W,
+        dispatch: &Arc<Dispatch>,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<W::Answer, StatementError>> + Send + use<W> {
+        let carried_out = Arc::clone(self).carry_out(work, Arc::clone(dispatch), deadline);
+        carried_out.in_current_span()
     }
 
     /// Runs an operation until it succeeds, cannot be repeated, or is out of time.
@@ -165,18 +172,15 @@ impl Executor {
                 dispatch: &dispatch,
                 deadline,
             };
-            let (mut answer, mut wait) = (work.run(&mut attempt).await, None);
+            let mut answer = work.run(&mut attempt).await;
             match &mut answer {
                 Ok(_) => self.connections.note_fit(is_new),
                 Err(failed) if failed.is_unfit => {
-                    let reaction = self.connections.note_unfit(is_new, &mut replacing);
-                    failed.connection_is_dead = matches!(reaction, Reaction::Replace);
-                    if let Reaction::Wait(until) = reaction {
-                        wait = Some(until);
-                    }
+                    failed.connection_is_dead = self.connections.note_unfit(is_new, &mut replacing);
                 }
                 Err(_) => {}
             }
+            let wait = replacing.wait.take();
             attempt.finish(answer.as_ref().is_err_and(|failed| failed.connection_is_dead));
             let failed = match answer {
                 Ok(answer) => return Ok(answer),

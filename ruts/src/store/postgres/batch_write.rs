@@ -18,10 +18,8 @@ use super::{
 use crate::{
     cache_policy::CachePolicy,
     store::{
-        Credentials, FieldWrite, Precondition, Refused, StoreError,
-        StoreErrorKind::{OutcomeUnknown, Unavailable},
-        StoreResult, Touch, Update, Updated, Written,
-        batch::BatchOp,
+        Credentials, FieldWrite, Precondition, Refused, StoreError, StoreErrorKind::Unavailable,
+        StoreResult, Touch, Update, Updated, Written, batch::BatchOp, sql::resend_refused,
     },
     token::{SecretHash, SessionId},
     ttl::Ttl,
@@ -170,16 +168,11 @@ impl BatchOp for WriteBatch {
             .bind(expected)
             .fields(&first.columns().with_values(values));
         let rows = executor.fetch_all_inline(statement, deadline).await.map_err(StoreError::from);
-        match rows.and_then(|rows| by_ordinal(rows, UpdateBatchColumn::Ordinal, requests.len())) {
-            // Nothing was written, and one request may have caused the error. Each request is sent again
-            // in a statement of its own.
-            Err(error) if !matches!(error.kind(), OutcomeUnknown | Unavailable) => {
-                Ok(requests.iter().map(|_| None).collect())
-            }
-            // The database function returns no row for a session that is locked or does not exist. Its
-            // request is sent again in a statement of its own.
-            rows => rows,
-        }
+        let rows =
+            rows.and_then(|rows| by_ordinal(rows, UpdateBatchColumn::Ordinal, requests.len()));
+        // The database function returns no row for a session that is locked or does not exist. Its
+        // request is sent again in a statement of its own, too.
+        resend_refused(rows, requests.len())
     }
 
     fn decode(&self, _: &WriteRequest, row: PgRow) -> Option<StoreResult<Written<Updated>>> {

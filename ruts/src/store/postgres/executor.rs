@@ -24,7 +24,7 @@ use super::{
 use crate::{
     store::{
         StoreError, StoreErrorKind,
-        sql::{Connections, Dispatch, FinishOnDrop, Patience, Reaction, Replacing, Taken},
+        sql::{Connections, Dispatch, FinishOnDrop, Patience, Replacing, Taken},
     },
     turns::{Turn, Turns},
 };
@@ -90,11 +90,9 @@ impl Executor {
         deadline: Instant,
     ) -> Result<Vec<PgRow>, StatementError> {
         let dispatch = Arc::new(Dispatch::default());
-        let work = Arc::clone(self).carry_out(statement, Arc::clone(&dispatch), deadline);
-        let task = tokio::spawn(work.in_current_span());
+        let task = tokio::spawn(self.begin(statement, &dispatch, deadline));
         let answer = async { task.await.unwrap_or_else(|_| Err(shut_down().into())) };
-        let answer = dispatch.wait(answer, deadline).await;
-        answer.unwrap_or_else(|kind| Err(timed_out(kind).into()))
+        dispatch.wait(answer, deadline).await.unwrap_or_else(|kind| Err(timed_out(kind).into()))
     }
 
     /// Like [`fetch_all`](Self::fetch_all), but polls the statement in the task of the caller. Until the
@@ -105,10 +103,8 @@ impl Executor {
         deadline: Instant,
     ) -> Result<Vec<PgRow>, StatementError> {
         let dispatch = Arc::new(Dispatch::default());
-        let work = Arc::clone(self).carry_out(statement, Arc::clone(&dispatch), deadline);
-        let work = FinishOnDrop::new(work.in_current_span());
-        let answer = dispatch.wait(work, deadline).await;
-        answer.unwrap_or_else(|kind| Err(timed_out(kind).into()))
+        let answer = FinishOnDrop::new(self.begin(statement, &dispatch, deadline));
+        dispatch.wait(answer, deadline).await.unwrap_or_else(|kind| Err(timed_out(kind).into()))
     }
 
     /// Runs a statement that answers with one row.
@@ -144,6 +140,17 @@ impl Executor {
         may
     }
 
+    /// Returns the future that carries a statement out, unless `dispatch` is cancelled first.
+    fn begin(
+        self: &Arc<Self>,
+        statement: Statement,
+        dispatch: &Arc<Dispatch>,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Vec<PgRow>, StatementError>> + Send + use<> {
+        let carried_out = Arc::clone(self).carry_out(statement, Arc::clone(dispatch), deadline);
+        carried_out.in_current_span()
+    }
+
     /// Runs a statement until it succeeds, cannot be repeated, or is out of time.
     async fn carry_out(
         self: Arc<Self>,
@@ -176,14 +183,10 @@ impl Executor {
                 warn!("the application left a transaction open on a connection, which is closed");
             }
             failed.connection_is_dead |= failed.lacks_right && self.may_replace_for_right();
-            let mut wait = None;
             if failed.is_unfit {
-                let reaction = self.connections.note_unfit(is_new, &mut replacing);
-                failed.connection_is_dead = matches!(reaction, Reaction::Replace);
-                if let Reaction::Wait(until) = reaction {
-                    wait = Some(until);
-                }
+                failed.connection_is_dead = self.connections.note_unfit(is_new, &mut replacing);
             }
+            let wait = replacing.wait.take();
             if failed.connection_is_dead {
                 self.connections.discard(connection);
             } else {

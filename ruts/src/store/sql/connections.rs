@@ -62,21 +62,13 @@ pub(in crate::store) struct Taken<D: Database> {
     pub(in crate::store) is_new: bool,
 }
 
-/// The permissions of an operation that meets connections whose server cannot serve.
+/// The state of an operation that meets connections whose server cannot serve.
 #[derive(Default)]
 pub(in crate::store) struct Replacing {
     may_replace: bool,
     has_waited: bool,
-}
-
-/// The reaction to a connection whose server cannot serve.
-pub(in crate::store) enum Reaction {
-    /// Close the connection, and take another one.
-    Replace,
-    /// Return the connection, and take another one after this moment.
-    Wait(Instant),
-    /// Return the connection, and give up.
-    GiveUp,
+    /// The moment until which the operation waits before its next attempt. `None` if it does not wait.
+    pub(in crate::store) wait: Option<Instant>,
 }
 
 impl<D: Database> Connections<D> {
@@ -205,29 +197,27 @@ impl<D: Database> Connections<D> {
         }
     }
 
-    /// Notes that the server of a connection cannot serve, and returns what the operation does now.
+    /// Notes that the server of a connection cannot serve. Returns whether the operation closes the connection
+    /// and takes another one. Otherwise it returns the connection, and gives up unless `replacing` has a `wait`.
     ///
     /// As long as the server of no new connection was unfit, for example after a failover, each operation
     /// replaces the connections that it meets.
-    pub(in crate::store) fn note_unfit(&self, is_new: bool, replacing: &mut Replacing) -> Reaction {
+    pub(in crate::store) fn note_unfit(&self, is_new: bool, replacing: &mut Replacing) -> bool {
         let (mut unfit, now) = (self.unfit(), Instant::now());
         if is_new {
             *unfit = Some(now);
             replacing.may_replace = false;
         }
-        let Some(since) = *unfit else { return Reaction::Replace };
+        let Some(since) = *unfit else { return true };
         let next = since + UNFIT_PAUSE;
         if !replacing.may_replace && now >= next {
             *unfit = Some(now);
             replacing.may_replace = true;
         }
-        if replacing.may_replace {
-            Reaction::Replace
-        } else if !std::mem::replace(&mut replacing.has_waited, true) {
-            Reaction::Wait(next)
-        } else {
-            Reaction::GiveUp
-        }
+        let waits = !replacing.may_replace && !replacing.has_waited;
+        replacing.has_waited |= waits;
+        replacing.wait = waits.then_some(next);
+        replacing.may_replace
     }
 
     fn unfit(&self) -> MutexGuard<'_, Option<Instant>> {

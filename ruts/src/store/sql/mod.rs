@@ -9,16 +9,18 @@ mod finish_on_drop;
 mod name;
 mod patience;
 mod read_limits;
+mod resend;
 mod wrong_version;
 
 pub use self::name::InvalidName;
 pub(in crate::store) use self::{
     cleanup::{Cleanup, clean_up},
-    connections::{Connections, Reaction, Replacing, Taken},
+    connections::{Connections, Replacing, Taken},
     dispatch::Dispatch,
     finish_on_drop::FinishOnDrop,
     name::check_name,
     patience::Patience,
     read_limits::{MAX_READS, has_its_share},
+    resend::resend_refused,
     wrong_version::WrongVersion,
 };
