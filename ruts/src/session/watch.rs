@@ -2,7 +2,10 @@
 //!
 //! Called by `Session::watch`. Calls the store directly, because the wait can outlive the request.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use tokio::time::{sleep, timeout};
 
@@ -58,8 +61,16 @@ pub(super) async fn until_change(
     }
 }
 
+/// Logs a failure of the store, but at most once per interval, because the checks of all watchers fail at the
+/// same time.
 // A function of its own, because the reference to the error is not `Send`.
 fn log_unchecked(error: &StoreError) {
+    static LOGGED: Mutex<Option<Instant>> = Mutex::new(None);
+    let mut logged = LOGGED.lock().unwrap_or_else(PoisonError::into_inner);
+    if logged.is_some_and(|logged| logged.elapsed() < INTERVAL) {
+        return;
+    }
+    *logged = Some(Instant::now());
     let cause: &dyn std::error::Error = error;
     tracing::warn!(error = cause, "a watched session could not be checked for changes");
 }

@@ -60,6 +60,7 @@ mod response;
 mod sql;
 #[cfg(feature = "sqlite-store")]
 pub mod sqlite;
+mod watchers;
 
 #[cfg(feature = "layered-store")]
 pub use self::cache::{

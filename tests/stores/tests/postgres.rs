@@ -29,7 +29,10 @@ use ruts_tests_stores::{
 use ruts_tests_support::{
     APPLIED, DELETED, LONG_TIMEOUT, Log, TestSession, random, taken, wait_until,
 };
-use sqlx::{AssertSqlSafe, Executor, PgPool, Row, postgres::PgPoolOptions};
+use sqlx::{
+    AssertSqlSafe, Executor, PgPool, Row,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
 
 /// Timeout of operations that get no answer.
 const SHORT: Duration = Duration::from_secs(1);
@@ -876,7 +879,10 @@ mod faults {
     /// Waits until the server has closed every idle connection of a pool. The pool does not notice.
     async fn wait_until_closed_by_the_server(server: &Postgres, pool: &PgPool) {
         wait_until_idle(pool).await;
-        let admin = server.pool(1);
+        // The server must not close the connection of this query too.
+        let own: PgConnectOptions = server.url().parse().unwrap();
+        let own = own.options([("idle_session_timeout", "0")]);
+        let admin = PgPoolOptions::new().max_connections(1).connect_lazy_with(own);
         let sql = "select count(*) from pg_stat_activity
                    where pid <> pg_backend_pid() and backend_type = 'client backend'";
         wait_until("the server closes connections", async || number(&admin, sql).await == 0).await;

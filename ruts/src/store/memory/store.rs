@@ -15,12 +15,12 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{OwnedMutexGuard, broadcast};
+use tokio::sync::OwnedMutexGuard;
 
 use super::clock::{Clock, SystemClock};
 use crate::{
     auth::PrincipalKey,
-    store::{RecordStore, SessionRecord, StoreError, StoreErrorKind},
+    store::{RecordStore, SessionRecord, StoreError, StoreErrorKind, watchers::Watchers},
     token::SessionId,
 };
 
@@ -54,8 +54,8 @@ struct Inner {
     /// Freed sessions that may still be on a list. The next holder of `lists` removes them, because a
     /// session is freed under the lock of a shard, where `lists` must not be locked.
     unlisted: Mutex<Vec<(PrincipalKey, SessionId)>>,
-    /// Sessions that were deleted or revoked, or changed their principal. `None` stands for all sessions.
-    changes: broadcast::Sender<Option<SessionId>>,
+    /// Woken when a session was deleted or revoked, or changed its principal.
+    watchers: Watchers,
     /// Number of stored sessions that were not deleted or revoked.
     sessions: AtomicUsize,
     capacity: usize,
@@ -118,7 +118,7 @@ impl MemoryStoreBuilder {
                 shards: Default::default(),
                 lists: Arc::default(),
                 unlisted: Mutex::default(),
-                changes: broadcast::Sender::new(64),
+                watchers: Watchers::default(),
                 sessions: AtomicUsize::new(0),
                 capacity: self.capacity,
                 clock: self.clock,
@@ -151,11 +151,6 @@ impl MemoryStore {
 
     fn lock(&self, shard: usize) -> MutexGuard<'_, Shard> {
         self.inner.shards[shard].lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Notifies watchers. There may be none.
-    fn notify(&self, changed: Option<SessionId>) {
-        let _ = self.inner.changes.send(changed);
     }
 
     /// Frees expired sessions before a session is created.
@@ -297,7 +292,7 @@ impl RecordStore for MemoryStore {
         }
         drop(shard);
         if (was_live && !is_live) || former != principal {
-            self.notify(Some(*id));
+            self.inner.watchers.wake(Some(*id));
         }
         Ok(answer)
     }
@@ -393,16 +388,12 @@ impl RecordStore for MemoryStore {
             revoked.iter().for_each(|id| shard.file(id));
             self.inner.sessions.fetch_sub(revoked.len(), Ordering::Relaxed);
         }
-        self.notify(None);
+        self.inner.watchers.wake(None);
         Ok(())
     }
 
     fn wait_for_change(&self, id: &SessionId) -> impl Future<Output = ()> + Send + 'static {
-        let (mut changes, id) = (self.inner.changes.subscribe(), *id);
-        async move {
-            // A receiver that lags behind also ends the wait, because it may have missed this session.
-            while changes.recv().await.is_ok_and(|changed| changed.is_some_and(|it| it != id)) {}
-        }
+        self.inner.watchers.watch(id)
     }
 }
 

@@ -9,9 +9,9 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use tokio::{sync::broadcast, time::Instant};
+use tokio::time::Instant;
 
-use crate::token::SessionId;
+use crate::store::watchers::Watchers;
 
 /// The failure of a channel.
 pub type ChannelError = Box<dyn Error + Send + Sync>;
@@ -42,14 +42,14 @@ pub(super) const HEARTBEAT: &str = "heartbeat";
 /// The receiving end of a [`Channel`], which wakes the watchers of this process.
 #[derive(Debug, Clone)]
 pub struct Listener {
-    changes: broadcast::Sender<Option<SessionId>>,
+    pub(super) watchers: Watchers,
     /// The time of the last message, or of the subscription. `None` without a subscription.
     heard: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Listener {
     pub(super) fn new() -> Self {
-        Self { changes: broadcast::Sender::new(256), heard: Arc::default() }
+        Self { watchers: Watchers::default(), heard: Arc::default() }
     }
 
     /// Passes a message to the watchers of this process.
@@ -57,19 +57,14 @@ impl Listener {
         self.set_heard(Some(Instant::now()));
         if text != HEARTBEAT {
             // If a message is not an id, it may concern any session, so every watcher checks its session.
-            let _ = self.changes.send(text.parse().ok());
+            self.watchers.wake(text.parse().ok());
         }
     }
 
     /// Makes every watcher check its session, because messages before this moment may be missing.
     pub fn on_subscribed(&self) {
         self.set_heard(Some(Instant::now()));
-        let _ = self.changes.send(None);
-    }
-
-    /// Returns a receiver of the sessions that change from now on. `None` stands for any session.
-    pub(super) fn changes(&self) -> broadcast::Receiver<Option<SessionId>> {
-        self.changes.subscribe()
+        self.watchers.wake(None);
     }
 
     pub(super) fn heard(&self) -> Option<Instant> {

@@ -211,14 +211,9 @@ impl<S: Store, C: Channel> Store for NotifyingStore<S, C> {
 
     fn wait_for_change(&self, id: &SessionId) -> impl Future<Output = ()> + Send + 'static {
         let changed_here = self.inner.store.wait_for_change(id);
-        let (mut changes, id) = (self.inner.listener.changes(), *id);
+        let changed_anywhere = self.inner.listener.watchers.watch(id);
         self.listen();
         async move {
-            let changed_anywhere = async {
-                // A receiver that lags behind also ends the wait, because it may have missed this session.
-                while changes.recv().await.is_ok_and(|changed| changed.is_some_and(|it| it != id)) {
-                }
-            };
             tokio::select! {
                 () = changed_anywhere => {}
                 () = changed_here => {}

@@ -194,12 +194,7 @@ impl Store for SqliteStore {
     }
 
     fn wait_for_change(&self, id: &SessionId) -> impl Future<Output = ()> + Send + 'static {
-        let (mut changes, id) = (self.threads.watch(), *id);
-        async move {
-            // A receiver that lags behind also ends the wait, because it may have missed a change of this
-            // session.
-            while changes.recv().await.is_ok_and(|changed| changed.is_some_and(|it| it != id)) {}
-        }
+        self.threads.watch(id)
     }
 
     async fn list_by_principal(

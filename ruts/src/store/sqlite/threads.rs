@@ -10,7 +10,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{broadcast, oneshot, watch},
+    sync::{oneshot, watch},
     task::coop::consume_budget,
 };
 
@@ -24,10 +24,10 @@ use super::{
     task::{Task, task},
     writer::Writer,
 };
-use crate::{store::StoreError, token::SessionId};
-
-/// Number of changes that are kept for a watcher. A watcher that lags further behind checks its session.
-const CHANGES: usize = 64;
+use crate::{
+    store::{StoreError, watchers::Watchers},
+    token::SessionId,
+};
 
 /// Maximum number of reads that run concurrently on the threads of their callers.
 const MAX_INLINE: usize = 8;
@@ -48,7 +48,7 @@ pub(super) struct Threads {
     inline: InlineReads,
     reads: Arc<Queue<Box<dyn Task>>>,
     writes: Arc<Queue<Box<dyn Task>>>,
-    changes: broadcast::Sender<Option<SessionId>>,
+    watchers: Watchers,
     /// Closed when the last thread has ended.
     ended: watch::Receiver<()>,
 }
@@ -92,11 +92,11 @@ impl Threads {
         // A database in memory has only one connection, so reads use the queue of the writer.
         let has_readers = connection.path.is_some();
         let reads = if has_readers { Arc::new(Queue::new()) } else { Arc::clone(&writes) };
-        let changes = broadcast::Sender::new(CHANGES);
+        let watchers = Watchers::default();
         let writer = Writer {
             database,
             queue: Arc::clone(&writes),
-            changes: changes.clone(),
+            watchers: watchers.clone(),
             reserve: connection.path.as_deref().map(Reserve::beside),
             cleanup_interval: settings.cleanup_interval,
         };
@@ -104,7 +104,7 @@ impl Threads {
             .map(|_| Database::open(&connection))
             .collect::<Result<_, _>>()?;
         let inline = InlineReads::new(inline);
-        let threads = Self { inline, reads, writes, changes, ended };
+        let threads = Self { inline, reads, writes, watchers, ended };
         for _ in 0..if has_readers { settings.readers } else { 0 } {
             let database = Database::open(&connection)?;
             let (reads, running) = (Arc::clone(&threads.reads), Arc::clone(&running));
@@ -151,13 +151,12 @@ impl Threads {
         run(&self.writes, ends, operation).await
     }
 
-    /// Returns a receiver of the sessions that end or change their principal from now on. `None` stands
-    /// for all sessions.
-    pub(super) fn watch(&self) -> broadcast::Receiver<Option<SessionId>> {
-        let changes = self.changes.subscribe();
+    /// Watches a session from now on. The future ends when the session ends or changes its principal.
+    pub(super) fn watch(&self, id: &SessionId) -> impl Future<Output = ()> + Send + use<> {
+        let changed = self.watchers.watch(id);
         // From now on the writer looks for changes of other processes.
         self.writes.wake();
-        changes
+        changed
     }
 
     /// Refuses new operations, and waits until the earlier ones are answered and the file is closed.

@@ -11,7 +11,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::broadcast;
 use tracing::{debug, warn};
 
 use super::{
@@ -23,10 +22,7 @@ use super::{
     statements::{CHANGES, COUNT_CHANGE, DATA_VERSION},
     task::Task,
 };
-use crate::{
-    store::{StoreError, StoreErrorKind},
-    token::SessionId,
-};
+use crate::store::{StoreError, StoreErrorKind, watchers::Watchers};
 
 /// Maximum number of operations in a transaction. It limits how long other processes wait for the lock.
 const BATCH: usize = 256;
@@ -53,8 +49,8 @@ const PAUSE: Duration = Duration::from_micros(1500);
 pub(super) struct Writer {
     pub(super) database: Database,
     pub(super) queue: Arc<Queue<Box<dyn Task>>>,
-    /// Sessions that ended or changed their principal. `None` stands for all.
-    pub(super) changes: broadcast::Sender<Option<SessionId>>,
+    /// Woken when a session has ended or changed its principal.
+    pub(super) watchers: Watchers,
     /// The reserve, or `None` if the database is in memory.
     pub(super) reserve: Option<Reserve>,
     pub(super) cleanup_interval: Option<Duration>,
@@ -112,7 +108,7 @@ impl Writer {
     }
 
     fn wake_at(&self, chores: &Chores) -> Option<Instant> {
-        let look = (self.changes.receiver_count() > 0).then_some(chores.next_look);
+        let look = self.watchers.is_watched().then_some(chores.next_look);
         look.into_iter().chain(chores.next_cleanup).min()
     }
 
@@ -187,8 +183,7 @@ impl Writer {
         } else if has_changes {
             chores.counted += 1;
             for changed in self.database.take_changes() {
-                // An error only means that there is no watcher.
-                let _ = self.changes.send(changed);
+                self.watchers.wake(changed);
             }
         }
         answer
@@ -219,7 +214,7 @@ impl Writer {
     /// principal.
     fn notice_foreign_changes(&self, chores: &mut Chores) {
         let now = Instant::now();
-        if self.changes.receiver_count() == 0 || now < chores.next_look {
+        if !self.watchers.is_watched() || now < chores.next_look {
             return;
         }
         chores.next_look = now + WATCH_INTERVAL;
@@ -231,7 +226,7 @@ impl Writer {
             }
             let counted = number(CHANGES)?.ok_or_else(corrupt)?;
             if counted != chores.counted {
-                let _ = self.changes.send(None);
+                self.watchers.wake(None);
             }
             (chores.data_version, chores.counted) = (version, counted);
             Ok(())
