@@ -467,8 +467,8 @@ mod tables {
             &pool,
             format!(
                 "insert into {name}.sessions
-                   (session_id, secret, created_at, rotated_at, used_at, idle_at, epoch, principal,
-                   assurance, signed_at)
+                   (session_id, secret, created_at, issued_at, used_at, idle_at, epoch, principal,
+                   assurance, signed_in_at)
                  select decode(md5(i::text), 'hex'), '', now(), now(), now(),
                    now() + (3600 + i) * interval '1 s', 0, decode(lpad(to_hex(i % 5000), 64, '0'), 'hex'),
                    1, now()
@@ -550,8 +550,8 @@ mod tables {
             let grow = async |from: usize, to: usize| {
                 let sql = format!(
                     "insert into {name}.sessions
-                       (session_id, secret, created_at, rotated_at, used_at, idle_at, epoch,
-                       principal, assurance, signed_at)
+                       (session_id, secret, created_at, issued_at, used_at, idle_at, epoch,
+                       principal, assurance, signed_in_at)
                      select sha256(i::text::bytea), '', now(), now(), now(),
                        now() + (3600 + i) * interval '1 s', 0, sha256((i % 5000)::text::bytea), 1,
                        now()
@@ -660,14 +660,14 @@ mod tables {
         let fill = async || {
             let sql = format!(
                 "insert into {name}.sessions
-                   (session_id, secret, created_at, rotated_at, used_at, idle_at, epoch, principal,
-                   assurance, signed_at)
+                   (session_id, secret, created_at, issued_at, used_at, idle_at, epoch, principal,
+                   assurance, signed_in_at)
                  select decode(md5(i::text), 'hex'), '', now(), now(), now(),
                    now() + interval '1 hour', 0, decode(repeat('07', 32), 'hex'), 1,
                    now() - i * interval '1 s'
                  from generate_series(1, {LIVE}) i
                  on conflict (session_id) do update
-                 set principal = excluded.principal, assurance = 1, signed_at = excluded.signed_at,
+                 set principal = excluded.principal, assurance = 1, signed_in_at = excluded.signed_in_at,
                    idle_at = excluded.idle_at, absolute_at = null, ended_at = null, revoked = false;
                  insert into {name}.sessions_fields (session, name, value, cache_policy)
                  select id, 'a', '', 0 from {name}.sessions on conflict do nothing;
@@ -725,7 +725,7 @@ mod tables {
         assert_steps(before, LIVE / 100, "a sign-in above the limit").await;
         let latest = format!(
             "select count(*) from {name}.sessions
-             where principal is not null and signed_at > now() - interval '1 hour'
+             where principal is not null and signed_in_at > now() - interval '1 hour'
                and (session_id in (decode(md5('1'), 'hex'), decode(md5('2'), 'hex'))
                  or secret <> '')"
         );
@@ -1329,7 +1329,7 @@ mod faults {
         for (change, expected) in [
             ("ended_at = clock_timestamp(), idle_at = null", "ended"),
             (
-                "replaced = secret, secret = sha256('new'), rotated_at = clock_timestamp()",
+                "replaced = secret, secret = sha256('new'), issued_at = clock_timestamp()",
                 "replaced",
             ),
         ] {
@@ -1366,7 +1366,7 @@ mod faults {
         // The first session signs out in a transaction that is not committed.
         let mut writer = pool.begin().await.unwrap();
         let sign_out =
-            format!("update {}.sessions set principal = null, signed_at = null", schema.name());
+            format!("update {}.sessions set principal = null, signed_in_at = null", schema.name());
         writer.execute(AssertSqlSafe(sign_out)).await.unwrap();
         let second = TestSession::new(&store);
         let commit = async {
@@ -1625,7 +1625,7 @@ mod faults {
         let tomorrow = "now() + interval '1 day'";
         run(
             &pool,
-            format!("update {name}.sessions set created_at = {tomorrow}, rotated_at = {tomorrow}"),
+            format!("update {name}.sessions set created_at = {tomorrow}, issued_at = {tomorrow}"),
         )
         .await;
         let loaded = session.load().await.unwrap().unwrap();

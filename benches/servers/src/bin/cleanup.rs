@@ -22,7 +22,7 @@ const VISITORS: usize = 8;
 
 const FILL: &str = "
     insert into sessions (
-      session_id, secret, created_at, rotated_at, used_at, epoch, idle_at, absolute_at
+      session_id, secret, created_at, issued_at, used_at, epoch, idle_at, absolute_at
     )
     select decode(md5(i::text), 'hex'), sha256(i::text::bytea), now(), now(), now(), 0,
       now() + case when i % 10 = 0 then interval '-2 hours' else i * interval '1 s' end,

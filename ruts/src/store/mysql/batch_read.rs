@@ -52,7 +52,8 @@ impl Found {
     /// Returns the only session of a snapshot.
     fn only(snapshot: Snapshot) -> Self {
         let session = snapshot.sessions.into_iter().next();
-        let session = session.map(|(row, fields)| (row, row.head.with_fields(fields)));
+        let session =
+            session.map(|(row, fields)| (row, SessionRecord::from_parts(row.head, fields)));
         Self { now: snapshot.now, session }
     }
 }
@@ -113,7 +114,8 @@ impl BatchOp for ReadBatch {
             sessions.into_iter().map(|found| (found.0.id, found)).collect();
         let found = |request: &ReadRequest| {
             let session = sessions.get(&request.id);
-            let session = session.map(|(row, fields)| (*row, row.head.with_fields(fields.clone())));
+            let session = session
+                .map(|(row, fields)| (*row, SessionRecord::from_parts(row.head, fields.clone())));
             Some(Found { now, session })
         };
         Ok(requests.iter().map(found).collect())

@@ -180,7 +180,7 @@ impl Opened {
     /// Returns the record of the locked session.
     pub(super) fn record(&self) -> Option<SessionRecord> {
         let session = self.session?.in_epoch(self.epoch);
-        Some(session.head.with_fields(self.fields.clone()))
+        Some(SessionRecord::from_parts(session.head, self.fields.clone()))
     }
 
     /// Returns the locked session, unless `revoke_everyone` has ended it.

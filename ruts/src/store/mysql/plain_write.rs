@@ -10,7 +10,7 @@ use super::{
     executor::Write,
     opening::READ_COMMITTED,
     reading::is_live,
-    rows::{CLOCK, FIELD_ROW, OVERWRITE, micros, policy_to_number},
+    rows::{CLOCK, FIELD_ROW, OVERWRITE, micros},
     script::{Hex, Script, Separated},
     tables::Tables,
 };
@@ -100,7 +100,7 @@ impl<'a> Literals<'a> {
             name: Hex(write.name.as_bytes()),
             value: Hex(write.value),
             ttl: format!("cast({} as signed)", ttl.as_deref().unwrap_or("null")),
-            policy: policy_to_number(write.cache_policy),
+            policy: write.cache_policy.to_number(),
         }
     }
 }

@@ -25,7 +25,6 @@ use crate::{
         record::{Authentication, FieldRecord, Grace, RecordHead},
     },
     token::{SecretHash, SessionId},
-    ttl::Ttl,
 };
 
 /// Fields of a session by name.
@@ -41,7 +40,7 @@ pub(super) const STATEMENT_CLOCK: &str = "cast(unix_timestamp(now(6)) * 1000000 
 
 /// The columns of the table `s` that [`SessionRow::decode`] reads.
 pub(super) const SESSION: &str = "s.number, s.id, s.secret, s.former_secret, s.grace, \
-     s.grace_until, s.created_at, s.issued_at, s.used_at, s.idle_at, s.absolute_at, s.latest_at, \
+     s.grace_until, s.created_at, s.issued_at, s.used_at, s.idle_at, s.absolute_at, s.latest_absolute_at, \
      s.ended_at, s.principal, s.assurance, s.signed_in_at, s.revoked, s.epoch";
 
 /// The columns of the table `f` that [`decode_field`] reads.
@@ -62,7 +61,7 @@ impl SessionRow {
         let Some(number) = columns.get::<Option<u64>>()? else { return Ok(None) };
         let id = SessionId::from_bytes(columns.array()?.ok_or_else(corrupt)?);
         let secret = SecretHash::from_bytes(columns.array()?.ok_or_else(corrupt)?);
-        let replaced = columns.array()?.map(SecretHash::from_bytes);
+        let former = columns.array()?.map(SecretHash::from_bytes);
         let (grace, grace_until) = (columns.moment()?, columns.moment()?);
         let grace = match (grace, grace_until) {
             (Some(grace), _) => Grace::Pending(grace),
@@ -72,7 +71,7 @@ impl SessionRow {
         let mut moment = || columns.moment()?.ok_or_else(corrupt);
         let (created, issued, used) = (moment()?, moment()?, moment()?);
         let (idle, absolute) = (columns.moment()?, columns.moment()?);
-        let (latest, ended) = (columns.moment()?, columns.moment()?);
+        let (latest_absolute, ended) = (columns.moment()?, columns.moment()?);
         let principal = columns.array()?.map(PrincipalKey::from_bytes);
         let assurance = columns.get::<Option<i8>>()?;
         let signed_in_at = columns.moment()?;
@@ -88,7 +87,7 @@ impl SessionRow {
         let revoked = columns.get::<i8>()? != 0;
         let head = RecordHead {
             secret,
-            replaced,
+            former,
             grace,
             created,
             issued,
@@ -98,7 +97,7 @@ impl SessionRow {
             ended,
             revoked,
             signed_in,
-            latest,
+            latest_absolute,
         };
         Ok(Some(Self { number, id, head, epoch: columns.get()? }))
     }
@@ -113,7 +112,7 @@ impl SessionRow {
 
     /// Returns the record without its fields.
     pub(super) fn record(&self) -> SessionRecord {
-        self.head.with_fields(Fields::new())
+        SessionRecord::from_parts(self.head, Fields::new())
     }
 }
 
@@ -125,7 +124,7 @@ pub(super) fn decode_field(
     let name = FieldName::from(std::str::from_utf8(name).map_err(|_| corrupt())?);
     let value = Bytes::from(columns.get::<Vec<u8>>()?);
     let expires = columns.moment()?;
-    let cache_policy = policy_from_number(columns.get()?)?;
+    let cache_policy = CachePolicy::from_number(columns.get()?).ok_or_else(corrupt)?;
     Ok(Some((name, FieldRecord { value, expires, cache_policy })))
 }
 
@@ -210,7 +209,7 @@ impl Display for Literal<'_> {
 ///
 /// The principal of an ended session is not kept, because no list contains the session.
 pub(super) fn values(record: &SessionRecord) -> [(&'static str, Value); 16] {
-    let head = RecordHead::of(record);
+    let head = *record.head();
     let (grace, grace_until) = match head.grace {
         Grace::Pending(grace) => (Value::Number(micros(grace)), Value::Null),
         Grace::Until(until) => (Value::Null, Value::Moment(micros(until))),
@@ -222,7 +221,7 @@ pub(super) fn values(record: &SessionRecord) -> [(&'static str, Value); 16] {
         ("secret", Value::Bytes(*head.secret.as_bytes())),
         (
             "former_secret",
-            head.replaced.map_or(Value::Null, |secret| Value::Bytes(*secret.as_bytes())),
+            head.former.map_or(Value::Null, |secret| Value::Bytes(*secret.as_bytes())),
         ),
         ("grace", grace),
         ("grace_until", grace_until),
@@ -231,7 +230,7 @@ pub(super) fn values(record: &SessionRecord) -> [(&'static str, Value); 16] {
         ("used_at", Value::moment(Some(head.used))),
         ("idle_at", Value::moment(head.idle)),
         ("absolute_at", Value::moment(head.absolute)),
-        ("latest_at", Value::moment(head.latest)),
+        ("latest_absolute_at", Value::moment(head.latest_absolute)),
         ("ended_at", Value::moment(head.ended)),
         ("principal", of_sign_in(|it| Value::Bytes(*it.principal.as_bytes()))),
         ("assurance", of_sign_in(|it| Value::Number(it.assurance.level().into()))),
@@ -278,7 +277,7 @@ impl Display for FieldRow<'_> {
         let Self { session, name, field, origin } = self;
         let (name, value) = (Hex(name.as_bytes()), Hex(&field.value));
         let expires = Value::moment(field.expires);
-        let (expires, policy) = (expires.from(*origin), policy_to_number(field.cache_policy));
+        let (expires, policy) = (expires.from(*origin), field.cache_policy.to_number());
         write!(f, "({session}, {name}, {value}, {expires}, {policy})")
     }
 }
@@ -286,27 +285,4 @@ impl Display for FieldRow<'_> {
 /// Returns a time in microseconds. A time beyond the range of `i64` becomes its maximum.
 pub(super) fn micros(time: Duration) -> i64 {
     i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
-}
-
-/// Returns the number that stands for a policy in the database. A maximum age is positive.
-pub(super) fn policy_to_number(policy: CachePolicy) -> i64 {
-    match policy {
-        CachePolicy::Default => 0,
-        CachePolicy::NoStore => -1,
-        CachePolicy::Revalidate => -2,
-        CachePolicy::MaxAge(ttl) => i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX),
-    }
-}
-
-fn policy_from_number(number: i64) -> Result<CachePolicy, StoreError> {
-    Ok(match number {
-        0 => CachePolicy::Default,
-        -1 => CachePolicy::NoStore,
-        -2 => CachePolicy::Revalidate,
-        _ => {
-            let millis = u64::try_from(number).map_err(|_| corrupt())?;
-            let max_age = Ttl::new(Duration::from_millis(millis));
-            CachePolicy::MaxAge(max_age.map_err(|_| corrupt())?)
-        }
-    })
 }

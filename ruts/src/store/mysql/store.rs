@@ -30,8 +30,8 @@ use crate::{
     auth::PrincipalKey,
     store::{
         Create, Credentials, Expiry, ListedSession, Loaded, NewSignIn, PageRequest, Projection,
-        Refused, RevokeTarget, SessionMeta, SessionPage, Store, StoreError, StoreResult, TakeField,
-        Touch, Update, Updated, Written,
+        Refused, RevokeTarget, SessionMeta, SessionPage, SessionRecord, Store, StoreError,
+        StoreResult, TakeField, Touch, Update, Updated, Written,
         batch::{BatchTuning, Batcher},
         cleanup_interval,
         owned_request::{OwnedCreate, OwnedCredentials, OwnedTake, OwnedTarget, OwnedUpdate},
@@ -261,7 +261,7 @@ impl Store for MySqlStore {
         let next = snapshot.sessions.last().filter(|_| has_next).map(|(last, _)| last.id);
         let mut sessions = Vec::with_capacity(snapshot.sessions.len());
         for (row, stored) in snapshot.sessions {
-            let record = row.head.with_fields(stored);
+            let record = SessionRecord::from_parts(row.head, stored);
             if let Some(loaded) = record.load_for(principal, fields, snapshot.now) {
                 sessions.push(ListedSession::new(row.id, loaded));
             }

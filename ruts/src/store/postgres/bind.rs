@@ -10,7 +10,6 @@ use sqlx::{Arguments, Encode, Error, Postgres, SqlStr, Type, postgres::PgArgumen
 use super::error::{StatementError, statement_error};
 use crate::{
     auth::Assurance,
-    cache_policy::CachePolicy,
     store::{AuthChange, Change, Credentials, FieldWrite, NewSignIn, OnLimit, Touch, Update},
     token::{SecretHash, SessionId},
     ttl::Ttl,
@@ -190,7 +189,7 @@ impl<'a> FieldColumns<'a> {
     fn push(&mut self, write: &FieldWrite<'a>) {
         self.names.push(write.name);
         self.values.push(Some(write.value));
-        self.cache_policies.push(Some(policy_to_number(write.cache_policy)));
+        self.cache_policies.push(Some(write.cache_policy.to_number()));
         self.ttls.push(write.ttl.map(millis));
     }
 
@@ -215,16 +214,6 @@ pub(super) fn last_of_each(mut writes: Vec<FieldWrite<'_>>) -> Vec<FieldWrite<'_
     writes.reverse();
     writes.retain(|write| names.insert(write.name));
     writes
-}
-
-/// Returns the number that stands for a policy in the database. A maximum age is positive.
-const fn policy_to_number(policy: CachePolicy) -> i64 {
-    match policy {
-        CachePolicy::Default => 0,
-        CachePolicy::NoStore => -1,
-        CachePolicy::Revalidate => -2,
-        CachePolicy::MaxAge(ttl) => millis(ttl),
-    }
 }
 
 /// Returns a TTL in milliseconds. The cast loses nothing, because a TTL is at most 100 years.

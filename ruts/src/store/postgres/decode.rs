@@ -27,7 +27,6 @@ use crate::{
         StoreResult, StoredField, Updated, Written,
     },
     token::SessionId,
-    ttl::Ttl,
 };
 
 /// A moment of the server's clock, in microseconds. This type decodes timestamps without a calendar
@@ -163,7 +162,7 @@ type Touched = (String, Option<i64>, Option<Moment>, Option<Moment>, Option<Mome
 struct SessionRow {
     now: Moment,
     created: Moment,
-    rotated: Moment,
+    issued: Moment,
     used: Moment,
     idle: Option<Moment>,
     absolute: Option<Moment>,
@@ -180,14 +179,14 @@ impl SessionRow {
                 let principal = principal.try_into().map_err(|_| corrupt())?;
                 let level = u8::try_from(column::<i16>(row, SessionColumn::Assurance)?).ok();
                 let assurance = level.and_then(Assurance::from_level).ok_or_else(corrupt)?;
-                let signed_at = column(row, SessionColumn::SignedAt)?;
-                Some((signed_at, assurance, PrincipalKey::from_bytes(principal)))
+                let signed_in_at = column(row, SessionColumn::SignedInAt)?;
+                Some((signed_in_at, assurance, PrincipalKey::from_bytes(principal)))
             }
         };
         Ok(Some(Self {
             now: column(row, SessionColumn::NowAt)?,
             created,
-            rotated: column(row, SessionColumn::RotatedAt)?,
+            issued: column(row, SessionColumn::IssuedAt)?,
             used: column(row, SessionColumn::UsedAt)?,
             idle: column(row, SessionColumn::IdleAt)?,
             absolute: column(row, SessionColumn::AbsoluteAt)?,
@@ -199,7 +198,7 @@ impl SessionRow {
         let left = |end: Option<Moment>| end.map(|end| end.since(self.now));
         SessionMeta {
             age: self.now.since(self.created),
-            secret_age: self.now.since(self.rotated),
+            secret_age: self.now.since(self.issued),
             idle_for: self.now.since(self.used),
             idle_remaining: left(self.idle),
             absolute_remaining: left(self.absolute),
@@ -223,7 +222,7 @@ impl SessionRow {
             .map(|((name, value), (policy, expiry))| {
                 Ok(StoredField::new(name, value.into())
                     .ttl(expiry.map(|expiry| expiry.since(self.now)))
-                    .cache_policy(policy_from_number(policy).ok_or_else(corrupt)?))
+                    .cache_policy(CachePolicy::from_number(policy).ok_or_else(corrupt)?))
             })
             .collect::<Result<_, StoreError>>()?;
         Ok(Loaded::new(self.meta(by_former_secret), fields))
@@ -300,16 +299,4 @@ pub(super) fn by_ordinal(
         *at.and_then(|at| ordered.get_mut(at)).ok_or_else(corrupt)? = Some(row);
     }
     Ok(ordered)
-}
-
-fn policy_from_number(number: i64) -> Option<CachePolicy> {
-    match number {
-        0 => Some(CachePolicy::Default),
-        -1 => Some(CachePolicy::NoStore),
-        -2 => Some(CachePolicy::Revalidate),
-        millis => {
-            let millis = Duration::from_millis(millis.try_into().ok()?);
-            Ttl::new(millis).ok().map(CachePolicy::MaxAge)
-        }
-    }
 }

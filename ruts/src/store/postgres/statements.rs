@@ -105,8 +105,8 @@ macro_rules! columns {
 columns! {
     /// First columns of every read except `expiry`.
     SessionColumn from 0 {
-        IsStandby, IsOnlyStatement, NowAt, CreatedAt, RotatedAt, UsedAt, IdleAt, AbsoluteAt,
-        SignedAt, Principal, Assurance,
+        IsStandby, IsOnlyStatement, NowAt, CreatedAt, IssuedAt, UsedAt, IdleAt, AbsoluteAt,
+        SignedInAt, Principal, Assurance,
     }
 
     /// Further columns of a read that returns fields.

@@ -26,7 +26,6 @@ use crate::{
         record::{Authentication, FieldRecord, Grace, RecordHead},
     },
     token::{SecretHash, SessionId},
-    ttl::Ttl,
 };
 
 /// Fields of a session by name.
@@ -74,14 +73,14 @@ impl SessionRow {
         };
         let mut head = RecordHead {
             secret: row.get(2).map(secret)?,
-            replaced: row.get::<_, Option<_>>(3)?.map(secret),
+            former: row.get::<_, Option<_>>(3)?.map(secret),
             grace,
             created: moment(6)?,
             issued: moment(7)?,
             used: moment(8)?,
             idle: optional(9)?,
             absolute: optional(10)?,
-            latest: optional(11)?,
+            latest_absolute: optional(11)?,
             ended: optional(12)?,
             revoked: row.get(17)?,
             signed_in,
@@ -100,7 +99,7 @@ impl SessionRow {
         database: &Database,
         needed: Projection<'_>,
     ) -> Result<SessionRecord, StoreError> {
-        Ok(self.head.with_fields(fields(database, self.row, needed)?))
+        Ok(SessionRecord::from_parts(self.head, fields(database, self.row, needed)?))
     }
 
     /// Returns the session without fields, for an operation that needs none.
@@ -131,12 +130,12 @@ impl StoredSession {
 
     /// Returns the record, for an operation that [saves](Self::save) it.
     pub(super) fn record(&self) -> SessionRecord {
-        self.head.with_fields(self.fields.clone())
+        SessionRecord::from_parts(self.head, self.fields.clone())
     }
 
     /// Returns the record, for an operation that only reads.
     pub(super) fn into_record(self) -> SessionRecord {
-        self.head.with_fields(self.fields)
+        SessionRecord::from_parts(self.head, self.fields)
     }
 
     /// Writes the difference between the record and the stored session.
@@ -146,7 +145,7 @@ impl StoredSession {
         record: &SessionRecord,
         now: Duration,
     ) -> Result<(), StoreError> {
-        let (row, head) = (self.row, RecordHead::of(record));
+        let (row, head) = (self.row, *record.head());
         if head != self.head {
             insert_or_update(database, row, &self.id, record)?;
             database.execute(DELETE_EXPIRED_FIELDS, params![row, Micros(now)])?;
@@ -184,7 +183,7 @@ fn insert_or_update(
     id: &SessionId,
     record: &SessionRecord,
 ) -> Result<(), StoreError> {
-    let head = RecordHead::of(record);
+    let head = *record.head();
     let (grace, grace_until) = match head.grace {
         Grace::Pending(grace) => (Some(Micros(grace)), None),
         Grace::Until(until) => (None, Some(Micros(until))),
@@ -195,7 +194,7 @@ fn insert_or_update(
         row,
         id.as_bytes(),
         head.secret.as_bytes(),
-        head.replaced.as_ref().map(SecretHash::as_bytes),
+        head.former.as_ref().map(SecretHash::as_bytes),
         grace,
         grace_until,
         Micros(head.created),
@@ -203,7 +202,7 @@ fn insert_or_update(
         Micros(head.used),
         head.idle.map(Micros),
         head.absolute.map(Micros),
-        head.latest.map(Micros),
+        head.latest_absolute.map(Micros),
         head.ended.map(Micros),
         signed_in.map(|signed_in| signed_in.principal.as_bytes()),
         signed_in.map(|signed_in| Level(signed_in.assurance)),
@@ -223,7 +222,7 @@ fn save_fields(
     for (name, field) in record.fields() {
         if stored.get(name) != Some(field) {
             let FieldRecord { value, expires, cache_policy } = field;
-            let (expires, policy) = (expires.map(Micros), policy_to_number(*cache_policy));
+            let (expires, policy) = (expires.map(Micros), cache_policy.to_number());
             let params = params![row, &**name, &value[..], expires, policy];
             database.execute(SET_FIELD, params)?;
         }
@@ -288,24 +287,6 @@ struct Policy(CachePolicy);
 impl FromSql for Policy {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         let number = value.as_i64()?;
-        Ok(Self(match number {
-            0 => CachePolicy::Default,
-            -1 => CachePolicy::NoStore,
-            -2 => CachePolicy::Revalidate,
-            _ => {
-                let millis = u64::try_from(number).ok();
-                let max_age = millis.and_then(|it| Ttl::new(Duration::from_millis(it)).ok());
-                CachePolicy::MaxAge(max_age.ok_or(FromSqlError::OutOfRange(number))?)
-            }
-        }))
-    }
-}
-
-fn policy_to_number(policy: CachePolicy) -> i64 {
-    match policy {
-        CachePolicy::Default => 0,
-        CachePolicy::NoStore => -1,
-        CachePolicy::Revalidate => -2,
-        CachePolicy::MaxAge(ttl) => ttl.as_millis() as i64,
+        CachePolicy::from_number(number).map(Self).ok_or(FromSqlError::OutOfRange(number))
     }
 }

@@ -26,7 +26,7 @@ create table if not exists ruts_sessions (
   used_at integer not null,
   idle_at integer,
   absolute_at integer,
-  latest_at integer,
+  latest_absolute_at integer,
   ended_at integer,
   principal blob,
   assurance integer,
@@ -64,7 +64,7 @@ macro_rules! select_session {
     ($rest:literal) => {
         concat!(
             "select row, id, secret, former_secret, grace, grace_until, created_at, issued_at, ",
-            "used_at, idle_at, absolute_at, latest_at, ended_at, principal, assurance, ",
+            "used_at, idle_at, absolute_at, latest_absolute_at, ended_at, principal, assurance, ",
             "signed_in_at, row <= (select revoked_up_to from ruts_state), revoked ",
             "from ruts_sessions ",
             $rest
@@ -93,7 +93,7 @@ values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?
 on conflict (row) do update set
   secret = excluded.secret, former_secret = excluded.former_secret, grace = excluded.grace,
   grace_until = excluded.grace_until, issued_at = excluded.issued_at, used_at = excluded.used_at,
-  idle_at = excluded.idle_at, absolute_at = excluded.absolute_at, latest_at = excluded.latest_at,
+  idle_at = excluded.idle_at, absolute_at = excluded.absolute_at, latest_absolute_at = excluded.latest_absolute_at,
   ended_at = excluded.ended_at, principal = excluded.principal, assurance = excluded.assurance,
   signed_in_at = excluded.signed_in_at, delete_at = excluded.delete_at,
   revoked = excluded.revoked";

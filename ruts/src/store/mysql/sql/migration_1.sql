@@ -10,7 +10,7 @@ create table if not exists {sessions} (
   used_at bigint not null,
   idle_at bigint,
   absolute_at bigint,
-  latest_at bigint,
+  latest_absolute_at bigint,
   ended_at bigint,
   principal binary(32),
   assurance tinyint,

@@ -32,7 +32,7 @@ revoked as (
   set ended_at = statement_timestamp(), revoked = true,
     absolute_at = statement_timestamp()
       + {revoked_retention_ms}::float8 * interval '1 millisecond',
-    principal = null, assurance = null, signed_at = null
+    principal = null, assurance = null, signed_in_at = null
   where s.id = any (array(select id from endless))
   returning 1
 )

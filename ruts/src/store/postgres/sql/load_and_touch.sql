@@ -17,6 +17,6 @@ select
   end as touched
 from (select $1::bytea as session_id, $2::bytea as secret) q
 left join {sessions} s on s.session_id = q.session_id
-  and (q.secret is null or s.secret = q.secret or s.replaced = q.secret)
+  and (q.secret is null or s.secret = q.secret or s.former_secret = q.secret)
   and {unexpired_predicate}
 {join_fields}

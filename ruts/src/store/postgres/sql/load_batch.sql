@@ -15,6 +15,6 @@ from unnest($1::bytea[], $2::bytea[]) with ordinality q (session_id, secret, ord
 -- A subquery with a limit is an index probe for each session. A join, planned while the table was small,
 -- would scan the whole table even after it has grown.
 left join lateral (select * from {sessions} x where x.session_id = q.session_id limit 1) s
-  on (s.secret = q.secret or s.replaced = q.secret)
+  on (s.secret = q.secret or s.former_secret = q.secret)
   and {unexpired_predicate}
 {join_fields}

@@ -8,22 +8,22 @@ create table {sessions} (
   secret bytea not null,
   -- The replaced secret, its grace period in milliseconds, and the end of that period. Without a grace
   -- period, the last two are null. The end is also null until the current secret is used.
-  replaced bytea,
+  former_secret bytea,
   grace bigint,
   grace_until timestamptz,
   created_at timestamptz not null,
-  rotated_at timestamptz not null,
+  issued_at timestamptz not null,
   used_at timestamptz not null,
   idle_at timestamptz,
   absolute_at timestamptz,
   -- The latest absolute deadline that a sign-in allows.
-  latest_at timestamptz,
+  latest_absolute_at timestamptz,
   ended_at timestamptz,
   -- Whether the session was revoked.
   revoked boolean not null default false,
   principal bytea,
   assurance smallint,
-  signed_at timestamptz,
+  signed_in_at timestamptz,
   epoch bigint not null,
   -- The hour, counted since 1970, from which the row may be deleted. An index on a deadline would get a
   -- new entry at every touch. Touches change this hour at most about once an hour.
@@ -58,7 +58,7 @@ insert into {epoch} (epoch) values (0);
 -- Both tables begin with 128 empty pages, and keep them. The server plans a statement once, by the number
 -- of pages. For a table of few pages, it would choose a scan. It would keep that plan while the table
 -- grows, until statistics are gathered.
-insert into {sessions} (session_id, secret, created_at, rotated_at, used_at, epoch)
+insert into {sessions} (session_id, secret, created_at, issued_at, used_at, epoch)
 select sha256(i::text::bytea), convert_to(repeat(' ', 1900), 'UTF8'), now(), now(), now(), 0
 from generate_series(1, 384) i;
 
@@ -94,8 +94,8 @@ begin
     least(x.idle_at, x.absolute_at) <= moment or x.epoch <> (select e.epoch from {epoch} e)
   );
   insert into {sessions} (
-    session_id, secret, created_at, rotated_at, used_at, idle_at, absolute_at,
-    latest_at, principal, assurance, signed_at, epoch
+    session_id, secret, created_at, issued_at, used_at, idle_at, absolute_at,
+    latest_absolute_at, principal, assurance, signed_in_at, epoch
   )
   values (
     p_session_id, p_secret, moment, moment, moment,
@@ -178,7 +178,7 @@ begin
   end if;
   {start_grace}
   if p_renew_secret is not null
-    and moment - s.rotated_at < p_renew_every * interval '1 millisecond'
+    and moment - s.issued_at < p_renew_every * interval '1 millisecond'
   then
     {save}
     outcome := 'not_due';
@@ -199,9 +199,9 @@ begin
 
   {extend_idle}
   if p_renew_secret <> s.secret then
-    s.replaced := p_secret;
+    s.former_secret := p_secret;
     s.secret := p_renew_secret;
-    s.rotated_at := moment;
+    s.issued_at := moment;
     s.grace := p_renew_grace;
     s.grace_until := null;
     changed := true;
@@ -216,21 +216,21 @@ begin
     else
       s.principal := p_principal;
       s.assurance := p_assurance;
-      s.signed_at := null;
+      s.signed_in_at := null;
     end if;
     if p_auth_change = 'in' then
       s.idle_at := moment + p_sign_in_idle * interval '1 millisecond';
       s.absolute_at := moment + p_sign_in_absolute * interval '1 millisecond';
-      s.latest_at := s.absolute_at;
+      s.latest_absolute_at := s.absolute_at;
       s.used_at := moment;
-      s.signed_at := moment;
+      s.signed_in_at := moment;
     end if;
     changed := true;
   end if;
   if p_absolute_from_now is not null then
     s.absolute_at := least(
       moment + p_absolute_from_now * interval '1 millisecond',
-      coalesce(s.latest_at, s.created_at + p_absolute_from_creation * interval '1 millisecond')
+      coalesce(s.latest_absolute_at, s.created_at + p_absolute_from_creation * interval '1 millisecond')
     );
     changed := true;
   end if;
@@ -411,7 +411,7 @@ begin
   if p_sign_out then
     s.principal := null;
     s.assurance := null;
-    s.signed_at := null;
+    s.signed_in_at := null;
     changed := true;
   end if;
   {save}
@@ -433,7 +433,7 @@ begin
   update {sessions} x
   set ended_at = clock_timestamp(), idle_at = null,
     absolute_at = clock_timestamp() + {ended_retention_ms} * interval '1 millisecond',
-    principal = null, assurance = null, signed_at = null
+    principal = null, assurance = null, signed_in_at = null
   where x.id = s.id;
   outcome := 'ok';
 end $$;

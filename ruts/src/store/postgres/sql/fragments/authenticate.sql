@@ -16,14 +16,14 @@ elsif p_secret is null then
   by_former_secret := true;
   in_grace := true;
 elsif s.secret <> p_secret then
-  if s.replaced is distinct from p_secret then
+  if s.former_secret is distinct from p_secret then
     return;
   end if;
   by_former_secret := true;
   in_grace := s.grace_until is not null;
   if (s.grace is null or s.grace_until <= moment) and not is_revoked then
     outcome := 'replaced';
-    ago_ms := greatest(date_part('epoch', moment - coalesce(s.grace_until, s.rotated_at)) * 1000, 0);
+    ago_ms := greatest(date_part('epoch', moment - coalesce(s.grace_until, s.issued_at)) * 1000, 0);
     return;
   end if;
 end if;

@@ -9,5 +9,5 @@ set ended_at = clock_timestamp(), revoked = true, idle_at = null,
   absolute_at = least(
     x.idle_at, x.absolute_at, clock_timestamp() + {revoked_retention_ms} * interval '1 millisecond'
   ),
-  principal = null, assurance = null, signed_at = null
+  principal = null, assurance = null, signed_in_at = null
 where x.id = any (revoked_ids);

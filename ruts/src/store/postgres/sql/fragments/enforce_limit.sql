@@ -10,14 +10,14 @@
 if p_limit is not null then
   -- Locked, so that each session still belongs to the principal when it is ended.
   with live as (
-    select x.id, x.signed_at from {sessions} x
+    select x.id, x.signed_in_at from {sessions} x
     where {is_live_predicate}
       and x.session_id <> p_session_id
     order by x.session_id
     limit p_limit::bigint + {step}
     for update
   )
-  select coalesce(array_agg(live.id order by live.signed_at, live.id), '{}')
+  select coalesce(array_agg(live.id order by live.signed_in_at, live.id), '{}')
   into others from live;
   if cardinality(others) >= p_limit then
     if not p_end_oldest then

@@ -5,6 +5,6 @@
 -- needs: s
 
 case
-  when s.grace is null then least(s.rotated_at, statement_timestamp())
+  when s.grace is null then least(s.issued_at, statement_timestamp())
   else s.grace_until
 end

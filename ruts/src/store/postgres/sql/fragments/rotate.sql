@@ -4,9 +4,9 @@
 -- defines: s, changed
 
 if p_rotate_secret <> s.secret then
-  s.replaced := p_secret;
+  s.former_secret := p_secret;
   s.secret := p_rotate_secret;
-  s.rotated_at := moment;
+  s.issued_at := moment;
   s.grace := null;
   s.grace_until := null;
   changed := true;

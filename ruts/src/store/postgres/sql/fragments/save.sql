@@ -4,9 +4,9 @@
 
 if changed then
   update {sessions} x
-  set secret = s.secret, replaced = s.replaced, rotated_at = s.rotated_at, grace = s.grace,
+  set secret = s.secret, former_secret = s.former_secret, issued_at = s.issued_at, grace = s.grace,
     grace_until = s.grace_until, used_at = s.used_at, idle_at = s.idle_at,
-    absolute_at = s.absolute_at, latest_at = s.latest_at, signed_at = s.signed_at,
+    absolute_at = s.absolute_at, latest_absolute_at = s.latest_absolute_at, signed_in_at = s.signed_in_at,
     principal = s.principal, assurance = s.assurance
   where x.id = s.id;
 end if;

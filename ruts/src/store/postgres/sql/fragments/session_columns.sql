@@ -6,5 +6,5 @@
 -- defines: is_standby, is_only_statement, now_at
 
 pg_is_in_recovery() as is_standby, {is_only_statement_predicate} as is_only_statement,
-statement_timestamp() as now_at, s.created_at, s.rotated_at, s.used_at, s.idle_at, s.absolute_at,
-s.signed_at, s.principal, s.assurance
+statement_timestamp() as now_at, s.created_at, s.issued_at, s.used_at, s.idle_at, s.absolute_at,
+s.signed_in_at, s.principal, s.assurance
