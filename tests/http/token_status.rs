@@ -19,7 +19,7 @@ struct Shop {
 
 async fn token_status(session: Session) -> Result<String, Error> {
     Ok(match session.token_status().await? {
-        TokenStatus::Ended { ago } => format!("ended {}", ago.as_secs()),
+        TokenStatus::Deleted { ago } => format!("ended {}", ago.as_secs()),
         TokenStatus::Replaced { ago } => format!("replaced {}", ago.as_secs()),
         other => format!("{other:?}"),
     })

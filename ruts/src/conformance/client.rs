@@ -292,7 +292,7 @@ impl<S: Store> Client<S> {
 pub(super) enum Refusal {
     NotFound,
     Replaced,
-    Ended,
+    Deleted,
     Revoked,
     /// Any of the reasons above.
     Any,
@@ -303,7 +303,7 @@ impl Refusal {
         let is_expected = match self {
             Self::NotFound => matches!(answer, Err(Refused::NotFound)),
             Self::Replaced => matches!(answer, Err(Refused::Replaced { .. })),
-            Self::Ended => matches!(answer, Err(Refused::Ended { .. })),
+            Self::Deleted => matches!(answer, Err(Refused::Deleted { .. })),
             Self::Revoked => matches!(answer, Err(Refused::Revoked)),
             Self::Any => answer.is_err(),
         };

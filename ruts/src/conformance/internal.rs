@@ -169,7 +169,7 @@ pub async fn internal_credentials_open_no_ended_session(subject: &impl Subject) 
     let credentials = Credentials::internal(&deleted.id);
     let answer = store.delete(credentials).await.expect("the store should answer");
     assert_eq!(fresh(answer), Ok(()), "a job should be able to delete a session");
-    assert!(matches!(deleted.load(Projection::All, None).await, Err(Refused::Ended { .. })));
+    assert!(matches!(deleted.load(Projection::All, None).await, Err(Refused::Deleted { .. })));
     let revoked = new_client(subject);
     let create = Create::new(&revoked.id, &revoked.secret).sign_in(sign_in_of(&ada));
     store.create(create).await.expect("a new session should be possible");
@@ -179,7 +179,7 @@ pub async fn internal_credentials_open_no_ended_session(subject: &impl Subject) 
         let credentials = Credentials::internal(&client.id);
         let is_expected = |refused: Option<Refused>| match refused {
             Some(Refused::NotFound) => client.id == absent.id,
-            Some(Refused::Ended { .. }) => client.id == deleted.id,
+            Some(Refused::Deleted { .. }) => client.id == deleted.id,
             Some(Refused::Revoked) => client.id == revoked.id,
             _ => false,
         };

@@ -150,7 +150,7 @@ pub async fn a_secret_in_its_grace_period_has_few_rights(subject: &impl Subject)
     assert!(idle_for >= subject.unit(), "a use in the grace period should not count: {idle_for:?}");
     new.holds(&[("b", "2")]).await;
     assert_eq!(late.delete().await, Ok(()));
-    new.is_refused(Refusal::Ended).await;
+    new.is_refused(Refusal::Deleted).await;
 }
 
 /// A secret is not renewed before it has the required age.

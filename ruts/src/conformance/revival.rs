@@ -38,9 +38,9 @@ pub async fn nothing_revives_a_deleted_session(subject: &impl Subject) {
     client.delete().await.expect("the session should be live");
     // The cleanup keeps what is needed to recognise the secret.
     client.store.delete_expired(100).await.expect("the store should answer");
-    client.is_refused(Refusal::Ended).await;
+    client.is_refused(Refusal::Deleted).await;
     old.is_refused(Refusal::Any).await;
-    client.through(subject).is_refused(Refusal::Ended).await;
+    client.through(subject).is_refused(Refusal::Deleted).await;
     client.with(secret()).is_refused(Refusal::NotFound).await;
 }
 
@@ -102,7 +102,7 @@ pub async fn a_deletion_wins_over_racing_writes(subject: &impl Subject) {
             }));
         }
         race(runners).await;
-        client.is_refused(Refusal::Ended).await;
+        client.is_refused(Refusal::Deleted).await;
     }
 }
 

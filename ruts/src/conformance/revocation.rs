@@ -44,14 +44,14 @@ pub async fn a_deletion_is_seen_at_once(subject: &impl Subject) {
     other.holds(&[("a", "1")]).await;
     assert_eq!(client.delete().await, Ok(()));
     subject.pass(subject.unit()).await;
-    let Err(Refused::Ended { ago }) = other.load(Projection::All, None).await else {
+    let Err(Refused::Deleted { ago }) = other.load(Projection::All, None).await else {
         panic!("the ended session should be recognised");
     };
     assert!(
         ago >= subject.unit() && ago < subject.unit() * 2,
         "the time should count from the deletion: {ago:?}"
     );
-    assert!(matches!(other.delete().await, Err(Refused::Ended { .. })));
+    assert!(matches!(other.delete().await, Err(Refused::Deleted { .. })));
 }
 
 /// After a rotation the new secret is accepted, and the old one is refused.

@@ -30,7 +30,7 @@ const MAX_OTHERS: usize = 7;
 #[derive(Default)]
 pub(crate) struct Presented {
     /// Whether the request has a session cookie, valid or not.
-    pub(crate) is_present: bool,
+    pub(crate) is_current: bool,
     /// The first token that the codec of the layer could decode.
     pub(crate) token: Option<Token>,
     /// Further tokens, all different, at most [`MAX_OTHERS`].
@@ -129,8 +129,8 @@ impl SessionCookie {
     fn presented<'a>(&self, values: impl IntoIterator<Item = &'a [u8]>) -> Presented {
         let mut presented = Presented::default();
         for value in values {
-            presented.is_duplicated = presented.is_present;
-            presented.is_present = true;
+            presented.is_duplicated = presented.is_current;
+            presented.is_current = true;
             if presented.others.len() >= MAX_OTHERS {
                 continue;
             }
@@ -356,10 +356,10 @@ mod tests {
         let huge = [b"__Host-id=", &[b'A'; 5000][..]].concat();
         for value in [&b"__Host-id="[..], b"__Host-id=admin", &huge] {
             let presented = cookie.read(&headers(&[value]));
-            assert!(presented.is_present && presented.token.is_none());
+            assert!(presented.is_current && presented.token.is_none());
         }
         let foreign = cookie.read(&headers(&[b"id=x; __HOST-ID=y"]));
-        assert!(!foreign.is_present && foreign.token.is_none());
+        assert!(!foreign.is_current && foreign.token.is_none());
     }
 
     #[test]
@@ -390,7 +390,7 @@ mod tests {
             let value = [b"__Host-id=", &value[..]].concat();
             if let Ok(value) = HeaderValue::from_bytes(&value) {
                 let headers = HeaderMap::from_iter([(header::COOKIE, value)]);
-                prop_assert!(cookie(CookieOptions::build()).unwrap().read(&headers).is_present);
+                prop_assert!(cookie(CookieOptions::build()).unwrap().read(&headers).is_current);
             }
         }
     }

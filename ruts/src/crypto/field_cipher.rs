@@ -95,7 +95,7 @@ impl FieldCipher {
 
     /// Returns whether a stored value is encrypted as a write would encrypt it: not at all, or with
     /// the first key.
-    pub(crate) fn is_present(&self, encrypts: bool, stored: &[u8]) -> bool {
+    pub(crate) fn is_current(&self, encrypts: bool, stored: &[u8]) -> bool {
         match (encrypts, codec::is_encrypted(stored)) {
             (true, true) => self.is_of_first_key(stored),
             (encrypts, is_encrypted) => encrypts == is_encrypted,

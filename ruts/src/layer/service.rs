@@ -83,7 +83,7 @@ where
         }
         let watch = context.config.clients.as_ref();
         let incoming = Incoming {
-            has_cookie: presented.is_present,
+            has_cookie: presented.is_current,
             token: presented.token,
             others: presented.others,
             client: watch.map(|watch| (watch.describe)(request.headers(), request.extensions())),

@@ -59,7 +59,7 @@ impl TokenSource {
             (Self::Header, None) => (Presented::default(), TokenPlace::Header),
             (Self::Header | Self::Both, Some(token)) => {
                 let token = Token::parse(token);
-                (Presented { is_present: true, token, ..Presented::default() }, TokenPlace::Header)
+                (Presented { is_current: true, token, ..Presented::default() }, TokenPlace::Header)
             }
         }
     }

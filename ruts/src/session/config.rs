@@ -98,7 +98,7 @@ pub(crate) struct SessionConfig {
 
 /// A change of principal as part of a write.
 #[derive(Clone, Copy)]
-pub(crate) enum Signing {
+pub(crate) enum PrincipalChange {
     In {
         principal: PrincipalKey,
         /// Lifetime of the principal field, which bounds the session.
@@ -117,25 +117,25 @@ pub(crate) struct SignInOptions {
     pub(crate) keep_fields: bool,
     /// How long the client keeps the cookie. `None`: for as long as before if the same principal
     /// authenticates again, and otherwise as the layer is configured.
-    pub(crate) cookie: Option<CookieLife>,
+    pub(crate) cookie_life: Option<CookieLife>,
     /// Digest of the user's stamp.
     pub(crate) stamp: Option<[u8; 32]>,
 }
 
 impl SignInOptions {
     pub(super) fn new(assurance: Assurance) -> Self {
-        Self { assurance, keep_fields: false, cookie: None, stamp: None }
+        Self { assurance, keep_fields: false, cookie_life: None, stamp: None }
     }
 
     pub(super) fn remember(self, life: Duration) -> Result<Self, Error> {
         check_lifetime(life, Some(CookieLife::LONGEST))?;
         let seconds = NonZeroU32::new(life.as_secs().try_into().unwrap_or(u32::MAX));
         let seconds = seconds.ok_or(TtlError::Zero)?;
-        Ok(Self { cookie: Some(CookieLife::Remembered(seconds)), ..self })
+        Ok(Self { cookie_life: Some(CookieLife::Remembered(seconds)), ..self })
     }
 
     pub(super) fn until_browser_closes(self) -> Self {
-        Self { cookie: Some(CookieLife::Browser), ..self }
+        Self { cookie_life: Some(CookieLife::Browser), ..self }
     }
 
     pub(super) fn keep_fields(self) -> Self {
@@ -147,7 +147,7 @@ impl SignInOptions {
     }
 }
 
-impl Signing {
+impl PrincipalChange {
     /// Creates the sign-in of a principal.
     ///
     /// # Errors
@@ -158,7 +158,7 @@ impl Signing {
         lifetime: Option<Ttl>,
         options: SignInOptions,
     ) -> Result<Self, Error> {
-        let remembered = options.cookie.and_then(CookieLife::remembered);
+        let remembered = options.cookie_life.and_then(CookieLife::remembered);
         let longest = lifetime.map(Ttl::as_duration);
         check_lifetime(remembered.unwrap_or_default(), longest)?;
         Ok(Self::In { principal, lifetime, options })
@@ -187,61 +187,65 @@ pub(super) fn check_lifetime(asked: Duration, longest: Option<Duration>) -> Resu
 }
 
 impl SessionConfig {
-    /// Returns the change of principal to send to the store. `cookie` is the lifetime of the cookie
+    /// Returns the change of principal to send to the store. `cookie_life` is the lifetime of the cookie
     /// after the change.
     pub(super) fn auth_change<'a>(
         &self,
-        signing: Option<&'a Signing>,
-        cookie: CookieLife,
+        principal_change: Option<&'a PrincipalChange>,
+        cookie_life: CookieLife,
     ) -> Option<AuthChange<'a>> {
-        Some(match signing? {
-            Signing::In { principal, lifetime, options } => AuthChange::In {
+        Some(match principal_change? {
+            PrincipalChange::In { principal, lifetime, options } => AuthChange::In {
                 who: NewSignIn::new(principal, options.assurance)
                     .limit(self.limit)
                     .keep_fields(options.keep_fields),
-                idle: self.idle_of(cookie),
-                absolute: self.absolute_of(cookie, *lifetime),
+                idle: self.idle_of(cookie_life),
+                absolute: self.absolute_of(cookie_life, *lifetime),
             },
-            Signing::Out(_) => AuthChange::Out,
+            PrincipalChange::Out(_) => AuthChange::Out,
         })
     }
 
     /// Returns the idle timeout of a session. For a remembered session, the timeout is at least the
     /// lifetime of the cookie.
-    pub(super) fn idle_of(&self, cookie: CookieLife) -> Option<Ttl> {
-        self.idle.map(|idle| idle.max(remembered(cookie).unwrap_or(idle)))
+    pub(super) fn idle_of(&self, cookie_life: CookieLife) -> Option<Ttl> {
+        self.idle.map(|idle| idle.max(remembered(cookie_life).unwrap_or(idle)))
     }
 
     /// Returns the time from the start or the sign-in of a session to its absolute deadline.
     /// `lifetime` is the lifetime of the principal field.
-    pub(super) fn absolute_of(&self, cookie: CookieLife, lifetime: Option<Ttl>) -> Option<Ttl> {
+    pub(super) fn absolute_of(
+        &self,
+        cookie_life: CookieLife,
+        lifetime: Option<Ttl>,
+    ) -> Option<Ttl> {
         let absolute =
-            self.absolute.map(|absolute| absolute.max(remembered(cookie).unwrap_or(absolute)));
+            self.absolute.map(|absolute| absolute.max(remembered(cookie_life).unwrap_or(absolute)));
         absolute.into_iter().chain(lifetime).min()
     }
 
     /// Returns whether a session outlives the idle timeout of the layer, because it is remembered.
-    pub(super) fn outlives_idle(&self, cookie: CookieLife) -> bool {
-        self.idle_of(cookie) > self.idle
+    pub(super) fn outlives_idle(&self, cookie_life: CookieLife) -> bool {
+        self.idle_of(cookie_life) > self.idle
     }
 
     /// Returns whether secrets are renewed, either by age or to extend the cookie. If so, a late request has
     /// a grace period.
-    pub(super) fn renews(&self, cookie: CookieLife) -> bool {
-        let kept = self.cookie_life.is_some() || cookie != CookieLife::Default;
+    pub(super) fn renews(&self, cookie_life: CookieLife) -> bool {
+        let kept = self.cookie_life.is_some() || cookie_life != CookieLife::Default;
         self.renew_every.is_some() || kept
     }
 
     /// Returns whether a session is remembered, and a timeout of the layer has passed. The absolute timeout
     /// counts from the sign-in, and the idle timeout from the last use.
-    pub(super) fn is_lapsed(&self, cookie: CookieLife, meta: &SessionMeta) -> bool {
+    pub(super) fn is_lapsed(&self, cookie_life: CookieLife, meta: &SessionMeta) -> bool {
         let exceeds =
             |age: Duration, limit: Option<Ttl>| limit.is_some_and(|ttl| age >= ttl.as_duration());
-        let Some(signed_in) = meta.signed_in.filter(|_| cookie.remembered().is_some()) else {
+        let Some(signed_in) = meta.signed_in.filter(|_| cookie_life.remembered().is_some()) else {
             return false;
         };
         exceeds(signed_in.ago, self.absolute)
-            || self.outlives_idle(cookie) && exceeds(meta.idle_for, self.idle)
+            || self.outlives_idle(cookie_life) && exceeds(meta.idle_for, self.idle)
     }
 
     /// Returns the touch of a read or write. The touch is due only after an eighth of the idle
@@ -250,15 +254,15 @@ impl SessionConfig {
     /// If a session outlives the idle timeout, its touch is never due, and only confirms a renewed secret. A
     /// due touch would reset the time since the last use. But the request needs this time to decide whether
     /// the authentication has lapsed. So `renewal` counts the use, just before the response.
-    pub(super) fn touch(&self, cookie: CookieLife) -> Option<Touch> {
-        let idle = self.idle_of(cookie)?;
-        Some(match self.outlives_idle(cookie) {
+    pub(super) fn touch(&self, cookie_life: CookieLife) -> Option<Touch> {
+        let idle = self.idle_of(cookie_life)?;
+        Some(match self.outlives_idle(cookie_life) {
             false => Touch::new(idle, idle.as_duration() / 8),
             true => Touch::new(idle, idle.as_duration() + Duration::from_millis(1)),
         })
     }
 }
 
-fn remembered(cookie: CookieLife) -> Option<Ttl> {
-    cookie.remembered().and_then(|life| Ttl::new(life).ok())
+fn remembered(cookie_life: CookieLife) -> Option<Ttl> {
+    cookie_life.remembered().and_then(|life| Ttl::new(life).ok())
 }

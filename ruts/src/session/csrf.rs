@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::{future::Boxed, request::operations::Request, value};
+use super::{future::Boxed, request::operations::RequestSession, value};
 use crate::{
     auth::PrincipalKey, codec, crypto::field_cipher::Plaintext, error::Error, field::FieldSpec,
     token,
@@ -18,7 +18,7 @@ const SEED: FieldSpec = FieldSpec::reserved("ruts.csrf");
 const BYTES: usize = 32;
 
 /// Returns a new token: a random mask, then the bound bytes XORed with the mask.
-pub(super) fn token(request: &Request) -> Boxed<'_, String> {
+pub(super) fn token(request: &RequestSession) -> Boxed<'_, String> {
     Box::pin(async move {
         if request.get(SEED.name(), None).await?.is_none() {
             let fresh = codec::wrap_own(&token::random::<BYTES>()?);
@@ -35,7 +35,7 @@ pub(super) fn token(request: &Request) -> Boxed<'_, String> {
 }
 
 /// Returns whether `text` is a CSRF token of the session. Compares in constant time.
-pub(super) fn verify<'a>(request: &'a Request, text: &'a str) -> Boxed<'a, bool> {
+pub(super) fn verify<'a>(request: &'a RequestSession, text: &'a str) -> Boxed<'a, bool> {
     Box::pin(async move {
         let mut bytes = [0; 2 * BYTES];
         if URL_SAFE_NO_PAD.decode_slice(text, &mut bytes) != Ok(bytes.len()) {
@@ -61,7 +61,7 @@ pub(super) fn verify<'a>(request: &'a Request, text: &'a str) -> Boxed<'a, bool>
 
 /// Returns the bytes that are bound to this session and its principal. Each of their tokens contains these
 /// bytes, XORed with the mask of the token. `None` without a seed.
-async fn bound_bytes(request: &Request) -> Result<Option<[u8; BYTES]>, Error> {
+async fn bound_bytes(request: &RequestSession) -> Result<Option<[u8; BYTES]>, Error> {
     let Some(seed) = request.get(SEED.name(), None).await? else { return Ok(None) };
     let signed_in = request.known_meta().await?.and_then(|meta| meta.signed_in);
     bind(&seed.bytes, signed_in.map(|signed_in| signed_in.principal)).map(Some)

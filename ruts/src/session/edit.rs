@@ -7,10 +7,10 @@ use std::{fmt, time::Duration};
 use bytes::Bytes;
 
 use super::{
-    config::{SignInOptions, Signing},
+    config::{PrincipalChange, SignInOptions},
     future::WriteFuture,
     request::{
-        operations::Request,
+        operations::RequestSession,
         write_plan::{WritePlan, field_write},
     },
     value,
@@ -50,7 +50,7 @@ use crate::{
 /// [`Session::edit`]: crate::Session::edit
 #[must_use = "nothing is written until `commit` is awaited"]
 pub struct Edit<'a> {
-    request: &'a Request,
+    request: &'a RequestSession,
     changes: Vec<(&'static FieldSpec, Option<Bytes>)>,
     auth: Option<Auth>,
     options: SignInOptions,
@@ -67,7 +67,7 @@ enum Auth {
 }
 
 impl<'a> Edit<'a> {
-    pub(super) fn new(request: &'a Request) -> Self {
+    pub(super) fn new(request: &'a RequestSession) -> Self {
         Self {
             request,
             changes: Vec::new(),
@@ -172,9 +172,11 @@ impl<'a> Edit<'a> {
             if has_options && !matches!(auth, Some(Auth::In(..))) {
                 return Err(Error::NoSignIn);
             }
-            let signing = match auth {
-                Some(Auth::In(principal, ttl)) => Some(Signing::sign_in(principal, ttl, options)?),
-                Some(Auth::Out(field)) => Some(Signing::Out(field)),
+            let principal_change = match auth {
+                Some(Auth::In(principal, ttl)) => {
+                    Some(PrincipalChange::sign_in(principal, ttl, options)?)
+                }
+                Some(Auth::Out(field)) => Some(PrincipalChange::Out(field)),
                 None => None,
             };
             let rotate = changes.iter().any(|(field, _)| field.is_rotating());
@@ -195,7 +197,13 @@ impl<'a> Edit<'a> {
             request
                 .write(
                     &changes,
-                    WritePlan { rotate, signing, encrypted, indexed, ..WritePlan::default() },
+                    WritePlan {
+                        rotate,
+                        principal_change,
+                        encrypted,
+                        indexed,
+                        ..WritePlan::default()
+                    },
                 )
                 .await
                 .map(drop)

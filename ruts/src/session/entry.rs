@@ -18,7 +18,7 @@ use super::{
     future::{ReadFuture, WriteFuture},
     preserve::UnknownFields,
     request::{
-        operations::Request,
+        operations::RequestSession,
         write_plan::{EagerGroup, WritePlan},
     },
     sign_in::SignIn,
@@ -63,7 +63,7 @@ use crate::{
 /// ```
 #[must_use = "nothing is read until this is awaited"]
 pub struct Entry<'a, T, M = Optional> {
-    request: &'a Request,
+    request: &'a RequestSession,
     field: Field<T, M>,
     state: State<'a, T, M>,
 }
@@ -77,7 +77,7 @@ enum State<'a, T, M> {
 
 impl<'a, T, M: Mode> Entry<'a, T, M> {
     pub(super) fn new(
-        request: &'a Request,
+        request: &'a RequestSession,
         schema: Option<&'static SessionSchema>,
         field: Field<T, M>,
     ) -> Self {
@@ -180,8 +180,8 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
                 let next = next.map_err(|source| value::encode_error(spec.name(), source))?;
                 Ok(next.map(|next| UnknownFields::keep(unknown, field, next)))
             };
-            let is_present = |stored: &[u8]| field.writes_like(stored);
-            request.settle(spec, group, &is_present, &mut encode).await
+            let is_current = |stored: &[u8]| field.writes_like(stored);
+            request.settle(spec, group, &is_current, &mut encode).await
         })
     }
 
@@ -487,7 +487,7 @@ impl<T, M> fmt::Debug for Entry<'_, T, M> {
 }
 
 fn read<T, M: Readable<T>>(
-    request: &Request,
+    request: &RequestSession,
     field: Field<T, M>,
     group: EagerGroup,
 ) -> ReadFuture<'_, T, M> {
@@ -496,7 +496,7 @@ fn read<T, M: Readable<T>>(
 
 // These functions are not generic. So they are compiled once, and not once for each field type.
 
-fn remove<'a>(request: &'a Request, spec: &'static FieldSpec) -> WriteFuture<'a, bool> {
+fn remove<'a>(request: &'a RequestSession, spec: &'static FieldSpec) -> WriteFuture<'a, bool> {
     WriteFuture::new(async move {
         let change = Change::Remove(spec.name());
         Ok(request.write(&[change], WritePlan::of_removal(spec)).await? > 0)
@@ -504,7 +504,7 @@ fn remove<'a>(request: &'a Request, spec: &'static FieldSpec) -> WriteFuture<'a,
 }
 
 fn expire<'a>(
-    request: &'a Request,
+    request: &'a RequestSession,
     spec: &'static FieldSpec,
     ttl: Duration,
 ) -> WriteFuture<'a, bool> {

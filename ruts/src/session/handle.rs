@@ -19,7 +19,7 @@ use super::{
     map::SessionMap,
     principal_sessions::PrincipalSessions,
     request::{
-        current, operations::Request, response::CookieAction, shared::Incoming,
+        current, operations::RequestSession, response::CookieAction, shared::Incoming,
         write_plan::WritePlan,
     },
     schemas::FingerprintFn,
@@ -63,7 +63,7 @@ pub enum AnyStore {}
 /// }
 /// ```
 pub struct Session<S = AnyStore> {
-    request: Arc<Request>,
+    request: Arc<RequestSession>,
     store: PhantomData<fn() -> S>,
 }
 
@@ -462,8 +462,8 @@ impl<S> Session<S> {
         &self,
     ) -> Result<impl Future<Output = SessionChange> + Send + use<S>, Error> {
         let meta = self.request.known_meta_passively().await?;
-        let owner = watch::owner(meta.and_then(|meta| meta.signed_in));
-        Ok(watch::until_change(Arc::clone(self.request.store()), self.request.id(), owner))
+        let principal = watch::principal_of(meta.and_then(|meta| meta.signed_in));
+        Ok(watch::until_change(Arc::clone(self.request.store()), self.request.id(), principal))
     }
 }
 
@@ -657,17 +657,17 @@ impl<S> Session<S> {
     /// Returns a future that renews the secret before the response is sent. `None` if no renewal is
     /// due.
     pub(crate) fn renewal(&self) -> Option<Renewal> {
-        Request::renewal(&self.request)
+        RequestSession::renewal(&self.request)
     }
 
     /// Returns the cookie action, and closes the response.
     pub(crate) fn close_response(&self) -> CookieAction {
-        Request::close_response(&self.request)
+        RequestSession::close_response(&self.request)
     }
 
     /// Discards the token of a response that no client receives.
     pub(crate) fn abandon(&self, cookie: CookieAction) {
-        Request::abandon(&self.request, cookie);
+        RequestSession::abandon(&self.request, cookie);
     }
 
     pub(crate) fn has_ended(&self) -> bool {
@@ -693,12 +693,12 @@ impl<S: 'static> Session<S> {
 
 impl Session {
     pub(crate) fn start(context: Arc<SessionContext>, incoming: Incoming) -> Self {
-        Self { request: Arc::new(Request::new(context, incoming)), store: PhantomData }
+        Self { request: Arc::new(RequestSession::new(context, incoming)), store: PhantomData }
     }
 
     /// Creates the session of a job, which has no request.
     pub(super) fn internal(context: Arc<SessionContext>, id: SessionId) -> Self {
-        Self { request: Arc::new(Request::internal(context, id)), store: PhantomData }
+        Self { request: Arc::new(RequestSession::internal(context, id)), store: PhantomData }
     }
 
     /// Adds the session to those of the outer layers.
@@ -776,15 +776,15 @@ impl<S> fmt::Debug for Session<S> {
 
 // Not generic, so these functions are compiled once, and not in every application.
 
-fn write<'a>(request: &'a Request, change: Change<'a>, plan: WritePlan) -> Boxed<'a, usize> {
+fn write<'a>(request: &'a RequestSession, change: Change<'a>, plan: WritePlan) -> Boxed<'a, usize> {
     Box::pin(async move { request.write(&[change], plan).await })
 }
 
-fn load<'a>(request: &'a Request, schema: &'static SessionSchema) -> Boxed<'a, SessionMap> {
+fn load<'a>(request: &'a RequestSession, schema: &'static SessionSchema) -> Boxed<'a, SessionMap> {
     map(request, schema.fields().iter().filter(|field| !field.is_once()).collect())
 }
 
-fn map<'a>(request: &'a Request, specs: Vec<&'static FieldSpec>) -> Boxed<'a, SessionMap> {
+fn map<'a>(request: &'a RequestSession, specs: Vec<&'static FieldSpec>) -> Boxed<'a, SessionMap> {
     Box::pin(async move {
         let stored = request.get_many(&specs).await?;
         let fields = specs.iter().zip(stored);

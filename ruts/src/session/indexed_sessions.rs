@@ -21,7 +21,7 @@ use crate::{
     token::SessionId,
 };
 
-/// Maximum number of attempts to end a session to which other principals keep signing in.
+/// Maximum number of attempts to end a session to which other principals keep principal_change in.
 const TRIES: usize = 8;
 
 /// Number of entries that [`revoke_all`](IndexedSessions::revoke_all) reads at a time.
@@ -29,7 +29,7 @@ const PAGE: usize = 100;
 
 /// Age from which an entry is removed if its session does not exist. A younger entry may belong to a write in
 /// progress.
-const SETTLED: Duration = Duration::from_secs(10 * 60);
+const MIN_ORPHAN_AGE: Duration = Duration::from_secs(10 * 60);
 
 /// The sessions of signed-in principals that have a certain value in a field. The field is marked `index`.
 ///
@@ -200,7 +200,7 @@ impl IndexedSessions {
             let added = listed.loaded.meta.signed_in.map(|signed_in| signed_in.ago);
             match self.find(entry.session, names).await.transpose() {
                 Some(session) => found.push(session),
-                None if added > Some(SETTLED) => entry.free(&*self.store, key).await,
+                None if added > Some(MIN_ORPHAN_AGE) => entry.free(&*self.store, key).await,
                 None => {}
             }
         }

@@ -10,7 +10,7 @@ use super::{
     map::{SessionMap, Undecrypted},
     request::{
         current::{note_ended, note_ended_by},
-        operations::Request,
+        operations::RequestSession,
         own_fields::{REMEMBERED, read_remembered},
     },
     value,
@@ -63,7 +63,7 @@ pub struct PrincipalSessions {
     principal: Result<PrincipalKey, CodecError>,
     /// The request that this value comes from. A task that does not run the handler may use this value to end
     /// the session of that request.
-    request: Option<Arc<Request>>,
+    request: Option<Arc<RequestSession>>,
 }
 
 /// A page of the live sessions of a principal.
@@ -97,7 +97,7 @@ impl PrincipalSessions {
         store: Arc<dyn DynStore>,
         cipher: FieldCipher,
         principal: PrincipalKey,
-        request: Arc<Request>,
+        request: Arc<RequestSession>,
     ) -> Self {
         Self { request: Some(request), ..Self::by_field(store, cipher, "", Ok(principal)) }
     }

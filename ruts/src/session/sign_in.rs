@@ -7,10 +7,10 @@ use std::{fmt, future::IntoFuture, time::Duration};
 use bytes::Bytes;
 
 use super::{
-    config::{SignInOptions, Signing},
+    config::{PrincipalChange, SignInOptions},
     future::WriteFuture,
     request::{
-        operations::Request,
+        operations::RequestSession,
         write_plan::{WritePlan, field_write},
     },
 };
@@ -42,7 +42,7 @@ use crate::{
 /// ```
 #[must_use = "no principal is signed in until this is awaited"]
 pub struct SignIn<'a> {
-    request: &'a Request,
+    request: &'a RequestSession,
     field: &'static FieldSpec,
     value: Result<(Bytes, Option<PrincipalKey>), Error>,
     options: Result<SignInOptions, Error>,
@@ -50,7 +50,7 @@ pub struct SignIn<'a> {
 
 impl<'a> SignIn<'a> {
     pub(super) fn new(
-        request: &'a Request,
+        request: &'a RequestSession,
         field: &'static FieldSpec,
         value: Result<(Bytes, Option<PrincipalKey>), Error>,
         assurance: Assurance,
@@ -114,10 +114,10 @@ impl<'a> IntoFuture for SignIn<'a> {
         let Self { request, field, value, options } = self;
         WriteFuture::new(async move {
             let ((value, principal), options) = (value?, options?);
-            let sign_in = |principal| Signing::sign_in(principal, field.ttl(), options);
-            let signing = principal.map(sign_in).transpose()?;
+            let sign_in = |principal| PrincipalChange::sign_in(principal, field.ttl(), options);
+            let principal_change = principal.map(sign_in).transpose()?;
             let change = Change::Set(field_write(field, &value));
-            let plan = WritePlan { signing, ..WritePlan::of(field) };
+            let plan = WritePlan { principal_change, ..WritePlan::of(field) };
             request.write(&[change], plan).await.map(drop)
         })
     }

@@ -16,7 +16,7 @@ use crate::store::Expiry;
 ///
 /// async fn notice(session: Session) -> Result<&'static str, Error> {
 ///     Ok(match session.token_status().await? {
-///         TokenStatus::Ended { .. } => "You have signed out.",
+///         TokenStatus::Deleted { .. } => "You have signed out.",
 ///         TokenStatus::Revoked => "You were signed out from another device.",
 ///         TokenStatus::Expired { by: Some(Expiry::Idle) } => "You were away for too long.",
 ///         TokenStatus::Expired { .. } => "You were signed out, because your session has expired.",
@@ -37,7 +37,7 @@ pub enum TokenStatus {
     Live,
     /// Another request had [deleted](crate::Session::delete) the session. A store recognises a
     /// deleted session for at least a minute.
-    Ended {
+    Deleted {
         /// Time since the deletion.
         ago: Duration,
     },

@@ -80,7 +80,7 @@ pub(super) fn decode<T, M: Copy>(
             Err(decode_error(spec.name(), CodecError::NotEncrypted))
         }
         Ok(value) => Ok(value),
-        Err(source) => absent(spec.name(), source, unreadable).map(|()| None),
+        Err(source) => read_as_absent(spec.name(), source, unreadable).map(|()| None),
     }
 }
 
@@ -100,13 +100,17 @@ pub(super) fn decode_named<T: DeserializeOwned>(
     let Some(stored) = stored else { return Ok(None) };
     match codec::decode(&stored.bytes, version, codec::trace::<T>) {
         Ok(value) => Ok(Some(value)),
-        Err(source) => absent(name, source, unreadable).map(|()| None),
+        Err(source) => read_as_absent(name, source, unreadable).map(|()| None),
     }
 }
 
 /// Decides whether a value that cannot be decoded reads as absent. A value of a newer version never
 /// does.
-pub(super) fn absent(name: &str, source: CodecError, unreadable: Unreadable) -> Result<(), Error> {
+pub(super) fn read_as_absent(
+    name: &str,
+    source: CodecError,
+    unreadable: Unreadable,
+) -> Result<(), Error> {
     match (unreadable, source) {
         (Unreadable::Error, source) | (_, source @ CodecError::Newer { .. }) => {
             Err(decode_error(name, source))

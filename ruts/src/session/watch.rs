@@ -47,7 +47,7 @@ pub(super) async fn until_change(
         let changed = store.wait_for_change(&id);
         let left = match store.inspect(&id).await {
             Ok(None) => return SessionChange::Ended,
-            Ok(Some(meta)) if owner(meta.signed_in) != watched => {
+            Ok(Some(meta)) if principal_of(meta.signed_in) != watched => {
                 return SessionChange::PrincipalChanged;
             }
             Ok(Some(meta)) => left(&meta),
@@ -75,7 +75,7 @@ fn log_unchecked(error: &StoreError) {
     tracing::warn!(error = cause, "a watched session could not be checked for changes");
 }
 
-pub(super) fn owner(signed_in: Option<SignedIn>) -> Option<PrincipalKey> {
+pub(super) fn principal_of(signed_in: Option<SignedIn>) -> Option<PrincipalKey> {
     signed_in.map(|signed_in| signed_in.principal)
 }
 

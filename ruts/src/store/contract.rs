@@ -20,7 +20,7 @@ use crate::{auth::PrincipalKey, cache_policy::CachePolicy, token::SessionId};
 ///
 /// During this time, a store distinguishes a late request from a request with an unknown secret. So a late
 /// write does not start a new session.
-pub const ENDED_RETENTION: Duration = Duration::from_secs(60);
+pub const DELETED_RETENTION: Duration = Duration::from_secs(60);
 
 /// Maximum time for which a store recognises the current and the former secret of a revoked session. If
 /// the session had an earlier deadline, the time ends at that deadline.
@@ -151,8 +151,8 @@ pub trait Store: Send + Sync + 'static {
         take: TakeField<'_>,
     ) -> impl Future<Output = StoreResult<Written<Option<Bytes>>>> + Send;
 
-    /// Ends a session and frees its fields. For at least [`ENDED_RETENTION`], its secret is refused with
-    /// [`Refused::Ended`].
+    /// Ends a session and frees its fields. For at least [`DELETED_RETENTION`], its secret is refused with
+    /// [`Refused::Deleted`].
     fn delete(
         &self,
         credentials: Credentials<'_>,

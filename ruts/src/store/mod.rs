@@ -69,7 +69,7 @@ pub use self::cache::{
 };
 pub(crate) use self::dyn_store::{DynStore, StoreFuture, StoreType};
 pub use self::{
-    contract::{ENDED_RETENTION, IntoStore, REVOKED_RETENTION, Store, StoreResult},
+    contract::{DELETED_RETENTION, IntoStore, REVOKED_RETENTION, Store, StoreResult},
     error::{StoreError, StoreErrorKind},
     record::{CorruptRecord, SessionRecord},
     record_store::RecordStore,

@@ -23,8 +23,8 @@ pub enum Refused {
     /// secret.
     NotFound,
     /// The session was [deleted](super::Store::delete), and the presented secret was valid until then. A
-    /// store recognises the secret for at least [`ENDED_RETENTION`](super::ENDED_RETENTION).
-    Ended {
+    /// store recognises the secret for at least [`DELETED_RETENTION`](super::DELETED_RETENTION).
+    Deleted {
         /// Time since the deletion, by the clock of the server.
         ago: Duration,
     },

@@ -586,7 +586,7 @@ impl Subject {
         if before.is_created && !matches!(refused, Refused::Replaced { .. }) {
             state.life = Life::ended(match refused {
                 Refused::NotFound => "an answer that it is not found",
-                Refused::Ended { .. } => "an answer that it was deleted",
+                Refused::Deleted { .. } => "an answer that it was deleted",
                 _ => "an answer that it was revoked",
             });
         }

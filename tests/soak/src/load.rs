@@ -214,7 +214,7 @@ impl<S: Store> World<S> {
                 Outcome::Done(written.stale_for)
             }
             // The session had already ended.
-            Ok(Err(Refused::NotFound | Refused::Ended { .. } | Refused::Revoked)) => {
+            Ok(Err(Refused::NotFound | Refused::Deleted { .. } | Refused::Revoked)) => {
                 Outcome::Unknown
             }
             Ok(Err(_)) => Outcome::NotDone,

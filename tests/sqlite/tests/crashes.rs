@@ -79,7 +79,7 @@ async fn missing(path: &Path, acknowledged: &Acknowledged) -> u64 {
     }
     for number in acknowledged.ended.iter().flat_map(|last| 0..=*last) {
         let answer = ended(&store, number).load().await.unwrap();
-        missing += u64::from(!matches!(answer, Err(Refused::Ended { .. })));
+        missing += u64::from(!matches!(answer, Err(Refused::Deleted { .. })));
     }
     assert_eq!(store.delete_expired(usize::MAX).await.unwrap(), 0);
     missing

@@ -267,7 +267,7 @@ async fn sessions_that_ended_with_all_others_are_freed() {
             assert_eq!(session.load().await.unwrap(), Err(Refused::Revoked));
             assert_eq!(session.set("a", "2").await.unwrap(), Err(Refused::Revoked));
         }
-        assert!(matches!(deleted.load().await.unwrap(), Err(Refused::Ended { .. })));
+        assert!(matches!(deleted.load().await.unwrap(), Err(Refused::Deleted { .. })));
         assert_eq!(store.delete_expired(120).await.unwrap(), freed);
     }
     assert_eq!((file.count("ruts_sessions"), file.count("ruts_fields")), (151, 0));

@@ -296,7 +296,7 @@ fn assert_each<T: std::fmt::Debug>(
     for (found, value) in [(live, "1"), (other, "2"), (again, "1")] {
         assert!(found.as_ref().is_ok_and(|answer| is_expected(answer, value)), "{found:?}");
     }
-    assert!(matches!(ended, Ok(Err(Refused::Ended { .. }))), "{ended:?}");
+    assert!(matches!(ended, Ok(Err(Refused::Deleted { .. }))), "{ended:?}");
     assert!(matches!(rotated, Ok(Err(Refused::Replaced { .. }))), "{rotated:?}");
     for broken in [corrupt, foreign] {
         let kind = broken.as_ref().map_err(StoreError::kind).map(drop);
@@ -735,7 +735,7 @@ async fn waiting_reads_form_a_batch_on_postgres() {
             let holds =
                 |value: &str| answer.as_ref().is_ok_and(|loaded| loaded.fields[0].value == value);
             let is_expected = match number + 1 {
-                2 => matches!(answer, Err(Refused::Ended { .. })),
+                2 => matches!(answer, Err(Refused::Deleted { .. })),
                 3 => matches!(answer, Err(Refused::Replaced { .. })),
                 4 => holds("2"),
                 FULL.. => answer == Err(Refused::NotFound),
@@ -837,7 +837,7 @@ async fn each_write_of_a_batch_has_its_own_answer_on_postgres() {
         let answer = answer.await.unwrap().unwrap();
         let is_expected = match expected {
             "applied" => answer == APPLIED,
-            "ended" => matches!(answer, Err(Refused::Ended { .. })),
+            "ended" => matches!(answer, Err(Refused::Deleted { .. })),
             "replaced" => matches!(answer, Err(Refused::Replaced { .. })),
             "revoked" => answer == Err(Refused::Revoked),
             "not found" => answer == Err(Refused::NotFound),

@@ -116,7 +116,7 @@ async fn acknowledged_writes_survive<S: Store>(
             }
         };
         assert!(
-            matches!(answer, Err(Refused::Ended { .. })),
+            matches!(answer, Err(Refused::Deleted { .. })),
             "the session should have ended: {answer:?}"
         );
     }

@@ -573,7 +573,7 @@ fn answer<T>(
     match answer {
         Ok(Ok(answer)) => found(answer),
         Ok(Err(Refused::Replaced { .. })) => Answer::Replaced,
-        Ok(Err(Refused::Ended { .. })) => Answer::Ended,
+        Ok(Err(Refused::Deleted { .. })) => Answer::Ended,
         Ok(Err(Refused::Revoked)) => Answer::WasRevoked,
         Ok(Err(Refused::NotFound)) => Answer::NotFound,
         Ok(Err(other)) => Answer::Failed(format!("{other:?}")),

@@ -281,7 +281,7 @@ mod tables {
             assert_eq!(session.take("a").await.unwrap(), taken(Some("1".into())));
             assert_eq!(session.delete().await.unwrap(), DELETED, "{table}");
             let ended = session.load_and_touch().await.unwrap();
-            assert!(matches!(ended, Err(Refused::Ended { .. })), "{table}");
+            assert!(matches!(ended, Err(Refused::Deleted { .. })), "{table}");
             session.store.delete_expired(1).await.unwrap();
         }
     }
@@ -1100,12 +1100,12 @@ mod faults {
         assert!(session.load().await.unwrap().is_ok(), "{leave}");
         assert_eq!(elsewhere.delete().await.unwrap(), DELETED, "{leave}");
         let ended = session.load().await.unwrap();
-        assert!(matches!(ended, Err(Refused::Ended { .. })), "{leave}: {ended:?}");
+        assert!(matches!(ended, Err(Refused::Deleted { .. })), "{leave}: {ended:?}");
         let (one, two) = (TestSession::begin(&other).await, TestSession::begin(&other).await);
         leave_it().await;
         assert_eq!(one.through(&store).delete().await.unwrap(), DELETED, "{leave}");
         let ended = one.load().await.unwrap();
-        assert!(matches!(ended, Err(Refused::Ended { .. })), "{leave}: {ended:?}");
+        assert!(matches!(ended, Err(Refused::Deleted { .. })), "{leave}: {ended:?}");
         leave_it().await;
         store.revoke_everyone().await.unwrap();
         assert_eq!(two.load().await.unwrap(), Err(Refused::Revoked), "{leave}");
@@ -1345,7 +1345,7 @@ mod faults {
             wait_for_lock_queue(&pool).await;
             writer.commit().await.unwrap();
             let answer = match reading.await.unwrap().unwrap() {
-                Err(Refused::Ended { .. }) => "ended",
+                Err(Refused::Deleted { .. }) => "ended",
                 Err(Refused::Replaced { .. }) => "replaced",
                 other => panic!("{other:?}"),
             };

@@ -272,7 +272,7 @@ async fn a_full_server_reads_and_deletes<C: RedisClient>(connect: impl AsyncFn(S
         assert_eq!(session.update(sign_out).await.unwrap(), APPLIED);
         let session = session.with_secret(new_secret);
         assert_eq!(session.delete().await.unwrap(), DELETED);
-        assert!(matches!(session.load().await.unwrap(), Err(Refused::Ended { .. })));
+        assert!(matches!(session.load().await.unwrap(), Err(Refused::Deleted { .. })));
 
         server.command::<()>(&["CONFIG", "SET", "maxmemory", "0"]);
         let session = TestSession::begin(&store).await;

@@ -71,7 +71,7 @@ async fn each_operation<S: Store>(store: &Arc<S>, mut done: impl AsyncFnMut(&str
     let session = session.with_secret(next);
     assert_eq!(session.delete().await.unwrap(), DELETED);
     done("a deletion").await;
-    assert!(matches!(session.load().await.unwrap(), Err(Refused::Ended { .. })));
+    assert!(matches!(session.load().await.unwrap(), Err(Refused::Deleted { .. })));
     done("a read of a deleted session").await;
 }
 

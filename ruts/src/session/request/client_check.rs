@@ -45,7 +45,7 @@ pub(super) async fn check(exchange: &mut Exchange<'_>) -> Result<(), Error> {
             let deleted = exchange.shared.call_store().delete(Credentials::new(&id, &secret));
             let deleted = deleted.await?;
             event::ended(&id, "client");
-            exchange.end();
+            exchange.note_ended_by_request();
             exchange.state.stale_for = deleted.ok().and_then(|deleted| deleted.stale_for);
             return exchange.check_fresh();
         }

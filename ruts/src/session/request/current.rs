@@ -6,12 +6,12 @@
 
 use std::{cell::RefCell, sync::Arc};
 
-use super::operations::Request;
+use super::operations::RequestSession;
 use crate::token::SessionId;
 
 thread_local! {
     /// One request for each nested layer, the innermost last.
-    static CURRENT: RefCell<Vec<Arc<Request>>> = const { RefCell::new(Vec::new()) };
+    static CURRENT: RefCell<Vec<Arc<RequestSession>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Removes the request from `CURRENT` when the guard is dropped, even during a panic.
@@ -24,7 +24,7 @@ impl Drop for Entered {
 }
 
 /// Polls the handler of a request. During the poll, the request is in `CURRENT`.
-pub(in crate::session) fn enter<T>(request: &Arc<Request>, poll: impl FnOnce() -> T) -> T {
+pub(in crate::session) fn enter<T>(request: &Arc<RequestSession>, poll: impl FnOnce() -> T) -> T {
     CURRENT.with_borrow_mut(|current| current.push(Arc::clone(request)));
     let _entered = Entered;
     poll()
@@ -38,7 +38,7 @@ pub(in crate::session) fn note_ended(ended: &[SessionId]) {
 }
 
 /// Informs a request that these sessions were ended on its behalf.
-pub(in crate::session) fn note_ended_by(request: &Request, ended: &[SessionId]) {
+pub(in crate::session) fn note_ended_by(request: &RequestSession, ended: &[SessionId]) {
     if request.id().is_some_and(|id| ended.contains(&id)) {
         request.end_itself();
     }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::{
     field_cache::FieldCache,
-    identity::{Closed, Identity},
+    identity::{Identity, LostReason},
     orphan::delete_lost,
     response::{CookieAction, TokenOrigin},
     shared::Shared,
@@ -20,8 +20,8 @@ use super::{
 use crate::{
     error::Error,
     event,
-    session::{config::Signing, token_status::TokenStatus},
-    store::{Credentials, ENDED_RETENTION, Projection, Refused, SessionMeta, Update, Written},
+    session::{config::PrincipalChange, token_status::TokenStatus},
+    store::{Credentials, DELETED_RETENTION, Projection, Refused, SessionMeta, Update, Written},
     token::{CookieLife, Secret, SecretHash, SessionId, Token},
     ttl::Ttl,
 };
@@ -57,7 +57,7 @@ impl Exchange<'_> {
         let layer = self.shared.config().layer;
         self.resolve().await?;
         let Some((id, secret)) = self.credentials() else { return Ok(None) };
-        let cookie = self.state.identity.cookie();
+        let cookie_life = self.state.identity.cookie_life();
         let is_successor = self.state.identity.is_successor();
         let call = async |id: &SessionId, secret: &SecretHash| {
             operation.run(self.shared.call_store(), Credentials::new(id, secret)).await
@@ -66,7 +66,7 @@ impl Exchange<'_> {
         let mut answer = call(&id, &secret).await?;
         let status = match &answer {
             Ok(_) => TokenStatus::Live,
-            Err(Refused::Ended { ago }) => TokenStatus::Ended { ago: *ago },
+            Err(Refused::Deleted { ago }) => TokenStatus::Deleted { ago: *ago },
             Err(Refused::Revoked) => TokenStatus::Revoked,
             Err(Refused::Replaced { ago }) => TokenStatus::Replaced { ago: *ago },
             Err(Refused::NotFound) => TokenStatus::Expired { by: None },
@@ -74,7 +74,7 @@ impl Exchange<'_> {
         self.shared.note_token_status(status, id);
         if let (Some(fallback), Err(_)) = (fallback_secret, &answer) {
             let hash = fallback.hash(layer);
-            if self.repeat_signing(Credentials::new(&id, &hash)).await? {
+            if self.repeat_principal_change(Credentials::new(&id, &hash)).await? {
                 let second = call(&id, &hash).await?;
                 if second.is_ok() {
                     event::secret_replaced(&id, "write");
@@ -89,7 +89,7 @@ impl Exchange<'_> {
         if answer.is_ok()
             && let Identity::Presented(..) = self.state.identity
         {
-            self.state.identity = Identity::Open { id, secret, cookie, is_successor };
+            self.state.identity = Identity::Confirmed { id, secret, cookie_life, is_successor };
             self.shared.response().id = Some(id);
         }
         self.state.stale_for = None;
@@ -101,15 +101,15 @@ impl Exchange<'_> {
                 self.shared.response().set_verified(true);
                 return Ok(Some(answer));
             }
-            Err(Refused::Ended { .. })
+            Err(Refused::Deleted { .. })
                 if operation.deleted_by_us(self.state.pending.is_deletion()) =>
             {
                 event::ended(&id, "request");
-                self.end();
+                self.note_ended_by_request();
             }
             Err(refused) => {
-                let cookie = self.state.identity.cookie();
-                self.close(RefusedToken::new(id, secret, cookie, refused, asked));
+                let cookie_life = self.state.identity.cookie_life();
+                self.note_refused(RefusedToken::new(id, secret, cookie_life, refused, asked));
             }
         }
         Ok(None)
@@ -117,13 +117,13 @@ impl Exchange<'_> {
 
     /// The same as [`attempt`](Self::attempt), but if the operation may change the principal, the request
     /// forgets the principal and the fields until the outcome is known.
-    pub(super) async fn attempt_signing<O: StoreCall>(
+    pub(super) async fn attempt_principal_change<O: StoreCall>(
         &mut self,
-        may_sign: bool,
+        changes_principal: bool,
         fallback_secret: Option<&Secret>,
         operation: &O,
     ) -> Result<Option<O::Answer>, Error> {
-        let former = may_sign.then(|| self.state.take_known());
+        let former = changes_principal.then(|| self.state.take_known());
         let answer = self.attempt(fallback_secret, operation).await;
         let is_known = match &answer {
             Ok(answer) => answer.is_some(),
@@ -204,11 +204,11 @@ impl Exchange<'_> {
 
     /// Repeats the change of principal that belongs to a pending rotation. Returns whether the
     /// store accepted the change, or `true` if the rotation has no such change.
-    async fn repeat_signing(&self, credentials: Credentials<'_>) -> Result<bool, Error> {
+    async fn repeat_principal_change(&self, credentials: Credentials<'_>) -> Result<bool, Error> {
         let rotation = self.state.pending.rotation();
-        let signing = rotation.and_then(|rotation| rotation.signing.as_ref());
-        let cookie = rotation.map_or(CookieLife::Default, |rotation| rotation.secret.life());
-        let Some(change) = self.shared.config().auth_change(signing, cookie) else {
+        let principal_change = rotation.and_then(|rotation| rotation.principal_change.as_ref());
+        let cookie_life = rotation.map_or(CookieLife::Default, |rotation| rotation.secret.life());
+        let Some(change) = self.shared.config().auth_change(principal_change, cookie_life) else {
             return Ok(true);
         };
         let update = Update { auth_change: Some(change), ..Update::default() };
@@ -224,8 +224,8 @@ impl Exchange<'_> {
     pub(super) fn begin_rotation(
         &mut self,
         rotate: bool,
-        signing: Option<Signing>,
-        cookie: CookieLife,
+        principal_change: Option<PrincipalChange>,
+        cookie_life: CookieLife,
     ) -> Result<Rotation, Error> {
         let fallback_secret = self.state.fallback_secret();
         let mut response = self.shared.response();
@@ -234,19 +234,20 @@ impl Exchange<'_> {
             return Ok(Rotation { fallback_secret, fresh: None, was_owed });
         }
         response.require_open()?;
-        let keeps_cookie = cookie == self.state.identity.cookie();
+        let keeps_cookie = cookie_life == self.state.identity.cookie_life();
         if fallback_secret.is_none() && response.sets_fresh() && keeps_cookie {
             response.owes_rotation = false;
             return Ok(Rotation { fallback_secret, fresh: None, was_owed: false });
         }
         let secret = match &fallback_secret {
-            Some(secret) => secret.with_life(cookie),
-            None => Secret::random(cookie)?.with_successor(self.state.identity.is_successor()),
+            Some(secret) => secret.with_life(cookie_life),
+            None => Secret::random(cookie_life)?.with_successor(self.state.identity.is_successor()),
         };
         response.owes_rotation = true;
         let pending = &mut self.state.pending;
-        let signing = signing.or(pending.rotation().and_then(|rotation| rotation.signing));
-        pending.set_rotation(Some(PendingRotation { secret: secret.clone(), signing }));
+        let principal_change =
+            principal_change.or(pending.rotation().and_then(|rotation| rotation.principal_change));
+        pending.set_rotation(Some(PendingRotation { secret: secret.clone(), principal_change }));
         let hash = secret.hash(self.shared.config().layer);
         Ok(Rotation { fallback_secret, fresh: Some((secret, hash)), was_owed })
     }
@@ -283,8 +284,9 @@ impl Exchange<'_> {
         absolute: Option<Ttl>,
     ) -> Result<(), Error> {
         let Token { id, secret } = &token;
-        let (cookie, is_successor) = (secret.life(), secret.is_successor());
-        self.state.identity = Identity::Open { id: *id, secret: hash, cookie, is_successor };
+        let (cookie_life, is_successor) = (secret.life(), secret.is_successor());
+        self.state.identity =
+            Identity::Confirmed { id: *id, secret: hash, cookie_life, is_successor };
         self.state.pending.set_rotation(None);
         let known = self.state.meta_now().and_then(|meta| meta.absolute_remaining);
         self.issue_cookie(token, &hash, absolute.map(Ttl::as_duration).or(known)).await
@@ -311,7 +313,7 @@ impl Exchange<'_> {
 
     /// Notes that this request has ended its session: the cookie is cleared, and a write starts a
     /// new session.
-    pub(super) fn end(&mut self) {
+    pub(super) fn note_ended_by_request(&mut self) {
         *self.state = State::new(Identity::Ended);
         let mut response = self.shared.response();
         response.cookie = self.shared.cookie_of_ended();
@@ -321,8 +323,8 @@ impl Exchange<'_> {
     }
 
     /// Notes that the store has ended the session during an operation of this request.
-    pub(super) fn mark_ended(&mut self) {
-        *self.state = State::new(Identity::Closed(Closed::Deleted));
+    pub(super) fn note_ended_by_store(&mut self) {
+        *self.state = State::new(Identity::Lost(LostReason::Deleted));
         let mut response = self.shared.response();
         response.cookie = CookieAction::Keep;
         response.id = None;
@@ -330,22 +332,22 @@ impl Exchange<'_> {
     }
 
     /// Notes that the store refused the credentials.
-    fn close(&mut self, refused: RefusedToken) {
+    fn note_refused(&mut self, refused: RefusedToken) {
         if std::mem::take(&mut self.shared.response().ended_itself) {
-            return self.end();
+            return self.note_ended_by_request();
         }
         self.state.fields = Default::default();
         self.state.meta = None;
         self.state.pending.set_rotation(None);
-        let RefusedToken { id, reason, cookie, ago, .. } = refused;
+        let RefusedToken { id, reason, cookie_life, ago, .. } = refused;
         let in_transit = self.shared.elapsed() + IN_TRANSIT;
         // During a long request, such as an upload, the store may have forgotten that the session has ended.
         // So a request that takes longer than the retention counts as late.
-        let is_late = ago.map_or(in_transit > ENDED_RETENTION, |ago| ago < in_transit);
-        let was_open = matches!(self.state.identity, Identity::Open { .. });
+        let is_late = ago.map_or(in_transit > DELETED_RETENTION, |ago| ago < in_transit);
+        let was_open = matches!(self.state.identity, Identity::Confirmed { .. });
         // With renewal, the grace period covers late requests. So a replaced secret is always
         // reported.
-        let renews = reason == Closed::Replaced && self.shared.config().renews(cookie);
+        let renews = reason == LostReason::Replaced && self.shared.config().renews(cookie_life);
         match ago {
             _ if was_open || self.shared.is_look => {}
             Some(ago) if !is_late || renews => event::reuse(&id, ago),
@@ -354,7 +356,7 @@ impl Exchange<'_> {
         }
         self.state.refused.insert(0, refused);
         self.state.identity = match was_open || is_late {
-            true => Identity::Closed(reason),
+            true => Identity::Lost(reason),
             false => Identity::Anonymous,
         };
         let mut response = self.shared.response();
@@ -373,11 +375,13 @@ impl Exchange<'_> {
         if !self.state.identity.may_create() {
             return Ok(false);
         }
-        if let Some(RefusedToken { id, reason: Closed::Gone, .. }) = self.state.refused.first() {
+        if let Some(RefusedToken { id, reason: LostReason::NotFound, .. }) =
+            self.state.refused.first()
+        {
             let meta = self.shared.call_store().inspect(id).await?;
             let is_late = |meta: SessionMeta| meta.secret_age < self.shared.elapsed() + IN_TRANSIT;
             if meta.is_some_and(is_late) {
-                self.state.identity = Identity::Closed(Closed::Replaced);
+                self.state.identity = Identity::Lost(LostReason::Replaced);
                 return Ok(false);
             }
         }

@@ -31,7 +31,7 @@ enum Known {
     Present(Bytes, Life),
     Absent,
     /// Unknown, because the outcome of a change is unknown. The field has to be read again.
-    Unsure,
+    Unknown,
 }
 
 impl Life {
@@ -54,7 +54,7 @@ impl FieldCache {
     pub(super) fn get(&self, name: &str) -> Option<&Bytes> {
         match self.known(name)? {
             Known::Present(value, _) => Some(value),
-            Known::Absent | Known::Unsure => None,
+            Known::Absent | Known::Unknown => None,
         }
     }
 
@@ -69,13 +69,13 @@ impl FieldCache {
     pub(super) fn knows(&self, name: &str) -> bool {
         match self.known(name) {
             Some(Known::Present(..) | Known::Absent) => true,
-            Some(Known::Unsure) => false,
+            Some(Known::Unknown) => false,
             None => self.complete,
         }
     }
 
     pub(super) fn knows_all(&self) -> bool {
-        self.complete && !self.fields.iter().any(|(_, known)| matches!(known, Known::Unsure))
+        self.complete && !self.fields.iter().any(|(_, known)| matches!(known, Known::Unknown))
     }
 
     pub(super) fn remember(&mut self, name: &str, value: Option<(Bytes, Life)>) {
@@ -93,7 +93,7 @@ impl FieldCache {
 
     /// Marks a field as unknown: it has to be read again.
     pub(super) fn forget(&mut self, name: &str) {
-        self.set(name, Known::Unsure);
+        self.set(name, Known::Unknown);
     }
 
     /// Returns the present fields. These are all fields of the session if the cache
@@ -101,7 +101,7 @@ impl FieldCache {
     pub(super) fn present(&self) -> impl Iterator<Item = (&FieldName, &Bytes)> {
         self.fields.iter().filter_map(|(name, known)| match known {
             Known::Present(value, _) => Some((name, value)),
-            Known::Absent | Known::Unsure => None,
+            Known::Absent | Known::Unknown => None,
         })
     }
 
@@ -114,13 +114,13 @@ impl FieldCache {
     ) {
         self.fields.reserve(names.len());
         self.fields.extend(stored.map(|(name, value, life)| (name, Known::Present(value, life))));
-        self.settle();
+        self.sort_and_dedup();
         let is_there = |name: &&&str| matches!(self.known(name), Some(Known::Present(..)));
         let absent = names.iter().filter(|name| !is_there(name));
         let absent: Vec<_> = absent.map(|name| ((*name).into(), Known::Absent)).collect();
         if !absent.is_empty() {
             self.fields.extend(absent);
-            self.settle();
+            self.sort_and_dedup();
         }
     }
 
@@ -128,12 +128,12 @@ impl FieldCache {
     pub(super) fn learn_all(&mut self, stored: impl Iterator<Item = (FieldName, Bytes, Life)>) {
         let stored = stored.map(|(name, value, life)| (name, Known::Present(value, life)));
         self.fields = stored.collect();
-        self.settle();
+        self.sort_and_dedup();
         self.complete = true;
     }
 
     /// Sorts the fields. The later one of two fields with the same name is kept.
-    fn settle(&mut self) {
+    fn sort_and_dedup(&mut self) {
         self.fields.sort_by(|(a, _), (b, _)| a.cmp(b));
         self.fields.dedup_by(|latter, former| {
             let same = latter.0 == former.0;

@@ -30,7 +30,7 @@ const LEN: usize = 16 + 32 + 4;
 pub(super) struct FormerToken {
     pub(super) id: SessionId,
     pub(super) secret: SecretHash,
-    pub(super) cookie: CookieLife,
+    pub(super) cookie_life: CookieLife,
 }
 
 impl FormerToken {
@@ -42,7 +42,7 @@ impl FormerToken {
         for token in refused.iter().filter(|token| token.reason.may_be_lost()).take(MAX_TOKENS) {
             out.put_slice(token.id.as_bytes());
             out.put_slice(token.secret.as_bytes());
-            out.put_u32(token.cookie.to_bits());
+            out.put_u32(token.cookie_life.to_bits());
         }
         (!out.is_empty()).then(|| codec::wrap_own(&out))
     }
@@ -55,9 +55,9 @@ impl FormerToken {
             let (mut id, mut secret) = ([0; 16], [0; 32]);
             token.try_copy_to_slice(&mut id).ok()?;
             token.try_copy_to_slice(&mut secret).ok()?;
-            let cookie = CookieLife::from_bits(token.try_get_u32().ok()?);
+            let cookie_life = CookieLife::from_bits(token.try_get_u32().ok()?);
             let (id, secret) = (SessionId::from_bytes(id), SecretHash::from_bytes(secret));
-            Some(Self { id, secret, cookie })
+            Some(Self { id, secret, cookie_life })
         };
         tokens.chunks(LEN).filter_map(decode).collect()
     }
@@ -76,19 +76,19 @@ mod tests {
     fn former_tokens_round_trip() {
         let remembered = CookieLife::Remembered(NonZeroU32::new(90).unwrap());
         let lives = [CookieLife::Default, CookieLife::Browser, remembered];
-        let former = lives.map(|cookie| FormerToken {
+        let former = lives.map(|cookie_life| FormerToken {
             id: SessionId::random().unwrap(),
-            secret: Secret::random(cookie).unwrap().hash(""),
-            cookie,
+            secret: Secret::random(cookie_life).unwrap().hash(""),
+            cookie_life,
         });
         let refuse = |token: FormerToken, reason| {
-            RefusedToken::new(token.id, token.secret, token.cookie, reason, Instant::now())
+            RefusedToken::new(token.id, token.secret, token.cookie_life, reason, Instant::now())
         };
         let ago = Duration::ZERO;
         let [first, second, third] = former;
         let refused = [
             refuse(first, Refused::Replaced { ago }),
-            refuse(second, Refused::Ended { ago }),
+            refuse(second, Refused::Deleted { ago }),
             refuse(third, Refused::Revoked),
         ];
         let stored = FormerToken::encode(&refused).unwrap();

@@ -7,11 +7,11 @@ use crate::token::{CookieLife, SecretHash, SessionId, Token};
 /// The identity of a request, as far as it is known.
 ///
 /// ```text
-/// Presented ──accepted──▶ Open ──refused──▶ Closed
-///     │                    │
-///     │                    └──deletes──▶ Ended ──writes──▶ Open (a new session)
-///     ├──late──▶ Closed ──signs in──▶ Open (a new session)
-///     └──refused──▶ Anonymous ──writes──▶ Open (a new session)
+/// Presented ──accepted──▶ Confirmed ──refused──▶ Lost
+///     │                      │
+///     │                      └──deletes──▶ Ended ──writes──▶ Confirmed (a new session)
+///     ├──late──▶ Lost ──signs in──▶ Confirmed (a new session)
+///     └──refused──▶ Anonymous ──writes──▶ Confirmed (a new session)
 /// ```
 pub(super) enum Identity {
     /// There was no token, or the token was not accepted. A write starts a session.
@@ -19,21 +19,21 @@ pub(super) enum Identity {
     /// A token that the store has not checked yet, and others to try if it is refused.
     Presented(Token, Vec<Token>),
     /// A session that the store confirmed or created.
-    Open { id: SessionId, secret: SecretHash, cookie: CookieLife, is_successor: bool },
+    Confirmed { id: SessionId, secret: SecretHash, cookie_life: CookieLife, is_successor: bool },
     /// The credentials were valid when the client sent the request, but no longer are. Either this
     /// request has used the session before, or it is [late](super::exchange::IN_TRANSIT). Reads find
     /// nothing. Writes are refused, because the cookie of a new session could overwrite a newer
     /// cookie. A sign-in is not refused: it proves who the principal is, and starts a session.
-    Closed(Closed),
+    Lost(LostReason),
     /// This request deleted its session. A write starts a new session.
     Ended,
     /// A session on which a job of this process works. There is no request, and no secret.
     Internal(SessionId),
 }
 
-/// The reason why the session of a request is closed.
+/// The reason why the credentials of a request are no longer valid.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Closed {
+pub(super) enum LostReason {
     /// Another request deleted the session.
     Deleted,
     /// Another request replaced the secret.
@@ -41,7 +41,7 @@ pub(super) enum Closed {
     /// The session was revoked.
     Revoked,
     /// The session has expired, or the store does not know the secret.
-    Gone,
+    NotFound,
 }
 
 impl Identity {
@@ -49,34 +49,34 @@ impl Identity {
     pub(super) fn credentials(&self, layer: &str) -> Option<(SessionId, SecretHash)> {
         match self {
             Self::Presented(token, _) => Some((token.id, token.secret.hash(layer))),
-            Self::Open { id, secret, .. } => Some((*id, *secret)),
-            Self::Anonymous | Self::Closed(_) | Self::Ended | Self::Internal(_) => None,
+            Self::Confirmed { id, secret, .. } => Some((*id, *secret)),
+            Self::Anonymous | Self::Lost(_) | Self::Ended | Self::Internal(_) => None,
         }
     }
 
     /// Returns the lifetime of the cookie that the client presented or will get.
-    pub(super) fn cookie(&self) -> CookieLife {
+    pub(super) fn cookie_life(&self) -> CookieLife {
         match self {
             Self::Presented(token, _) => token.secret.life(),
-            Self::Open { cookie, .. } => *cookie,
-            Self::Anonymous | Self::Closed(_) | Self::Ended | Self::Internal(_) => {
+            Self::Confirmed { cookie_life, .. } => *cookie_life,
+            Self::Anonymous | Self::Lost(_) | Self::Ended | Self::Internal(_) => {
                 CookieLife::Default
             }
         }
     }
 
-    /// Returns whether the session is a [successor](super::successor).
+    /// Returns whether the session is a [successor](super::former_token).
     pub(super) fn is_successor(&self) -> bool {
         match self {
             Self::Presented(token, _) => token.secret.is_successor(),
-            Self::Open { is_successor, .. } => *is_successor,
-            Self::Anonymous | Self::Closed(_) | Self::Ended | Self::Internal(_) => false,
+            Self::Confirmed { is_successor, .. } => *is_successor,
+            Self::Anonymous | Self::Lost(_) | Self::Ended | Self::Internal(_) => false,
         }
     }
 
     /// Sets whether the next secret of the session has the mark of a successor.
     pub(super) fn set_successor(&mut self, is_marked: bool) {
-        if let Self::Open { is_successor, .. } = self {
+        if let Self::Confirmed { is_successor, .. } = self {
             *is_successor = is_marked;
         }
     }
@@ -85,8 +85,8 @@ impl Identity {
     pub(super) fn id(&self) -> Option<SessionId> {
         match self {
             Self::Presented(token, _) => Some(token.id),
-            Self::Open { id, .. } | Self::Internal(id) => Some(*id),
-            Self::Anonymous | Self::Closed(_) | Self::Ended => None,
+            Self::Confirmed { id, .. } | Self::Internal(id) => Some(*id),
+            Self::Anonymous | Self::Lost(_) | Self::Ended => None,
         }
     }
 
@@ -112,8 +112,8 @@ impl Identity {
     }
 
     /// Returns whether the store may have a live session of this identity.
-    pub(super) fn may_be_open(&self) -> bool {
-        matches!(self, Self::Presented(..) | Self::Open { .. } | Self::Internal(_))
+    pub(super) fn may_be_live(&self) -> bool {
+        matches!(self, Self::Presented(..) | Self::Confirmed { .. } | Self::Internal(_))
     }
 
     /// Returns whether a write may start a session.
@@ -122,7 +122,7 @@ impl Identity {
     }
 }
 
-impl Closed {
+impl LostReason {
     /// Returns whether the client may have lost a response with a newer token.
     pub(super) fn may_be_lost(self) -> bool {
         matches!(self, Self::Replaced | Self::Revoked)

@@ -13,7 +13,7 @@ use crate::{
     error::Error,
     field::FieldSpec,
     session::{
-        config::Signing,
+        config::PrincipalChange,
         index_entry::IndexEntry,
         index_key::{key_name, stored_key, wrap_key},
         schemas::Schemas,
@@ -92,14 +92,14 @@ impl IndexChange {
             };
             fields.push(IndexedField { next, ..IndexedField::kept(spec) });
         }
-        if transfer.exchange.state.identity.may_be_open() {
+        if transfer.exchange.state.identity.may_be_live() {
             // A sign-in proves who the user is, so the fingerprint of the client is not compared.
             transfer.checks_client = !plan.is_sign_in();
             let names = names_of(fields.iter().map(|field| field.spec));
-            transfer.fetch(names.iter().map(|name| &**name).collect()).await?;
+            transfer.ensure_all_known(names.iter().map(|name| &**name).collect()).await?;
             // After a `take`, the field is known, but the principal may be unknown.
             let state = &*transfer.exchange.state;
-            if state.owner.is_none() && state.meta.is_none() && state.identity.may_be_open() {
+            if state.principal.is_none() && state.meta.is_none() && state.identity.may_be_live() {
                 transfer.load(Projection::Named(&[])).await?;
             }
             transfer.checks_client = true;
@@ -127,9 +127,10 @@ impl IndexChange {
     ) -> Result<(), Error> {
         let (shared, state) = (transfer.exchange.shared, &*transfer.exchange.state);
         let Some(id) = state.identity.id() else { return Ok(()) };
-        let is_signed_in = !matches!(plan.signing, Some(Signing::Out(_))) && state.owner.is_some();
+        let is_signed_in = !matches!(plan.principal_change, Some(PrincipalChange::Out(_)))
+            && state.principal.is_some();
         let layer = shared.config().layer;
-        let config_life = shared.config().absolute_of(state.identity.cookie(), None);
+        let config_life = shared.config().absolute_of(state.identity.cookie_life(), None);
         // A deploy may have lowered the absolute timeout since the session began. So an entry lasts at least
         // as long as the session.
         let remaining = state.meta_now().and_then(|meta| meta.absolute_remaining);
@@ -197,7 +198,7 @@ fn indexed(schemas: &Schemas, changes: &[Change<'_>], plan: &WritePlan) -> Vec<&
     for spec in schemas.indexes() {
         let is_changed = changes.iter().any(|change| change.name() == spec.name());
         let is_new = specs.iter().all(|other| other.name() != spec.name());
-        if is_new && (is_changed || plan.signing.is_some()) {
+        if is_new && (is_changed || plan.principal_change.is_some()) {
             specs.push(spec);
         }
     }

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::{
     former_token::{FORMER, FormerToken},
-    identity::Closed,
+    identity::LostReason,
     own_fields::{INCOMPLETE, REMEMBERED, STAMP},
     shared::Shared,
     state::RefusedToken,
@@ -50,9 +50,9 @@ pub(super) struct Inherited {
     pub(super) fields: Vec<StoredField>,
     /// The principal that signs in, if a session of this principal was found: the former session, or the
     /// session of an earlier attempt.
-    pub(super) owner: Option<PrincipalKey>,
+    pub(super) principal: Option<PrincipalKey>,
     /// The lifetime of the cookie of the former session.
-    pub(super) cookie: CookieLife,
+    pub(super) cookie_life: CookieLife,
     /// Sessions of the principal that the new session replaces. They have to end only if the session limit
     /// refuses the sign-in.
     pub(super) replaced: Vec<SessionId>,
@@ -66,8 +66,8 @@ impl Inherited {
         Self {
             id,
             fields: Vec::new(),
-            owner: None,
-            cookie: CookieLife::Default,
+            principal: None,
+            cookie_life: CookieLife::Default,
             replaced: Vec::new(),
             former: None,
         }
@@ -93,7 +93,9 @@ impl Inherited {
         id: NewId,
     ) -> Result<Self, Error> {
         let mut known = refused.iter().filter(|token| token.reason.may_be_lost());
-        let Some(principal) = plan.signing.and_then(|signing| signing.principal()) else {
+        let Some(principal) =
+            plan.principal_change.and_then(|principal_change| principal_change.principal())
+        else {
             return Ok(Self::nothing(match (known.next(), id) {
                 (Some(token), NewId::OfAttempt { tries }) => {
                     SessionId::of_successor(&token.id, tries)
@@ -118,7 +120,7 @@ impl Inherited {
         principal: &PrincipalKey,
     ) -> Result<Self, Error> {
         let searches = Search::of_former(shared, former, principal, Some(successor)).await?;
-        let cookie = searches.first().map_or(CookieLife::Default, |search| search.cookie);
+        let cookie_life = searches.first().map_or(CookieLife::Default, |search| search.cookie_life);
         // The next attempt of the former session is found from the former token, too.
         let found = Self::choose(searches, NewId::OfAttempt { tries: 0 }).await?;
         let mut found = found.follow(shared, principal, Some(successor)).await?;
@@ -126,7 +128,7 @@ impl Inherited {
             shared,
             id: successor,
             token: None,
-            cookie,
+            cookie_life,
             principal,
             successor: Some(successor),
         };
@@ -158,7 +160,7 @@ impl Inherited {
         let mut guest = None;
         for search in searches {
             let found = search.run(id).await?;
-            if found.owner.is_some() {
+            if found.principal.is_some() {
                 return Ok(found);
             }
             // An attacker may have planted the cookie of a guest session without fields.
@@ -181,10 +183,10 @@ impl Inherited {
 
     /// Adds the parts of `other` that are missing in these parts.
     fn add(&mut self, other: Self) {
-        if self.owner.is_none() {
-            (self.owner, self.cookie) = (other.owner, other.cookie);
-        } else if self.cookie == CookieLife::Default && other.owner.is_some() {
-            self.cookie = other.cookie;
+        if self.principal.is_none() {
+            (self.principal, self.cookie_life) = (other.principal, other.cookie_life);
+        } else if self.cookie_life == CookieLife::Default && other.principal.is_some() {
+            self.cookie_life = other.cookie_life;
         }
         self.replaced.extend(other.replaced);
         self.add_fields(other.fields);
@@ -230,7 +232,7 @@ struct Search<'a> {
     /// The refused token of the former session. `None` to search only for the earlier attempts.
     token: Option<RefusedToken>,
     /// The lifetime of its cookie.
-    cookie: CookieLife,
+    cookie_life: CookieLife,
     /// The principal that signs in.
     principal: &'a PrincipalKey,
     /// The successor to which the principal signs in. It does not replace itself.
@@ -244,8 +246,8 @@ impl<'a> Search<'a> {
         principal: &'a PrincipalKey,
         successor: Option<SessionId>,
     ) -> Self {
-        let RefusedToken { id, cookie, .. } = token;
-        Self { shared, id, token: Some(token), cookie, principal, successor }
+        let RefusedToken { id, cookie_life, .. } = token;
+        Self { shared, id, token: Some(token), cookie_life, principal, successor }
     }
 
     /// Returns the searches for the tokens in the field [`FORMER`].
@@ -256,12 +258,12 @@ impl<'a> Search<'a> {
         successor: Option<SessionId>,
     ) -> Result<Vec<Self>, Error> {
         let mut searches = Vec::new();
-        for FormerToken { id, secret, cookie } in FormerToken::decode(former) {
+        for FormerToken { id, secret, cookie_life } in FormerToken::decode(former) {
             let (credentials, asked) = (Credentials::new(&id, &secret), Instant::now());
             let loaded =
                 shared.call_store().load(credentials, Projection::Named(&[]), None).await?;
             let Err(reason) = loaded else { continue };
-            let token = RefusedToken::new(id, secret, cookie, reason, asked);
+            let token = RefusedToken::new(id, secret, cookie_life, reason, asked);
             if token.reason.may_be_lost() {
                 searches.push(Self::of_token(shared, token, principal, successor));
             }
@@ -272,11 +274,11 @@ impl<'a> Search<'a> {
     async fn run(self, new: NewId) -> Result<Inherited, Error> {
         let mut found = Inherited::nothing(new.or_random()?);
         let mut sources = Vec::new();
-        if let Some(token) = self.token.filter(|token| token.reason == Closed::Replaced) {
+        if let Some(token) = self.token.filter(|token| token.reason == LostReason::Replaced) {
             sources.extend(self.look_at_former(&token, &mut found).await?);
         }
         // A former session that is a successor may lack fields that its sign-in was about to add.
-        let is_complete = found.owner.is_some() && found.former.is_none();
+        let is_complete = found.principal.is_some() && found.former.is_none();
         let former = &self.id;
         let of_attempt = |number| SessionId::of_attempt(former, self.principal.as_bytes(), number);
         let of_successor = |number| SessionId::of_successor(former, number);
@@ -315,8 +317,9 @@ impl<'a> Search<'a> {
                     if attempt.meta.signed_in.is_some() {
                         found.replaced.push(id);
                     }
-                    if found.owner.is_none() {
-                        (found.owner, found.cookie) = (Some(*self.principal), self.cookie);
+                    if found.principal.is_none() {
+                        (found.principal, found.cookie_life) =
+                            (Some(*self.principal), self.cookie_life);
                     }
                     latest = Some(id);
                 }
@@ -341,9 +344,9 @@ impl<'a> Search<'a> {
         token: &RefusedToken,
         found: &mut Inherited,
     ) -> Result<Option<(SessionId, Vec<StoredField>)>, Error> {
-        let RefusedToken { id: former, secret, cookie, .. } = *token;
+        let RefusedToken { id: former, secret, cookie_life, .. } = *token;
         let mut loaded = Err(Refused::NotFound);
-        if self.shared.config().renews(cookie) {
+        if self.shared.config().renews(cookie_life) {
             loaded = self.load(Credentials::new(&former, &secret), Projection::All).await?;
         }
         let is_in_grace = loaded.is_ok();
@@ -356,7 +359,7 @@ impl<'a> Search<'a> {
         let successor = successor.map(|field| field.value.clone());
         match meta.signed_in {
             Some(signed_in) if signed_in.principal == *self.principal => {
-                (found.owner, found.cookie) = (Some(*self.principal), cookie);
+                (found.principal, found.cookie_life) = (Some(*self.principal), cookie_life);
                 if is_replaced {
                     found.replaced.push(former);
                 }

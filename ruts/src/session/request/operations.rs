@@ -1,4 +1,4 @@
-//! [`Request`]: the interface of this folder, with one method for each operation of a session.
+//! [`RequestSession`]: the interface of this folder, with one method for each operation of a session.
 //!
 //! Called by `handle`, `entry`, `edit`, `sign_in`, `csrf` and `principal_sessions`. Passes stored bytes, and
 //! knows nothing of value types.
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::{
     exchange::Exchange,
     field_cache::{FieldCache, Life},
-    identity::{Closed, Identity},
+    identity::{Identity, LostReason},
     index::{IndexChange, known, names_of},
     orphan::delete_lost,
     own_fields::{STAMP, accept_stamp, accepts_stamp},
@@ -23,7 +23,7 @@ use super::{
     shared::{Incoming, Shared},
     state::{RefusedToken, State},
     store_call::Delete,
-    transfer::{Transfer, log_signing},
+    transfer::{Transfer, log_principal_change},
     write_plan::{EagerGroup, WritePlan, field_write},
 };
 #[cfg(feature = "axum")]
@@ -37,7 +37,7 @@ use crate::{
     event,
     field::{FieldSpec, is_reserved},
     session::{
-        config::{SessionConfig, SessionContext, Signing, check_lifetime, stamp_digest},
+        config::{PrincipalChange, SessionConfig, SessionContext, check_lifetime, stamp_digest},
         future::{Boxed, Renewal},
         index_entry::IndexEntry,
         index_key::key_beside,
@@ -64,9 +64,9 @@ pub(in crate::session) type Modify<'a> =
     &'a mut (dyn FnMut(Option<&Plaintext>) -> Result<Option<Bytes>, Error> + Send);
 
 /// The session of one request, shared by all of its extractions. Its operations run one at a time.
-pub(in crate::session) struct Request(Shared);
+pub(in crate::session) struct RequestSession(Shared);
 
-impl Request {
+impl RequestSession {
     pub(in crate::session) fn new(context: Arc<SessionContext>, incoming: Incoming) -> Self {
         Self(Shared::new(context, incoming))
     }
@@ -145,7 +145,7 @@ impl Request {
     fn read_known_meta(&self, is_passive: bool) -> Boxed<'_, Option<SessionMeta>> {
         Box::pin(async move {
             let mut state = self.0.lock().await?;
-            if state.meta.is_none() && state.identity.may_be_open() {
+            if state.meta.is_none() && state.identity.may_be_live() {
                 let mut transfer = match is_passive {
                     true => Transfer::passive(&self.0, &mut state),
                     false => Transfer::new(&self.0, &mut state),
@@ -178,7 +178,7 @@ impl Request {
         Box::pin(async move {
             let mut state = self.0.lock().await?;
             Exchange { shared: &self.0, state: &mut state }.resolve().await?;
-            Ok(match state.identity.cookie() {
+            Ok(match state.identity.cookie_life() {
                 CookieLife::Default => self.config().cookie_life.map(Ttl::as_duration),
                 life => life.remembered(),
             })
@@ -200,7 +200,7 @@ impl Request {
     ) -> Boxed<'a, Option<Plaintext>> {
         Box::pin(async move {
             let mut state = self.0.lock().await?;
-            Transfer::new(&self.0, &mut state).learn(name, group).await?;
+            Transfer::new(&self.0, &mut state).ensure_known(name, group).await?;
             self.decrypt_field(&state, name, 1, state.fields.get(name))
         })
     }
@@ -215,17 +215,18 @@ impl Request {
         Box::pin(async move {
             self.hint_cache_policy(field);
             let mut state = self.0.lock().await?;
-            Transfer::new(&self.0, &mut state).learn(field.name(), group).await?;
+            Transfer::new(&self.0, &mut state).ensure_known(field.name(), group).await?;
             let stored = state.fields.get(field.name());
             let value = self.decrypt_field(&state, field.name(), field.version(), stored)?;
-            let is_owner = match self.is_owner(&state, field, value.as_ref()) {
-                Ok(is_owner) => is_owner,
-                Err(source) => {
-                    value::absent(field.name(), source, self.config().unreadable)?;
-                    false
-                }
-            };
-            Ok(value.filter(|_| is_owner))
+            let names_signed_in_principal =
+                match self.names_signed_in_principal(&state, field, value.as_ref()) {
+                    Ok(names_signed_in_principal) => names_signed_in_principal,
+                    Err(source) => {
+                        value::read_as_absent(field.name(), source, self.config().unreadable)?;
+                        false
+                    }
+                };
+            Ok(value.filter(|_| names_signed_in_principal))
         })
     }
 
@@ -236,7 +237,7 @@ impl Request {
     ) -> Boxed<'a, Option<(Bytes, Option<PrincipalKey>)>> {
         Box::pin(async move {
             let state = self.0.lock().await?;
-            let refused = state.refused.iter().filter(|token| token.reason == Closed::Replaced);
+            let refused = state.refused.iter().filter(|token| token.reason == LostReason::Replaced);
             for RefusedToken { id, .. } in refused {
                 let (credentials, names) = (Credentials::internal(id), Projection::Named(&[name]));
                 let loaded = self.0.call_store().load(credentials, names, None).await?;
@@ -254,7 +255,7 @@ impl Request {
     pub(in crate::session) fn read_stamp(&self, group: EagerGroup) -> Boxed<'_, ()> {
         Box::pin(async move {
             let mut state = self.0.lock().await?;
-            Transfer::new(&self.0, &mut state).learn(STAMP, group).await
+            Transfer::new(&self.0, &mut state).ensure_known(STAMP, group).await
         })
     }
 
@@ -265,7 +266,7 @@ impl Request {
             let mut state = self.0.lock().await?;
             let digest = stamp_digest(stamp);
             for is_last in [false, true] {
-                Transfer::new(&self.0, &mut state).learn(STAMP, None).await?;
+                Transfer::new(&self.0, &mut state).ensure_known(STAMP, None).await?;
                 let (stored, id) = (state.fields.get(STAMP), state.identity.id());
                 let (Some(stored), Some(id)) = (stored, id) else { return Ok(false) };
                 let accepts = accepts_stamp(stored, &digest, &id);
@@ -282,8 +283,8 @@ impl Request {
     pub(in crate::session) fn accept_stamp<'a>(&'a self, stamp: &'a [u8]) -> Boxed<'a, ()> {
         Box::pin(async move {
             let mut state = self.0.lock().await?;
-            Transfer::new(&self.0, &mut state).learn(STAMP, None).await?;
-            let (Some(id), Some(_)) = (state.identity.id(), state.owner) else {
+            Transfer::new(&self.0, &mut state).ensure_known(STAMP, None).await?;
+            let (Some(id), Some(_)) = (state.identity.id(), state.principal) else {
                 return Err(Error::SignInRequired);
             };
             let is_former = state.meta.is_some_and(|(meta, _)| meta.by_former_secret);
@@ -342,17 +343,19 @@ impl Request {
     /// Returns whether removing a principal field signs out. It does if the value names the signed-in
     /// principal or cannot be read. The principal of a different schema stays signed in.
     async fn signs_out(&self, state: &mut State, field: &FieldSpec) -> Result<bool, Error> {
-        Transfer::new(&self.0, state).learn(field.name(), None).await?;
+        Transfer::new(&self.0, state).ensure_known(field.name(), None).await?;
         let stored = state.fields.get(field.name());
         Ok(match self.decrypt_field(state, field.name(), field.version(), stored) {
             Ok(None) => false,
-            Ok(Some(value)) => self.is_owner(state, field, Some(&value)).unwrap_or(true),
+            Ok(Some(value)) => {
+                self.names_signed_in_principal(state, field, Some(&value)).unwrap_or(true)
+            }
             Err(_) => true,
         })
     }
 
     /// Returns whether the value of a principal field names the signed-in principal. True for other fields.
-    fn is_owner(
+    fn names_signed_in_principal(
         &self,
         state: &State,
         field: &FieldSpec,
@@ -360,7 +363,7 @@ impl Request {
     ) -> Result<bool, CodecError> {
         let (true, Some(value)) = (field.is_principal(), value) else { return Ok(true) };
         let named = field.principal_key(self.config().layer, &value.bytes)?;
-        Ok(state.owner == Some(named))
+        Ok(state.principal == Some(named))
     }
 
     /// Returns the values of fields, in the order of `fields`.
@@ -371,15 +374,16 @@ impl Request {
         let mut state = self.0.lock().await?;
         fields.iter().for_each(|field| self.hint_cache_policy(field));
         let names = fields.iter().map(|field| field.name()).collect();
-        Transfer::new(&self.0, &mut state).fetch(names).await?;
+        Transfer::new(&self.0, &mut state).ensure_all_known(names).await?;
         let decrypt = |field: &&FieldSpec| {
             let Some(stored) = state.fields.get(field.name()) else { return Ok(None) };
             let value = self.decrypt(&state, field.name(), stored);
-            match self.is_owner(&state, field, value.as_ref().ok()) {
+            match self.names_signed_in_principal(&state, field, value.as_ref().ok()) {
                 Ok(true) => Ok(Some(value)),
                 Ok(false) => Ok(None),
                 Err(source) => {
-                    value::absent(field.name(), source, self.config().unreadable).map(|()| None)
+                    value::read_as_absent(field.name(), source, self.config().unreadable)
+                        .map(|()| None)
                 }
             }
         };
@@ -390,13 +394,14 @@ impl Request {
     pub(in crate::session) fn get_all(&self) -> Boxed<'_, Option<SessionMap>> {
         Box::pin(async move {
             let mut state = self.0.lock().await?;
-            if !state.identity.may_be_open() {
+            if !state.identity.may_be_live() {
                 return Ok(None);
             }
             if !state.fields.knows_all() {
                 Transfer::new(&self.0, &mut state).load(Projection::All).await?;
             }
-            let is_open = matches!(state.identity, Identity::Open { .. } | Identity::Internal(_));
+            let is_open =
+                matches!(state.identity, Identity::Confirmed { .. } | Identity::Internal(_));
             let fields = state.fields.present().filter(|(name, _)| !is_reserved(name));
             let fields =
                 fields.map(|(name, stored)| (name.clone(), self.decrypt(&state, name, stored)));
@@ -412,10 +417,10 @@ impl Request {
         mut plan: WritePlan,
     ) -> Result<usize, Error> {
         let mut state = self.0.lock().await?;
-        if let Some(Signing::Out(field)) = plan.signing
+        if let Some(PrincipalChange::Out(field)) = plan.principal_change
             && !self.signs_out(&mut state, field).await?
         {
-            plan.signing = None;
+            plan.principal_change = None;
         }
         let mut transfer = Transfer::new(&self.0, &mut state);
         let index = IndexChange::begin(&mut transfer, changes, &plan).await?;
@@ -483,7 +488,7 @@ impl Request {
                 Some(id) => update_queue::turn(id).await,
                 None => None,
             };
-            Transfer::new(&self.0, &mut state).learn(field.name(), group).await?;
+            Transfer::new(&self.0, &mut state).ensure_known(field.name(), group).await?;
             for attempt in 0..TRIES {
                 let current = state.fields.get(field.name()).cloned();
                 let (name, known) = (field.name(), field.version());
@@ -515,13 +520,13 @@ impl Request {
     }
 
     /// Rewrites a field with its remaining lifetime, if its value is not stored in the current
-    /// form. Returns whether the field was rewritten. `is_present` returns whether a stored value
+    /// form. Returns whether the field was rewritten. `is_current` returns whether a stored value
     /// has the current form.
     pub(in crate::session) fn settle<'a>(
         &'a self,
         field: &'static FieldSpec,
         group: EagerGroup,
-        is_present: &'a (dyn Fn(&[u8]) -> bool + Sync),
+        is_current: &'a (dyn Fn(&[u8]) -> bool + Sync),
         encode: Modify<'a>,
     ) -> Boxed<'a, bool> {
         Box::pin(async move {
@@ -530,11 +535,11 @@ impl Request {
             self.hint_cache_policy(field);
             for _ in 0..TRIES {
                 let mut transfer = Transfer::new(&self.0, &mut state);
-                transfer.learn(name, group).await?;
+                transfer.ensure_known(name, group).await?;
                 let Some(current) = state.fields.get(name).cloned() else { return Ok(false) };
                 let encrypts = field.encrypts(field.written_version());
-                let has_present_key = self.config().cipher.is_present(encrypts, &current);
-                if is_present(&current) && has_present_key {
+                let has_current_key = self.config().cipher.is_current(encrypts, &current);
+                if is_current(&current) && has_current_key {
                     return Ok(false);
                 }
                 let ttl = match state.fields.life(name) {
@@ -556,7 +561,7 @@ impl Request {
                 // stored value.
                 let is_same =
                     |stored: &Plaintext| codec::is_merged_to_the_same(&stored.bytes, &next);
-                if has_present_key && plaintext.as_ref().is_some_and(is_same) {
+                if has_current_key && plaintext.as_ref().is_some_and(is_same) {
                     return Ok(false);
                 }
                 let precondition = Some(Precondition::new(name, Some(&current)));
@@ -585,7 +590,7 @@ impl Request {
         Box::pin(async move {
             let name = field.name();
             let mut state = self.0.lock().await?;
-            if !state.identity.may_be_open() {
+            if !state.identity.may_be_live() {
                 return taken_without_session(&self.0, &mut state, field).await;
             }
             let sign_out = field.is_principal() && self.signs_out(&mut state, field).await?;
@@ -594,14 +599,15 @@ impl Request {
             transfer.check_client().await?;
             let exchange = &mut transfer.exchange;
             exchange.state.fields.forget(name);
-            let cookie = exchange.state.identity.cookie();
-            let rotation = exchange.begin_rotation(field.is_rotating(), None, cookie)?;
+            let cookie_life = exchange.state.identity.cookie_life();
+            let rotation = exchange.begin_rotation(field.is_rotating(), None, cookie_life)?;
             let hash = rotation.hash();
             let take =
-                TakeField::new(name).rotate(hash.as_ref()).touch(self.config().touch(cookie));
+                TakeField::new(name).rotate(hash.as_ref()).touch(self.config().touch(cookie_life));
             let take = take.sign_out(sign_out).max_version((!sign_out).then(|| field.version()));
             let fallback = rotation.fallback_secret.clone();
-            let taken = exchange.attempt_signing(sign_out, fallback.as_ref(), &take).await?;
+            let taken =
+                exchange.attempt_principal_change(sign_out, fallback.as_ref(), &take).await?;
             let Some(value) = taken else {
                 return taken_without_session(&self.0, &mut state, field).await;
             };
@@ -612,9 +618,9 @@ impl Request {
                 _ => state.fields.remember(name, None),
             }
             if sign_out {
-                (state.meta, state.owner) = (None, None);
+                (state.meta, state.principal) = (None, None);
                 if value.is_some() {
-                    log_signing(&self.0, &Signing::Out(field));
+                    log_principal_change(&self.0, &PrincipalChange::Out(field));
                 }
             }
             // No other caller gets the value, so it is returned even if a cache missed the write.
@@ -637,17 +643,17 @@ impl Request {
         Box::pin(async move {
             let mut state = self.0.lock().await?;
             let indexes = self.schemas().indexes();
-            if !indexes.is_empty() && state.identity.may_be_open() {
+            if !indexes.is_empty() && state.identity.may_be_live() {
                 let names = names_of(indexes.iter().copied());
                 let names = names.iter().map(|name| &**name).collect();
                 // The session ends in any case. If an index entry stays, it leads to no live session.
-                let _ = Transfer::new(&self.0, &mut state).fetch(names).await;
+                let _ = Transfer::new(&self.0, &mut state).ensure_all_known(names).await;
             }
             let layer = self.config().layer;
             let entries: Vec<PrincipalKey> =
                 indexes.iter().filter_map(|field| known(layer, &state, field)).collect();
             let mut exchange = Exchange { shared: &self.0, state: &mut state };
-            if exchange.state.identity.may_be_open() {
+            if exchange.state.identity.may_be_live() {
                 exchange.state.fields = Default::default();
                 let fallback = exchange.state.fallback_secret();
                 let tried_before = exchange.state.pending.is_deletion();
@@ -676,12 +682,14 @@ impl Request {
             match exchange.state.identity {
                 // The session was ended by another request, and a third request may have signed in
                 // since, so the cookie is not cleared.
-                Identity::Closed(Closed::Deleted | Closed::Revoked) => return Ok(()),
-                Identity::Closed(Closed::Replaced | Closed::Gone) => return Err(Error::Ended),
+                Identity::Lost(LostReason::Deleted | LostReason::Revoked) => return Ok(()),
+                Identity::Lost(LostReason::Replaced | LostReason::NotFound) => {
+                    return Err(Error::Ended);
+                }
                 _ => {}
             }
             let fresh = exchange.check_fresh();
-            exchange.end();
+            exchange.note_ended_by_request();
             fresh
         })
     }
@@ -699,7 +707,9 @@ impl Request {
     /// `PrincipalSessions`.
     pub(super) fn end_itself(&self) {
         match self.0.try_lock() {
-            Some(mut state) => Exchange { shared: &self.0, state: &mut state }.end(),
+            Some(mut state) => {
+                Exchange { shared: &self.0, state: &mut state }.note_ended_by_request()
+            }
             // An operation is in progress. If the store refuses the operation, `Exchange` checks this flag.
             None => self.0.response().ended_itself = true,
         }
@@ -731,7 +741,7 @@ impl Request {
                 Self::give_up(this, token);
                 CookieAction::Keep
             }
-            cookie => cookie,
+            cookie_life => cookie_life,
         }
     }
 
@@ -768,7 +778,7 @@ impl Request {
             None => Err(CodecError::NoKey),
         };
         if plaintext.as_ref().is_ok_and(|plaintext| plaintext.was_encrypted) {
-            event::decrypted(name, self.config().cipher.is_present(true, stored));
+            event::decrypted(name, self.config().cipher.is_current(true, stored));
         }
         plaintext.map_err(|source| Undecrypted::new(source, stored))
     }
@@ -807,7 +817,7 @@ async fn taken_without_session(
         return Ok(None);
     }
     match exchange.state.identity {
-        Identity::Closed(Closed::Deleted | Closed::Revoked) => Ok(None),
+        Identity::Lost(LostReason::Deleted | LostReason::Revoked) => Ok(None),
         _ => Err(Error::Ended),
     }
 }

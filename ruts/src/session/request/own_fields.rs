@@ -12,7 +12,7 @@ use super::{shared::Shared, write_plan::WritePlan};
 use crate::{
     client::RECORD,
     codec::{self, CodecError},
-    session::config::Signing,
+    session::config::PrincipalChange,
     store::{Change, FieldWrite},
     token::{CookieLife, SessionId},
 };
@@ -49,14 +49,14 @@ impl OwnFields {
         shared: &Shared,
         id: &SessionId,
         plan: &WritePlan,
-        [former, cookie]: [CookieLife; 2],
+        [former, cookie_life]: [CookieLife; 2],
     ) -> Self {
         let was_remembered = former.remembered().is_some();
-        match &plan.signing {
+        match &plan.principal_change {
             None => Self::default(),
-            Some(Signing::Out(_)) => Self { forgets: was_remembered, ..Self::default() },
-            Some(Signing::In { options, .. }) => {
-                let remembered = cookie.remembered().map(|life| life.as_secs().to_be_bytes());
+            Some(PrincipalChange::Out(_)) => Self { forgets: was_remembered, ..Self::default() },
+            Some(PrincipalChange::In { options, .. }) => {
+                let remembered = cookie_life.remembered().map(|life| life.as_secs().to_be_bytes());
                 Self {
                     client: shared
                         .client

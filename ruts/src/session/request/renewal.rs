@@ -33,8 +33,9 @@ const MAX_RENEWAL: Duration = Duration::from_secs(1);
 
 /// After a read, notes and returns whether the secret has to be renewed or the deadlines extended.
 pub(super) fn note_due(exchange: &Exchange<'_>, meta: &SessionMeta) -> bool {
-    let (config, cookie) = (exchange.shared.config(), exchange.state.identity.cookie());
-    let is_due = secret_due(config, cookie, meta).is_some() || is_use_due(config, cookie, meta);
+    let (config, cookie_life) = (exchange.shared.config(), exchange.state.identity.cookie_life());
+    let is_due =
+        secret_due(config, cookie_life, meta).is_some() || is_use_due(config, cookie_life, meta);
     if is_due {
         exchange.shared.response().owes_renewal = true;
     }
@@ -43,19 +44,19 @@ pub(super) fn note_due(exchange: &Exchange<'_>, meta: &SessionMeta) -> bool {
 
 /// Notes that a write may have to extend a remembered session.
 pub(super) fn note_use(exchange: &Exchange<'_>) {
-    if exchange.shared.config().outlives_idle(exchange.state.identity.cookie()) {
+    if exchange.shared.config().outlives_idle(exchange.state.identity.cookie_life()) {
         exchange.shared.response().owes_renewal = true;
     }
 }
 
 /// Returns the age at which the secret has to be renewed, either at the configured interval or to extend a
 /// remembered cookie. `None` if the secret is younger.
-fn secret_due(config: &SessionConfig, cookie: CookieLife, meta: &SessionMeta) -> Option<Ttl> {
+fn secret_due(config: &SessionConfig, cookie_life: CookieLife, meta: &SessionMeta) -> Option<Ttl> {
     let age = meta.secret_age;
     let by_age = config.renew_every.filter(|every| age >= every.as_duration());
-    let life = match cookie {
+    let life = match cookie_life {
         CookieLife::Default => config.cookie_life.map(Ttl::as_duration),
-        CookieLife::Browser | CookieLife::Remembered(_) => cookie.remembered(),
+        CookieLife::Browser | CookieLife::Remembered(_) => cookie_life.remembered(),
     };
     let by_cookie = life.filter(|life| {
         // A cookie that already lasts until the absolute deadline cannot be extended.
@@ -67,15 +68,15 @@ fn secret_due(config: &SessionConfig, cookie: CookieLife, meta: &SessionMeta) ->
 }
 
 /// Returns whether the use of a session that outlives the idle timeout has to be counted.
-fn is_use_due(config: &SessionConfig, cookie: CookieLife, meta: &SessionMeta) -> bool {
+fn is_use_due(config: &SessionConfig, cookie_life: CookieLife, meta: &SessionMeta) -> bool {
     let is_due = config.idle.is_some_and(|idle| meta.idle_for >= idle.as_duration() / 8);
-    config.outlives_idle(cookie) && (is_due || has_to_lapse(config, cookie, meta))
+    config.outlives_idle(cookie_life) && (is_due || has_to_lapse(config, cookie_life, meta))
 }
 
 /// Returns whether the authentication of a remembered session has lapsed, and the store has not noted it yet.
-fn has_to_lapse(config: &SessionConfig, cookie: CookieLife, meta: &SessionMeta) -> bool {
+fn has_to_lapse(config: &SessionConfig, cookie_life: CookieLife, meta: &SessionMeta) -> bool {
     let is_noted = |signed_in: SignedIn| signed_in.assurance <= Assurance::Remembered;
-    config.is_lapsed(cookie, meta) && !meta.signed_in.is_some_and(is_noted)
+    config.is_lapsed(cookie_life, meta) && !meta.signed_in.is_some_and(is_noted)
 }
 
 /// The parts of an update that count a use, for a session that outlives the idle timeout.
@@ -87,9 +88,9 @@ pub(super) struct Use {
 
 impl Use {
     /// Returns the parts that are due.
-    pub(super) fn due(config: &SessionConfig, cookie: CookieLife, meta: &SessionMeta) -> Self {
-        let idle = config.idle_of(cookie).filter(|_| is_use_due(config, cookie, meta));
-        let lapses = has_to_lapse(config, cookie, meta);
+    pub(super) fn due(config: &SessionConfig, cookie_life: CookieLife, meta: &SessionMeta) -> Self {
+        let idle = config.idle_of(cookie_life).filter(|_| is_use_due(config, cookie_life, meta));
+        let lapses = has_to_lapse(config, cookie_life, meta);
         Self {
             touch: idle.map(|idle| Touch::new(idle, Duration::ZERO)),
             auth_change: lapses.then_some(AuthChange::Lapse(Assurance::Remembered)),
@@ -113,7 +114,8 @@ pub(super) async fn renew(exchange: &mut Exchange<'_>) {
 
 async fn try_renew(exchange: &mut Exchange<'_>) -> Result<(), Error> {
     let config = exchange.shared.config();
-    let Identity::Open { id, secret: current, cookie, is_successor } = exchange.state.identity
+    let Identity::Confirmed { id, secret: current, cookie_life, is_successor } =
+        exchange.state.identity
     else {
         return Ok(());
     };
@@ -134,9 +136,9 @@ async fn try_renew(exchange: &mut Exchange<'_>) -> Result<(), Error> {
             loaded.meta
         }
     };
-    let fresh = match secret_due(config, cookie, &meta).filter(|_| may_set_cookie) {
+    let fresh = match secret_due(config, cookie_life, &meta).filter(|_| may_set_cookie) {
         Some(every) => {
-            let secret = Secret::random(cookie)?.with_successor(is_successor);
+            let secret = Secret::random(cookie_life)?.with_successor(is_successor);
             let hash = secret.hash(config.layer);
             Some((secret, hash, every))
         }
@@ -144,7 +146,7 @@ async fn try_renew(exchange: &mut Exchange<'_>) -> Result<(), Error> {
     };
     let renew = fresh.as_ref();
     let renew = renew.map(|(_, hash, every)| Renew::new(hash, *every, config.renewal_grace));
-    let Use { touch, auth_change } = Use::due(config, cookie, &meta);
+    let Use { touch, auth_change } = Use::due(config, cookie_life, &meta);
     let update = Update { renew, touch, auth_change, ..Update::default() };
     if renew.is_none() && update.touch.is_none() && auth_change.is_none() {
         return Ok(());

@@ -9,11 +9,11 @@ use tokio::time::Instant;
 
 use super::{
     field_cache::FieldCache,
-    identity::{Closed, Identity},
+    identity::{Identity, LostReason},
 };
 use crate::{
     auth::{Assurance, PrincipalKey},
-    session::config::{SessionConfig, Signing},
+    session::config::{PrincipalChange, SessionConfig},
     store::{Refused, SessionMeta, SignedIn},
     token::{CookieLife, Secret, SecretHash, SessionId},
 };
@@ -35,7 +35,7 @@ pub(super) struct State {
     pub(super) stale_for: Option<Duration>,
     pub(super) client: ClientTrust,
     /// The signed-in principal, according to the last answer of the store.
-    pub(super) owner: Option<PrincipalKey>,
+    pub(super) principal: Option<PrincipalKey>,
     /// The presented tokens that the store refused. The first is the token that the request used. The store
     /// recognised the others as replaced, ended or revoked.
     pub(super) refused: Vec<RefusedToken>,
@@ -46,7 +46,7 @@ pub(super) struct State {
 pub(super) struct Known {
     fields: FieldCache,
     meta: Option<(SessionMeta, Instant)>,
-    owner: Option<PrincipalKey>,
+    principal: Option<PrincipalKey>,
 }
 
 /// A token that the store refused.
@@ -55,10 +55,10 @@ pub(super) struct RefusedToken {
     /// The session that the token names.
     pub(super) id: SessionId,
     pub(super) secret: SecretHash,
-    pub(super) reason: Closed,
+    pub(super) reason: LostReason,
     /// The lifetime of its cookie. The client may have invented this lifetime, unless the store recognises
     /// the token.
-    pub(super) cookie: CookieLife,
+    pub(super) cookie_life: CookieLife,
     /// Time since the token was last valid, if the store knows this time.
     pub(super) ago: Option<Duration>,
     /// Moment at which the call to the store began.
@@ -81,7 +81,7 @@ pub(super) struct PendingRotation {
     pub(super) secret: Secret,
     /// The change of principal that belongs to the rotation. The change is repeated before another
     /// call with this secret, because it may not have taken place, or a revocation may have followed.
-    pub(super) signing: Option<Signing>,
+    pub(super) principal_change: Option<PrincipalChange>,
 }
 
 impl RefusedToken {
@@ -90,17 +90,17 @@ impl RefusedToken {
     pub(super) fn new(
         id: SessionId,
         secret: SecretHash,
-        cookie: CookieLife,
+        cookie_life: CookieLife,
         refused: Refused,
         asked: Instant,
     ) -> Self {
         let (reason, ago) = match refused {
-            Refused::Replaced { ago } => (Closed::Replaced, Some(ago)),
-            Refused::Ended { ago } => (Closed::Deleted, Some(ago)),
-            Refused::Revoked => (Closed::Revoked, None),
-            Refused::NotFound => (Closed::Gone, None),
+            Refused::Replaced { ago } => (LostReason::Replaced, Some(ago)),
+            Refused::Deleted { ago } => (LostReason::Deleted, Some(ago)),
+            Refused::Revoked => (LostReason::Revoked, None),
+            Refused::NotFound => (LostReason::NotFound, None),
         };
-        Self { id, secret, reason, cookie, ago, asked }
+        Self { id, secret, reason, cookie_life, ago, asked }
     }
 
     /// Returns an upper bound of the time since this token was last valid. The bound includes the
@@ -138,7 +138,7 @@ impl State {
             pending: Pending::Nothing,
             stale_for: None,
             client: ClientTrust::Unchecked,
-            owner: None,
+            principal: None,
             refused: Vec::new(),
         }
     }
@@ -146,7 +146,7 @@ impl State {
     /// Returns the metadata for the caller. If the client has changed, or the authentication has
     /// lapsed, the sign-in counts as remembered.
     pub(super) fn visible(&self, meta: SessionMeta, config: &SessionConfig) -> SessionMeta {
-        let is_lapsed = config.is_lapsed(self.identity.cookie(), &meta);
+        let is_lapsed = config.is_lapsed(self.identity.cookie_life(), &meta);
         if self.client != ClientTrust::Downgraded && !is_lapsed {
             return meta;
         }
@@ -162,12 +162,12 @@ impl State {
     /// Removes the principal, and the data that depends on it, from the state, and returns them.
     pub(super) fn take_known(&mut self) -> Known {
         let fields = std::mem::take(&mut self.fields);
-        Known { fields, meta: self.meta.take(), owner: self.owner.take() }
+        Known { fields, meta: self.meta.take(), principal: self.principal.take() }
     }
 
     pub(super) fn restore_known(&mut self, known: Known) {
-        let Known { fields, meta, owner } = known;
-        (self.fields, self.meta, self.owner) = (fields, meta, owner);
+        let Known { fields, meta, principal } = known;
+        (self.fields, self.meta, self.principal) = (fields, meta, principal);
     }
 
     /// Returns the secret to try if the current secret is refused.

@@ -29,7 +29,7 @@ use crate::{
     error::Error,
     event,
     field::SessionSchema,
-    session::{config::Signing, value},
+    session::{config::PrincipalChange, value},
     store::{
         AuthChange, Change, Create, Credentials, FieldWrite, Loaded, Projection, SessionLimit,
         SessionMeta, StoreErrorKind, StoredField, Update, Updated, Written,
@@ -70,8 +70,12 @@ impl<'a> Transfer<'a> {
     }
 
     /// Reads a field together with its group, unless the field is known.
-    pub(super) async fn learn(&mut self, name: &str, group: EagerGroup) -> Result<(), Error> {
-        if self.state().fields.knows(name) || !self.state().identity.may_be_open() {
+    pub(super) async fn ensure_known(
+        &mut self,
+        name: &str,
+        group: EagerGroup,
+    ) -> Result<(), Error> {
+        if self.state().fields.knows(name) || !self.state().identity.may_be_live() {
             return Ok(());
         }
         let others = group.map_or(0, |schema| schema.fields().len());
@@ -82,11 +86,11 @@ impl<'a> Transfer<'a> {
                 names.push(field.name());
             }
         }
-        self.fetch(names).await
+        self.ensure_all_known(names).await
     }
 
     /// Reads the named fields that are not known yet.
-    pub(super) async fn fetch(&mut self, mut names: Vec<&str>) -> Result<(), Error> {
+    pub(super) async fn ensure_all_known(&mut self, mut names: Vec<&str>) -> Result<(), Error> {
         names.retain(|name| !self.exchange.state.fields.knows(name));
         if names.is_empty() { Ok(()) } else { self.load(Projection::Named(&names)).await }
     }
@@ -109,7 +113,7 @@ impl<'a> Transfer<'a> {
             true => None,
             false => {
                 shared.note_activity();
-                shared.config().touch(self.state().identity.cookie())
+                shared.config().touch(self.state().identity.cookie_life())
             }
         };
         let load = Load { fields, touch };
@@ -124,7 +128,7 @@ impl<'a> Transfer<'a> {
                 Projection::Named(names) => state.fields.learn(names, stored),
             }
             state.meta = Some((meta, Instant::now()));
-            state.owner = meta.signed_in.map(|signed_in| signed_in.principal);
+            state.principal = meta.signed_in.map(|signed_in| signed_in.principal);
             self.after_load(meta).await?;
         }
         Ok(())
@@ -145,7 +149,7 @@ impl<'a> Transfer<'a> {
     /// Reads the session before its first write, if the client has to be checked.
     pub(super) async fn check_client(&mut self) -> Result<(), Error> {
         let state = self.state();
-        let is_due = state.client == ClientTrust::Unchecked && state.identity.may_be_open();
+        let is_due = state.client == ClientTrust::Unchecked && state.identity.may_be_live();
         if is_due && self.shared().client.is_some() {
             // Boxed: this read is rare, and would otherwise enlarge the future of every write.
             Box::pin(self.load(Projection::Named(&[]))).await?;
@@ -166,7 +170,7 @@ impl<'a> Transfer<'a> {
             // Boxed, because few sessions are successors.
             return Box::pin(self.sign_in_successor(update, plan)).await;
         }
-        self.apply(update, plan).await
+        self.update_or_create(update, plan).await
     }
 
     /// Signs in to a successor, then adds the fields of the lost sessions that came before it.
@@ -181,21 +185,21 @@ impl<'a> Transfer<'a> {
     ) -> Result<Updated, Error> {
         // A sign-in proves who the user is, so the fingerprint of the client is not compared.
         self.checks_client = false;
-        self.fetch(vec![FORMER]).await?;
+        self.ensure_all_known(vec![FORMER]).await?;
         let Some(inherited) = self.inherited_by_successor(plan).await? else {
             self.state().identity.set_successor(false);
             let forget = iter::once(Change::Remove(FORMER));
             let changes: Vec<Change<'_>> = update.changes.iter().copied().chain(forget).collect();
-            let updated = self.apply(Update { changes: &changes, ..update }, plan).await;
+            let updated = self.update_or_create(Update { changes: &changes, ..update }, plan).await;
             if updated.is_err() {
                 self.state().identity.set_successor(true);
             }
             return updated;
         };
         // A secret that the client does not have yet is not replaced again, so its cookie stays as it is.
-        let is_first = self.state().owner.is_none() && !self.shared().response().sets_fresh();
-        let plan = &match inherited.owner {
-            Some(_) if is_first && plan.keeps_cookie() => plan.with_cookie(inherited.cookie),
+        let is_first = self.state().principal.is_none() && !self.shared().response().sets_fresh();
+        let plan = &match inherited.principal {
+            Some(_) if is_first && plan.keeps_cookie() => plan.with_cookie(inherited.cookie_life),
             _ => plan.clone(),
         };
         let Some((updated, holder)) = self.sign_in_for(&inherited, update, plan).await? else {
@@ -223,15 +227,16 @@ impl<'a> Transfer<'a> {
         let shared = self.shared();
         let state = self.state();
         // The session of a different principal takes nothing over.
-        let is_other = state.owner.is_some_and(|owner| !plan.signs_in(&owner));
+        let is_other = state.principal.is_some_and(|principal| !plan.signs_in(&principal));
         let former = state.fields.get(FORMER).filter(|_| !is_other);
-        let principal = plan.signing.and_then(|signing| signing.principal());
+        let principal =
+            plan.principal_change.and_then(|principal_change| principal_change.principal());
         let (Some(id), Some(former), Some(principal)) = (state.identity.id(), former, principal)
         else {
             return Ok(None);
         };
         let inherited = Inherited::of_successor(shared, id, former, &principal).await?;
-        Ok(Some(inherited).filter(|it| it.owner.is_some() || !it.fields.is_empty()))
+        Ok(Some(inherited).filter(|it| it.principal.is_some() || !it.fields.is_empty()))
     }
 
     /// Signs in to the successor. If the session limit refuses the sign-in, ends the sessions that the
@@ -245,11 +250,11 @@ impl<'a> Transfer<'a> {
     ) -> Result<Option<(Updated, Option<SecretHash>)>, Error> {
         let shared = self.shared();
         let counts = shared.config().limit.is_some() && !inherited.replaced.is_empty();
-        let Some(principal) = inherited.owner.filter(|_| counts) else {
-            return Ok(self.change(update, plan).await?.map(|updated| (updated, None)));
+        let Some(principal) = inherited.principal.filter(|_| counts) else {
+            return Ok(self.update_presented(update, plan).await?.map(|updated| (updated, None)));
         };
         let rejecting = WritePlan { rejects: true, ..plan.clone() };
-        match self.change(update, &rejecting).await {
+        match self.update_presented(update, &rejecting).await {
             Err(Error::TooManySessions) => {}
             signed_in => return Ok(signed_in?.map(|updated| (updated, None))),
         }
@@ -264,7 +269,7 @@ impl<'a> Transfer<'a> {
         // The fields may then exist only in this session, so it stays even if no client gets its token.
         shared.response().created = None;
         let revoked = revoke(shared, &principal, &inherited.replaced).await?;
-        let signed_in = self.change(update, plan).await?;
+        let signed_in = self.update_presented(update, plan).await?;
         let state = self.state();
         state.stale_for = state.stale_for.max(revoked);
         Ok(signed_in.map(|updated| (updated, holder)))
@@ -286,12 +291,16 @@ impl<'a> Transfer<'a> {
         });
         let forget = iter::once(Change::Remove(FORMER));
         let changes: Vec<Change<'_>> = fields.iter().map(copy).chain(forget).collect();
-        self.change(Update::new(&changes), &WritePlan::default()).await.map(drop)
+        self.update_presented(Update::new(&changes), &WritePlan::default()).await.map(drop)
     }
 
     /// Changes the session. Starts a session if there is none and this request may start one.
-    async fn apply(&mut self, update: Update<'_>, plan: &WritePlan) -> Result<Updated, Error> {
-        if let Some(updated) = self.change(update, plan).await? {
+    async fn update_or_create(
+        &mut self,
+        update: Update<'_>,
+        plan: &WritePlan,
+    ) -> Result<Updated, Error> {
+        if let Some(updated) = self.update_presented(update, plan).await? {
             return Ok(updated);
         }
         // A sign-in proves who the user is, so it starts a session in any case.
@@ -302,7 +311,7 @@ impl<'a> Transfer<'a> {
     }
 
     /// Changes the session that the client presents. Returns `None` if there is none.
-    async fn change(
+    async fn update_presented(
         &mut self,
         update: Update<'_>,
         plan: &WritePlan,
@@ -310,56 +319,63 @@ impl<'a> Transfer<'a> {
         let shared = self.shared();
         // If the same principal authenticates again, a remembered sign-in stays remembered, so the
         // signed-in principal has to be known.
-        let presented = self.state().identity.cookie();
+        let presented = self.state().identity.cookie_life();
         let is_kept = plan.keeps_cookie() && presented != CookieLife::Default;
         // This write sets the cookie. So it also counts the use: the renewal at the end of the request no
         // longer does.
-        let counts_use =
-            plan.rotate && plan.signing.is_none() && shared.config().outlives_idle(presented);
+        let counts_use = plan.rotate
+            && plan.principal_change.is_none()
+            && shared.config().outlives_idle(presented);
         if (is_kept || counts_use) && self.state().meta.is_none() {
             Box::pin(self.load(Projection::Named(&[]))).await?;
         }
         let Some(id) = self.state().identity.id() else { return Ok(None) };
-        let former = self.state().identity.cookie();
-        let cookie = plan.cookie(self.state().owner, former);
+        let former = self.state().identity.cookie_life();
+        let cookie_life = plan.cookie_life(self.state().principal, former);
         let values = encrypt(shared, &id, update.changes, plan)?;
-        let own = OwnFields::new(shared, &id, plan, [former, cookie]);
+        let own = OwnFields::new(shared, &id, plan, [former, cookie_life]);
         let changes = plan.with_values(update.changes, &values, own.changes());
         for change in update.changes {
             self.state().fields.forget(change.name());
         }
-        let rotation = self.exchange.begin_rotation(plan.rotate, plan.signing, cookie)?;
+        let rotation =
+            self.exchange.begin_rotation(plan.rotate, plan.principal_change, cookie_life)?;
         if plan.is_sign_in() {
             shared.response().set_verified(false);
         }
         let hash = rotation.hash();
         let meta = self.state().meta_now().filter(|_| counts_use);
         let due = meta.map(|meta| Use::due(shared.config(), former, &meta)).unwrap_or_default();
-        let mut signing = shared.config().auth_change(plan.signing.as_ref(), cookie);
-        if let (true, Some(AuthChange::In { who, .. })) = (plan.rejects, &mut signing) {
+        let mut principal_change =
+            shared.config().auth_change(plan.principal_change.as_ref(), cookie_life);
+        if let (true, Some(AuthChange::In { who, .. })) = (plan.rejects, &mut principal_change) {
             who.limit = who.limit.map(SessionLimit::rejecting);
         }
         let full = Update {
             changes: &changes,
             rotate: hash.as_ref(),
             touch: due.touch.or_else(|| shared.config().touch(former)),
-            auth_change: signing.or(due.auth_change),
+            auth_change: principal_change.or(due.auth_change),
             ..update
         };
         let fallback = rotation.fallback_secret.clone();
-        let may_sign = plan.signing.is_some();
-        let answer = match self.exchange.attempt_signing(may_sign, fallback.as_ref(), &full).await {
-            Err(error) => return Err(self.refused(&rotation, plan, error)),
+        let changes_principal = plan.principal_change.is_some();
+        let answer = match self
+            .exchange
+            .attempt_principal_change(changes_principal, fallback.as_ref(), &full)
+            .await
+        {
+            Err(error) => return Err(self.note_failed(&rotation, plan, error)),
             Ok(answer) => answer,
         };
         let Some(updated) = answer else { return Ok(None) };
-        self.updated(&full, plan, rotation, &updated).await?;
+        self.note_updated(&full, plan, rotation, &updated).await?;
         note_use(&self.exchange);
         Ok(Some(updated))
     }
 
     /// Updates the state after the store has found the session and answered an update.
-    async fn updated(
+    async fn note_updated(
         &mut self,
         update: &Update<'_>,
         plan: &WritePlan,
@@ -383,14 +399,16 @@ impl<'a> Transfer<'a> {
                     }
                 }
                 remember(&mut state.fields, update.changes);
-                if let Some(signing) = &plan.signing {
-                    state.owner = signing.principal();
+                if let Some(principal_change) = &plan.principal_change {
+                    state.principal = principal_change.principal();
                 }
                 if update.auth_change.is_some() || update.absolute.is_some() {
                     state.meta = None;
                 }
-                if let Some(signing) = plan.signing.filter(|_| plan.is_sign_in() || *found > 0) {
-                    log_signing(self.shared(), &signing);
+                if let Some(principal_change) =
+                    plan.principal_change.filter(|_| plan.is_sign_in() || *found > 0)
+                {
+                    log_principal_change(self.shared(), &principal_change);
                 }
             }
             Updated::NotDue => {}
@@ -406,7 +424,7 @@ impl<'a> Transfer<'a> {
     }
 
     /// Updates the state after a write has failed, and returns the error.
-    fn refused(&mut self, rotation: &Rotation, plan: &WritePlan, error: Error) -> Error {
+    fn note_failed(&mut self, rotation: &Rotation, plan: &WritePlan, error: Error) -> Error {
         if !error.is_outcome_unknown() {
             self.shared().response().set_verified(true);
         }
@@ -418,7 +436,7 @@ impl<'a> Transfer<'a> {
                 }
             }
             Error::Ended if !matches!(self.state().identity, Identity::Internal(_)) => {
-                self.exchange.mark_ended();
+                self.exchange.note_ended_by_store();
             }
             _ => {}
         }
@@ -457,12 +475,12 @@ impl<'a> Transfer<'a> {
         let shared = self.shared();
         let id = inherited.id;
         let values = encrypt(shared, &id, update.changes, plan)?;
-        let cookie = plan.cookie(inherited.owner, inherited.cookie);
+        let cookie_life = plan.cookie_life(inherited.principal, inherited.cookie_life);
         let former = match plan.is_sign_in() {
             true => None,
             false => FormerToken::encode(&self.state().refused),
         };
-        let own = OwnFields::new(shared, &id, plan, [CookieLife::Default, cookie]);
+        let own = OwnFields::new(shared, &id, plan, [CookieLife::Default, cookie_life]);
         let changes = plan.with_values(update.changes, &values, own.changes());
         let taken_over = inherited.fields.iter().map(copy);
         let changes: Vec<Change<'_>> = taken_over.chain(changes.iter().copied()).collect();
@@ -473,12 +491,12 @@ impl<'a> Transfer<'a> {
         fields.extend(former.iter().map(|former| FieldWrite::new(FORMER, former)));
         shared.response().require_open()?;
         let is_successor = former.is_some();
-        let secret = Secret::random(cookie)?.with_successor(is_successor);
+        let secret = Secret::random(cookie_life)?.with_successor(is_successor);
         let config = shared.config();
         let hash = secret.hash(config.layer);
-        let create = Create::new(&id, &hash).idle(config.idle_of(cookie)).fields(&fields);
+        let create = Create::new(&id, &hash).idle(config.idle_of(cookie_life)).fields(&fields);
         let create = create.absolute(config.absolute);
-        let change = config.auth_change(plan.signing.as_ref(), cookie);
+        let change = config.auth_change(plan.principal_change.as_ref(), cookie_life);
         let created = Box::pin(create_for(shared, create, change, &inherited)).await;
         if matches!(created, Err(Error::TooManySessions)) {
             event::limit_reached();
@@ -493,20 +511,21 @@ impl<'a> Transfer<'a> {
         event::created(&id);
         let state = self.state();
         let refused = std::mem::take(&mut state.refused);
-        *state = State::new(Identity::Open { id, secret: hash, cookie, is_successor });
+        *state = State::new(Identity::Confirmed { id, secret: hash, cookie_life, is_successor });
         if !plan.is_sign_in() {
             state.refused = refused;
         }
         state.stale_for = stale_for;
         state.fields = FieldCache::empty();
         state.client = ClientTrust::Trusted;
-        state.owner = plan.signing.and_then(|signing| signing.principal());
+        state.principal =
+            plan.principal_change.and_then(|principal_change| principal_change.principal());
         remember(&mut state.fields, &changes);
         if let Some(former) = former {
             state.fields.remember(FORMER, Some((former, Life::Session)));
         }
-        if let Some(signing) = plan.signing.filter(|_| plan.is_sign_in()) {
-            log_signing(shared, &signing);
+        if let Some(principal_change) = plan.principal_change.filter(|_| plan.is_sign_in()) {
+            log_principal_change(shared, &principal_change);
         }
         Ok(Updated::Applied { found: 0 })
     }
@@ -546,10 +565,10 @@ fn encrypt(
     encrypted.collect()
 }
 
-pub(super) fn log_signing(shared: &Shared, signing: &Signing) {
+pub(super) fn log_principal_change(shared: &Shared, principal_change: &PrincipalChange) {
     let Some(id) = shared.id() else { return };
-    match signing {
-        Signing::In { options, .. } => event::signed_in(&id, options.assurance.level()),
-        Signing::Out(_) => event::principal_removed(&id),
+    match principal_change {
+        PrincipalChange::In { options, .. } => event::signed_in(&id, options.assurance.level()),
+        PrincipalChange::Out(_) => event::principal_removed(&id),
     }
 }

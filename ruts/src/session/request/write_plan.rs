@@ -10,7 +10,7 @@ use super::field_cache::{FieldCache, Life};
 use crate::{
     auth::PrincipalKey,
     field::{FieldSpec, SessionSchema},
-    session::config::{SignInOptions, Signing},
+    session::config::{PrincipalChange, SignInOptions},
     store::{Change, FieldWrite},
     token::CookieLife,
     ttl::Ttl,
@@ -24,7 +24,7 @@ pub(crate) type EagerGroup = Option<&'static SessionSchema>;
 pub(crate) struct WritePlan {
     /// Whether the write replaces the secret.
     pub(crate) rotate: bool,
-    pub(crate) signing: Option<Signing>,
+    pub(crate) principal_change: Option<PrincipalChange>,
     /// Names of the fields whose values are encrypted.
     pub(crate) encrypted: Vec<&'static str>,
     /// Fields whose values are indexed.
@@ -44,46 +44,53 @@ impl WritePlan {
 
     /// Returns the plan for removing a field with this spec.
     pub(crate) fn of_removal(field: &'static FieldSpec) -> Self {
-        let signing = field.is_principal().then_some(Signing::Out(field));
-        Self { signing, ..Self::of(field) }
+        let principal_change = field.is_principal().then_some(PrincipalChange::Out(field));
+        Self { principal_change, ..Self::of(field) }
     }
 
     pub(super) fn is_sign_in(&self) -> bool {
-        matches!(self.signing, Some(Signing::In { .. }))
+        matches!(self.principal_change, Some(PrincipalChange::In { .. }))
     }
 
     /// Returns whether the lifetime of the cookie after the sign-in depends on the former
     /// principal.
     pub(super) fn keeps_cookie(&self) -> bool {
-        matches!(&self.signing, Some(Signing::In { options, .. }) if options.cookie.is_none())
+        matches!(&self.principal_change, Some(PrincipalChange::In { options, .. }) if options.cookie_life.is_none())
     }
 
-    /// Returns the lifetime of the cookie after the write. Before the write, `owner` is signed in,
+    /// Returns the lifetime of the cookie after the write. Before the write, `signed_in` is the principal,
     /// and the lifetime is `cookie`.
-    pub(super) fn cookie(&self, owner: Option<PrincipalKey>, cookie: CookieLife) -> CookieLife {
-        match &self.signing {
-            Some(Signing::In { principal, options, .. }) => options.cookie.unwrap_or({
-                if owner == Some(*principal) { cookie } else { CookieLife::Default }
-            }),
-            Some(Signing::Out(_)) | None => cookie,
+    pub(super) fn cookie_life(
+        &self,
+        signed_in: Option<PrincipalKey>,
+        cookie_life: CookieLife,
+    ) -> CookieLife {
+        match &self.principal_change {
+            Some(PrincipalChange::In { principal, options, .. }) => {
+                options.cookie_life.unwrap_or({
+                    if signed_in == Some(*principal) { cookie_life } else { CookieLife::Default }
+                })
+            }
+            Some(PrincipalChange::Out(_)) | None => cookie_life,
         }
     }
 
     /// Returns the same plan, with this lifetime of the cookie after a sign-in.
-    pub(super) fn with_cookie(&self, cookie: CookieLife) -> Self {
-        let signing = self.signing.map(|signing| match signing {
-            Signing::In { principal, lifetime, options } => {
-                let options = SignInOptions { cookie: Some(cookie), ..options };
-                Signing::In { principal, lifetime, options }
-            }
-            Signing::Out(_) => signing,
-        });
-        Self { signing, ..self.clone() }
+    pub(super) fn with_cookie(&self, cookie_life: CookieLife) -> Self {
+        let principal_change =
+            self.principal_change.map(|principal_change| match principal_change {
+                PrincipalChange::In { principal, lifetime, options } => {
+                    let options = SignInOptions { cookie_life: Some(cookie_life), ..options };
+                    PrincipalChange::In { principal, lifetime, options }
+                }
+                PrincipalChange::Out(_) => principal_change,
+            });
+        Self { principal_change, ..self.clone() }
     }
 
     /// Returns whether the write signs in this principal.
     pub(super) fn signs_in(&self, who: &PrincipalKey) -> bool {
-        matches!(&self.signing, Some(Signing::In { principal, .. }) if principal == who)
+        matches!(&self.principal_change, Some(PrincipalChange::In { principal, .. }) if principal == who)
     }
 
     /// Returns the write of a change whose value has to be encrypted. `None` for other changes.

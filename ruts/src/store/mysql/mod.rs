@@ -14,7 +14,7 @@
 //! | `sessions_migrations` | One for each version of the tables. |
 //!
 //! Every change of a session locks its row. The row of a deleted session stays for
-//! [`ENDED_RETENTION`](crate::store::ENDED_RETENTION). The row of a revoked session stays until its
+//! [`DELETED_RETENTION`](crate::store::DELETED_RETENTION). The row of a revoked session stays until its
 //! deadline, but for no longer than [`REVOKED_RETENTION`](crate::store::REVOKED_RETENTION). Deletion and
 //! revocation also delete the fields. `revoke_everyone` does not change the rows of sessions. The cleanup
 //! later revokes each session and deletes its fields. Times are microseconds since 1970, by the clock of

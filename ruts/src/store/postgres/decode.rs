@@ -93,7 +93,7 @@ fn outcome<T>(
     match outcome {
         "ok" | "conflict" | "not_due" => answer().map(Ok),
         "replaced" => Ok(Err(Refused::Replaced { ago: ago()? })),
-        "ended" => Ok(Err(Refused::Ended { ago: ago()? })),
+        "deleted" => Ok(Err(Refused::Deleted { ago: ago()? })),
         "revoked" => Ok(Err(Refused::Revoked)),
         "not_found" => Ok(Err(Refused::NotFound)),
         "session_limit" => Err(StoreError::new(NAME, StoreErrorKind::SessionLimit)),
@@ -253,7 +253,7 @@ pub(super) fn loaded(row: &PgRow, has_touch: bool) -> StoreResult<Loaded> {
         return Ok(Err(Refused::Replaced { ago: session.now.since(until) }));
     }
     if let Some(ended) = column::<Option<Moment>>(row, LoadColumn::EndedAt)? {
-        return Ok(Err(Refused::Ended { ago: session.now.since(ended) }));
+        return Ok(Err(Refused::Deleted { ago: session.now.since(ended) }));
     }
     session.loaded(row, by_former_secret).map(Ok)
 }

@@ -4,7 +4,7 @@
 //! statements.
 
 use crate::store::{
-    ENDED_RETENTION, REVOKED_RETENTION,
+    DELETED_RETENTION, REVOKED_RETENTION,
     sql::{InvalidName, check_name},
 };
 
@@ -49,7 +49,7 @@ impl Identifiers {
             "sessions" => Some(format!("\"{schema}\".\"{table}\"")),
             "revoked_retention_ms" => Some(REVOKED_RETENTION.as_millis().to_string()),
             "step" => Some(STEP.to_string()),
-            "ended_retention_ms" => Some(ENDED_RETENTION.as_millis().to_string()),
+            "deleted_retention_ms" => Some(DELETED_RETENTION.as_millis().to_string()),
             name if TABLES.contains(&name) || FUNCTIONS.contains(&name) => {
                 Some(format!("\"{schema}\".\"{table}_{name}\""))
             }

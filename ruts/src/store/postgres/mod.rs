@@ -13,7 +13,7 @@
 //! | `sessions_migrations` | One for each version of the tables. |
 //!
 //! Every change of a session locks its row. The fields are deleted with the row. The row of a deleted
-//! session stays for [`ENDED_RETENTION`](crate::store::ENDED_RETENTION). The row of a revoked session stays
+//! session stays for [`DELETED_RETENTION`](crate::store::DELETED_RETENTION). The row of a revoked session stays
 //! until its deadline, but for no longer than [`REVOKED_RETENTION`](crate::store::REVOKED_RETENTION).
 //! Deletion and revocation also delete the fields. `revoke_everyone` does not change the rows of sessions.
 //! A row and its fields then stay until the deadline of the session. Without a deadline, they stay until

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::{
     auth::{Assurance, PrincipalKey},
     store::{
-        contract::{ENDED_RETENTION, REVOKED_RETENTION},
+        contract::{DELETED_RETENTION, REVOKED_RETENTION},
         request::{AbsoluteDeadline, NewSignIn, Proof, Touch},
         response::{Expiry, Refused, SessionMeta, SignedIn},
     },
@@ -102,7 +102,7 @@ impl RecordHead {
 
     pub(super) fn deadline(&self) -> Option<Duration> {
         match self.ended {
-            Some(ended) if !self.revoked => Some(ended.saturating_add(ENDED_RETENTION)),
+            Some(ended) if !self.revoked => Some(ended.saturating_add(DELETED_RETENTION)),
             Some(_) | None => self.idle.into_iter().chain(self.absolute).min(),
         }
     }
@@ -154,7 +154,7 @@ impl RecordHead {
         };
         match self.ended {
             Some(_) if self.revoked => Err(Refused::Revoked),
-            Some(ended) => Err(Refused::Ended { ago: now.saturating_sub(ended) }),
+            Some(ended) => Err(Refused::Deleted { ago: now.saturating_sub(ended) }),
             None => Ok(accepted),
         }
     }

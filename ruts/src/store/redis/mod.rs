@@ -59,7 +59,7 @@
 //!
 //! The braces are a hash tag, so the prefix never chooses the shard. The server expires the key of a
 //! session, and fields with a TTL, so [`delete_expired`](super::Store::delete_expired) has nothing to do. A
-//! deleted session keeps its fields `~`, `~x` and `~r` for [`ENDED_RETENTION`](super::ENDED_RETENTION). A
+//! deleted session keeps its fields `~`, `~x` and `~r` for [`DELETED_RETENTION`](super::DELETED_RETENTION). A
 //! revoked session keeps them until its deadline, but for no longer than
 //! [`REVOKED_RETENTION`](super::REVOKED_RETENTION).
 //!

@@ -36,9 +36,9 @@ use crate::store::{
 use crate::{
     auth::PrincipalKey,
     store::{
-        AuthChange, Change, Create, Credentials, ENDED_RETENTION, Loaded, PageRequest, Projection,
-        RevokeTarget, SessionMeta, SessionPage, Store, StoreError, StoreErrorKind, StoreResult,
-        TakeField, Touch, Update, Updated, Written,
+        AuthChange, Change, Create, Credentials, DELETED_RETENTION, Loaded, PageRequest,
+        Projection, RevokeTarget, SessionMeta, SessionPage, Store, StoreError, StoreErrorKind,
+        StoreResult, TakeField, Touch, Update, Updated, Written,
         batch::{BatchTuning, Batcher},
     },
     token::SessionId,
@@ -276,7 +276,7 @@ impl<C: RedisClient> Store for RedisStore<C> {
 
     async fn delete(&self, credentials: Credentials<'_>) -> StoreResult<Written<()>> {
         let (id, presented) = (credentials.id, presented(credentials));
-        let retention = Ttl::from_duration(ENDED_RETENTION).as_millis();
+        let retention = Ttl::from_duration(DELETED_RETENTION).as_millis();
         let arguments = Arguments::for_session(&presented, [retention, 0], "", 0);
         let outcome = self.executor.call_one(&DELETE, id, arguments, self.executor.deadline());
         outcome.await?.answer(|_| Some(Written::new(())))

@@ -27,12 +27,13 @@ impl Dispatch {
     /// Marks the statement as sent. Returns `false`, and changes nothing, if it was cancelled or
     /// already sent.
     pub(in crate::store) fn send(&self) -> bool {
-        self.settle(Self::PENDING, Self::SENT)
+        self.transition(Self::PENDING, Self::SENT)
     }
 
     /// Takes the statement back. Returns whether it may be sent again.
     pub(in crate::store) fn take_back(&self) -> bool {
-        self.settle(Self::SENT, Self::PENDING) || self.0.load(Ordering::Acquire) == Self::PENDING
+        self.transition(Self::SENT, Self::PENDING)
+            || self.0.load(Ordering::Acquire) == Self::PENDING
     }
 
     /// Returns whether the statement was cancelled, so it must not be sent any more.
@@ -66,7 +67,7 @@ impl Dispatch {
         self.0.swap(Self::CANCELLED, Ordering::AcqRel) == Self::PENDING
     }
 
-    fn settle(&self, from: u8, to: u8) -> bool {
+    fn transition(&self, from: u8, to: u8) -> bool {
         self.0.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 }

@@ -144,7 +144,7 @@ async fn full_disk(folder: &Path) {
     let (deleted, others) = sessions.split_at(10);
     for session in deleted {
         assert_eq!(session.delete().await.unwrap(), DELETED);
-        assert!(matches!(session.load().await.unwrap(), Err(Refused::Ended { .. })));
+        assert!(matches!(session.load().await.unwrap(), Err(Refused::Deleted { .. })));
     }
     let (rotated, revoked) = others.split_first().unwrap();
     let fresh = SecretHash::from_bytes(random());

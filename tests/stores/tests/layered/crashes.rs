@@ -141,7 +141,7 @@ async fn kill_at(step: Step, operation: &str) {
 async fn get_if_live<S: Store>(session: &TestSession<S>) -> Option<Bytes> {
     match load(session, "a").await {
         Ok(mut loaded) => loaded.fields.pop().map(|field| field.value),
-        Err(Refused::Ended { .. }) => None,
+        Err(Refused::Deleted { .. }) => None,
         Err(other) => panic!("{other:?}"),
     }
 }

@@ -91,7 +91,7 @@ impl Meanwhile {
                 Self::Overwritten | Self::Bypassed => found == Some(value("new")),
                 Self::Removed | Self::Taken | Self::Expired => found == Some(None),
                 Self::Rotated => matches!(answer, Err(Refused::Replaced { .. })),
-                Self::Deleted => matches!(answer, Err(Refused::Ended { .. })),
+                Self::Deleted => matches!(answer, Err(Refused::Deleted { .. })),
             };
             if !is_right {
                 return false;

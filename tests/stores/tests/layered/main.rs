@@ -35,7 +35,7 @@ async fn load<S: Store>(session: &TestSession<S>, name: &str) -> Result<Loaded, 
 }
 
 async fn has_ended<S: Store>(session: &TestSession<S>) -> bool {
-    matches!(load(session, "a").await, Err(Refused::Ended { .. }))
+    matches!(load(session, "a").await, Err(Refused::Deleted { .. }))
 }
 
 /// Waits until the cache has received no command for 100 ms.

@@ -86,7 +86,7 @@ async fn goes_on_without_a_cache(
     assert!(has_ended(&ended).await);
     // A second deletion must not count as the first, or it would remove the cookie of a new
     // session.
-    assert!(matches!(ended.delete().await.unwrap(), Err(Refused::Ended { .. })));
+    assert!(matches!(ended.delete().await.unwrap(), Err(Refused::Deleted { .. })));
     let new = TestSession::begin(&store).await;
     assert_eq!(new.get("a").await.unwrap(), None, "a creation should need no cache");
 
@@ -150,7 +150,7 @@ async fn a_cache_that_one_process_cannot_reach() {
     proxies.cache.set(Traffic::Disconnect);
     assert_eq!(cut_off.delete().await.unwrap(), stale(()));
     let answer = load(&session, "a").await;
-    assert!(matches!(answer, Err(Refused::Ended { .. }) | Ok(_)), "{answer:?}");
+    assert!(matches!(answer, Err(Refused::Deleted { .. }) | Ok(_)), "{answer:?}");
     // After this time, at most one read per second tries to reach the cache.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let elsewhere = TestSession::begin(&store).await;
@@ -314,11 +314,11 @@ async fn an_origin_that_is_down() {
     let is_new = async || strict.get("a").await.is_ok_and(|found| found == value("new"));
     wait_until("strict reads find the value", is_new).await;
     wait_until("the session is deleted", async || {
-        matches!(session.delete().await, Ok(Ok(_) | Err(Refused::Ended { .. })))
+        matches!(session.delete().await, Ok(Ok(_) | Err(Refused::Deleted { .. })))
     })
     .await;
     wait_until("reads see the deletion", async || {
-        matches!(session.load().await, Ok(Err(Refused::Ended { .. })))
+        matches!(session.load().await, Ok(Err(Refused::Deleted { .. })))
     })
     .await;
 }

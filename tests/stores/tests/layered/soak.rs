@@ -111,7 +111,7 @@ async fn read<S: Store>(world: &World, store: &Arc<S>) -> bool {
     let span = Span { begun, ended: Instant::now() };
     let (ended, rotated) = match &answer {
         Ok(_) => (0, 0),
-        Err(Refused::Ended { .. }) => (1, 0),
+        Err(Refused::Deleted { .. }) => (1, 0),
         Err(Refused::Replaced { .. }) => (0, 1),
         Err(other) => panic!("{other:?}"),
     };

@@ -187,7 +187,7 @@ async fn the_origin_confirms_a_revalidated_field() {
     assert_eq!(session.get("role").await.unwrap(), None);
     assert_eq!(origin.delete().await.unwrap(), DELETED);
     let answer = load(&session, "role").await;
-    assert!(matches!(answer, Err(Refused::Ended { .. })), "{answer:?}");
+    assert!(matches!(answer, Err(Refused::Deleted { .. })), "{answer:?}");
     assert!(
         session.get("theme").await.unwrap().is_some(),
         "the read should be answered by the cache"

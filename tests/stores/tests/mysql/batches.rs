@@ -90,7 +90,7 @@ async fn waiting_reads_form_a_batch() {
             let holds =
                 |value: &str| answer.as_ref().is_ok_and(|loaded| loaded.fields[0].value == value);
             let is_expected = match number + 1 {
-                2 => matches!(answer, Err(Refused::Ended { .. })),
+                2 => matches!(answer, Err(Refused::Deleted { .. })),
                 3 => matches!(answer, Err(Refused::Replaced { .. })),
                 4 => holds("2"),
                 63.. => answer == Err(Refused::NotFound),
@@ -290,7 +290,7 @@ async fn each_write_of_a_batch_has_its_own_answer() {
         let answer = answer.await.unwrap().unwrap();
         let is_expected = match expected {
             "applied" => answer == APPLIED,
-            "ended" => matches!(answer, Err(Refused::Ended { .. })),
+            "ended" => matches!(answer, Err(Refused::Deleted { .. })),
             "replaced" => matches!(answer, Err(Refused::Replaced { .. })),
             "revoked" => answer == Err(Refused::Revoked),
             _ => answer == Err(Refused::NotFound),

@@ -198,7 +198,7 @@ async fn the_cleanup_frees_sessions_that_ended_with_all_others() {
     for session in &sessions {
         assert_eq!(session.load().await.unwrap(), Err(Refused::Revoked));
     }
-    assert!(matches!(deleted.load().await.unwrap(), Err(Refused::Ended { .. })));
+    assert!(matches!(deleted.load().await.unwrap(), Err(Refused::Deleted { .. })));
     let undated = format!("select count(*) from {tables} where delete_at is null");
     assert_eq!(number(&server.pool(), undated).await, 0, "no row should stay for ever");
     assert!(kept.load().await.unwrap().is_ok());

@@ -67,11 +67,11 @@ pub async fn write_against_delete<S: Store>(
     assert_eq!(deleted.unwrap(), DELETED);
     let ended = one.load().await.unwrap();
     assert!(
-        matches!(ended, Err(Refused::Ended { .. })),
+        matches!(ended, Err(Refused::Deleted { .. })),
         "the write should not revive the session: {ended:?}"
     );
     match written.unwrap() {
-        Err(Refused::Ended { .. }) => false,
+        Err(Refused::Deleted { .. }) => false,
         written => {
             assert_eq!(written, APPLIED);
             true

@@ -432,7 +432,7 @@ begin
   -- The row stays until its new absolute deadline, so that its secrets are recognised.
   update {sessions} x
   set ended_at = clock_timestamp(), idle_at = null,
-    absolute_at = clock_timestamp() + {ended_retention_ms} * interval '1 millisecond',
+    absolute_at = clock_timestamp() + {deleted_retention_ms} * interval '1 millisecond',
     principal = null, assurance = null, signed_in_at = null
   where x.id = s.id;
   outcome := 'ok';

@@ -240,12 +240,12 @@ impl<'a, C: ScriptClient> PrincipalList<'a, C> {
     /// Checks the next [`TRIMMED`] entries after a session, and removes the entries of ended sessions.
     pub(super) async fn trim(&self, after: &SessionId) -> Result<(), StoreError> {
         let entries = self.entries(Some(after), TRIMMED).await?;
-        self.settle(entries, Projection::Named(&[])).await.map(drop)
+        self.prune_ended(entries, Projection::Named(&[])).await.map(drop)
     }
 
     /// Reads the sessions of entries, and removes the entries of ended sessions. Returns the entries
     /// that stay.
-    pub(super) async fn settle(
+    pub(super) async fn prune_ended(
         &self,
         entries: Vec<ListEntry>,
         fields: Projection<'_>,

@@ -206,7 +206,7 @@ impl SignIn<'_> {
             let entries = list.entries(after.as_ref(), STEP).await?;
             let is_last = entries.len() < STEP;
             after = entries.last().map(|entry| entry.id);
-            let kept = list.settle(entries, Projection::Named(&[])).await?.into_iter();
+            let kept = list.prune_ended(entries, Projection::Named(&[])).await?.into_iter();
             let kept = kept.filter(|(entry, _)| entry.id != *self.id);
             others.extend(kept.map(|(entry, _)| (entry.joined_at(), entry.id)));
             if others.len() >= max_sessions && limit.on_limit == OnLimit::Reject {

@@ -55,7 +55,7 @@ impl ScriptOutcome {
             "exists" => Self::Exists,
             "not_due" => Self::NotDue,
             "none" => Self::Refused(Refused::NotFound),
-            "ended" => Self::Refused(Refused::Ended { ago }),
+            "deleted" => Self::Refused(Refused::Deleted { ago }),
             "revoked" => Self::Refused(Refused::Revoked),
             "replaced" => Self::Refused(Refused::Replaced { ago }),
             _ => return None,

@@ -31,7 +31,7 @@ if is_revoked then
   outcome := 'revoked';
   return;
 elsif s.ended_at is not null then
-  outcome := 'ended';
+  outcome := 'deleted';
   ago_ms := date_part('epoch', moment - s.ended_at) * 1000;
   return;
 end if;

@@ -31,7 +31,7 @@ local function authenticate(key, header, presented)
   end
   if session.is_revoked then return nil, 'revoked' end
   if session.ended > 0 then
-    return nil, string.format('ended %.0f', math.max(session.now - session.ended, 0))
+    return nil, string.format('deleted %.0f', math.max(session.now - session.ended, 0))
   end
   return session
 end
