@@ -49,7 +49,7 @@ impl Names {
     }
 
     /// Claims the names of a field and reports conflicts. Returns whether there was no conflict.
-    pub(super) fn claim(
+    pub(super) fn reserve(
         &mut self,
         rename: Option<&LitStr>,
         field: &Field,

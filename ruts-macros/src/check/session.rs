@@ -44,7 +44,7 @@ pub(crate) fn session(raw: RawSession, diagnostics: &mut Diagnostics) -> Session
         .filter_map(|field| {
             let rename = field.args.rename.get().cloned();
             let field = field::field(field, &raw.vis, &prefix, codec.as_ref(), diagnostics);
-            names.claim(rename.as_ref(), &field, diagnostics).then_some(field)
+            names.reserve(rename.as_ref(), &field, diagnostics).then_some(field)
         })
         .collect();
     check_principals(&fields, diagnostics);

@@ -230,7 +230,7 @@ impl<L: LayerName> SessionLayer<L> {
     #[must_use]
     #[track_caller]
     pub fn schema<T: TypedSession<Layer = L>>(self) -> Self {
-        if let Err(conflict) = self.identity.schemas.claim(T::SCHEMA, T::SHAPES) {
+        if let Err(conflict) = self.identity.schemas.register(T::SCHEMA, T::SHAPES) {
             panic!("{conflict}");
         }
         self

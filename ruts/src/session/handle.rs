@@ -625,7 +625,7 @@ impl<S> Session<S> {
 
     /// Adds a schema of the named layer to the schemas of this session's layer. Returns an error if the
     /// session is of another layer, or if the schema contradicts one of them.
-    pub(super) fn claim(
+    pub(super) fn register(
         &self,
         layer: &'static str,
         schema: &'static SessionSchema,
@@ -635,7 +635,7 @@ impl<S> Session<S> {
         if found != layer {
             return Err(Error::WrongLayer { expected: layer, found });
         }
-        self.request.schemas().claim(schema, shapes)
+        self.request.schemas().register(schema, shapes)
     }
 
     /// Returns whether the session belongs to the layer of a context.

@@ -34,7 +34,7 @@ struct Declared {
 impl Schemas {
     /// Adds a schema. Returns an error if another schema declares a field of the same stored name
     /// differently.
-    pub(crate) fn claim(
+    pub(crate) fn register(
         &self,
         schema: &'static SessionSchema,
         shapes: &'static [FingerprintFn],

@@ -162,7 +162,7 @@ impl SessionIndex {
         };
         let session = Session::internal(Arc::new(context), *id);
         // Never fails, because the layer of a job has only this schema.
-        let _ = session.claim(self.layer, T::SCHEMA, T::SHAPES);
+        let _ = session.register(self.layer, T::SCHEMA, T::SHAPES);
         T::wrap(session)
     }
 

@@ -54,7 +54,7 @@ pub enum TokenStatus {
     },
     /// The session was live, but the token had the wrong secret: a secret that was replaced more
     /// than once, or a guessed one.
-    Unknown,
+    WrongSecret,
     /// The session had expired, by idleness or by age.
     ///
     /// The status is the same for a session that the store has lost, that never existed, or whose

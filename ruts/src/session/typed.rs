@@ -68,7 +68,7 @@ pub trait LockedSession: TypedSession {
 /// Returns a session with its schema, after adding the schema to those of the layer.
 #[allow(clippy::missing_errors_doc, reason = "not for callers")]
 pub fn typed<T: TypedSession>(session: Session) -> Result<T, Error> {
-    session.claim(T::Layer::NAME, T::SCHEMA, T::SHAPES)?;
+    session.register(T::Layer::NAME, T::SCHEMA, T::SHAPES)?;
     Ok(T::wrap(session))
 }
 

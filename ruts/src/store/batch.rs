@@ -50,35 +50,35 @@ pub(super) trait BatchOp: Send + Sync + 'static {
     fn has_its_share(&self, batch: &[Self::Request], next: &Self::Request) -> bool;
 
     /// Sends one request in a command of its own.
-    fn one(
+    fn send_one(
         &self,
         request: &Self::Request,
         deadline: Instant,
     ) -> impl Future<Output = Result<Self::Answer, Self::Error>> + Send;
 
-    /// Sends one request like [`one`](Self::one). Until the future is polled again, it may hold a resource
+    /// Sends one request like [`send_one`](Self::send_one). Until the future is polled again, it may hold a resource
     /// that other operations need, such as a connection. A task of the batcher polls this future, or one of
     /// at most [`max_callers`](BatchTuning::max_callers) callers.
-    fn inline(
+    fn send_inline(
         &self,
         request: &Self::Request,
         deadline: Instant,
     ) -> impl Future<Output = Result<Self::Answer, Self::Error>> + Send {
-        self.one(request, deadline)
+        self.send_one(request, deadline)
     }
 
     /// Resends a request that its batch did not carry out, in a command of its own.
-    fn again(
+    fn resend(
         &self,
         request: &Self::Request,
         deadline: Instant,
     ) -> impl Future<Output = Result<Self::Answer, Self::Error>> + Send {
-        self.one(request, deadline)
+        self.send_one(request, deadline)
     }
 
     /// Sends at least two requests as one command, in a task of the batcher, and returns a part for each, in order. If a part is
     /// `None` or missing, its request was not carried out and has to be sent in a command of its own.
-    fn many(
+    fn send_batch(
         &self,
         requests: &[Self::Request],
         deadline: Instant,
@@ -119,8 +119,8 @@ pub(super) struct BatchTuning {
     /// After this time, a command is no longer counted as in flight, so that a slow command does not delay
     /// other commands.
     pub(super) slow_after: Duration,
-    /// Maximum number of callers that send their own operations [`inline`](BatchOp::inline). Callers beyond
-    /// this number use [`one`](BatchOp::one). Callers that stop polling count, too.
+    /// Maximum number of callers that send their own operations [inline](BatchOp::send_inline). Callers beyond
+    /// this number use [`send_one`](BatchOp::send_one). Callers that stop polling count, too.
     pub(super) max_callers: usize,
 }
 
@@ -260,8 +260,8 @@ impl<Op: BatchOp> Batcher<Op> {
                 Some(Start::ByCaller(request, permit)) => {
                     // Boxed: the futures of drivers are large.
                     let answer = match permit.is_inline {
-                        true => Box::pin(self.op.inline(&request, deadline)).await,
-                        false => Box::pin(self.op.one(&request, deadline)).await,
+                        true => Box::pin(self.op.send_inline(&request, deadline)).await,
+                        false => Box::pin(self.op.send_one(&request, deadline)).await,
                     };
                     drop(permit);
                     return answer;
@@ -286,7 +286,7 @@ impl<Op: BatchOp> Batcher<Op> {
                         Ok(Some(answer)) => return answer,
                         // Boxed: this case is rare, and its future would enlarge the future of every other
                         // case.
-                        Ok(None) => return Box::pin(self.op.again(&own, deadline)).await,
+                        Ok(None) => return Box::pin(self.op.resend(&own, deadline)).await,
                         Err(error) => return Err(error),
                     }
                 }
@@ -294,7 +294,7 @@ impl<Op: BatchOp> Batcher<Op> {
             }
         }
         // Boxed: the futures of drivers are large.
-        Box::pin(self.op.one(&request, deadline)).await
+        Box::pin(self.op.send_one(&request, deadline)).await
     }
 
     /// Lets the caller send its operation if nothing is in flight or pending. Otherwise queues the
@@ -386,10 +386,10 @@ impl<Op: BatchOp> Batcher<Op> {
         if let [request] = &requests[..]
             && let Some(reply) = replies.pop()
         {
-            let answer = self.op.inline(request, deadline).await;
+            let answer = self.op.send_inline(request, deadline).await;
             return drop(reply.send(Reply::Answer(answer)));
         }
-        let mut parts = match self.op.many(&requests, deadline).await {
+        let mut parts = match self.op.send_batch(&requests, deadline).await {
             Ok(parts) => Ok(parts.into_iter()),
             Err(error) => Err(error),
         };
@@ -575,17 +575,17 @@ mod tests {
             !self.can_join(batch, next)
         }
 
-        async fn one(&self, request: &u32, _: Instant) -> Result<u32, Self::Error> {
+        async fn send_one(&self, request: &u32, _: Instant) -> Result<u32, Self::Error> {
             self.answer(&[*request]).await;
             Ok(*request)
         }
 
-        async fn inline(&self, request: &u32, deadline: Instant) -> Result<u32, Self::Error> {
+        async fn send_inline(&self, request: &u32, deadline: Instant) -> Result<u32, Self::Error> {
             self.inline.lock().unwrap().push(*request);
-            self.one(request, deadline).await
+            self.send_one(request, deadline).await
         }
 
-        async fn many(
+        async fn send_batch(
             &self,
             requests: &[u32],
             _: Instant,

@@ -312,7 +312,7 @@ impl RequestSession {
             };
             // If the secret was guessed, or was replaced more than once, the session may be live.
             if self.0.call_store().inspect(&id).await?.is_some() {
-                return Ok(TokenStatus::Unknown);
+                return Ok(TokenStatus::WrongSecret);
             }
             Ok(TokenStatus::Expired { by: self.0.call_store().expiry(&id).await? })
         })

@@ -74,7 +74,7 @@ pub struct PrincipalLists {
 struct Shard {
     sessions: HashMap<SessionId, Slot>,
     /// The sessions, ordered by the time at which their deadline has to be checked. An item is obsolete if
-    /// its time differs from `filed` in the slot of the session.
+    /// its time differs from `scheduled_at` in the slot of the session.
     due: BinaryHeap<Reverse<(Duration, SessionId)>>,
 }
 
@@ -82,7 +82,7 @@ struct Slot {
     /// `None` only within an operation that removes the record.
     record: Option<SessionRecord>,
     /// The deadline with which this session is in `due`.
-    filed: Option<Duration>,
+    scheduled_at: Option<Duration>,
 }
 
 /// Settings of a [`MemoryStore`].
@@ -176,7 +176,7 @@ impl MemoryStore {
     }
 
     /// Returns whether a shard has no room for revoked sessions.
-    fn is_crowded(&self, shard: &Shard) -> bool {
+    fn is_over_capacity(&self, shard: &Shard) -> bool {
         shard.sessions.len() / 2 > self.inner.capacity / SHARDS
     }
 
@@ -195,11 +195,11 @@ fn shard_of(id: &SessionId) -> usize {
 
 impl Shard {
     /// Schedules a session, so that it is checked at its deadline at the latest.
-    fn file(&mut self, id: &SessionId) {
+    fn schedule(&mut self, id: &SessionId) {
         let Some(slot) = self.sessions.get_mut(id) else { return };
         let Some(deadline) = slot.record.as_ref().and_then(SessionRecord::deadline) else { return };
-        if slot.filed.is_none_or(|filed| deadline < filed) {
-            slot.filed = Some(deadline);
+        if slot.scheduled_at.is_none_or(|scheduled_at| deadline < scheduled_at) {
+            slot.scheduled_at = Some(deadline);
             self.due.push(Reverse((deadline, *id)));
         }
     }
@@ -208,7 +208,7 @@ impl Shard {
     fn compact(&mut self) {
         if self.due.len() > 2 * self.sessions.len() + 64 {
             self.due.retain(|Reverse((due, id))| {
-                self.sessions.get(id).is_some_and(|slot| slot.filed == Some(*due))
+                self.sessions.get(id).is_some_and(|slot| slot.scheduled_at == Some(*due))
             });
         }
     }
@@ -223,12 +223,12 @@ impl Shard {
                 break;
             }
             self.due.pop();
-            let slot = self.sessions.get_mut(&id).filter(|slot| slot.filed == Some(due));
-            let Some(Slot { record: Some(record), filed }) = slot else { continue };
+            let slot = self.sessions.get_mut(&id).filter(|slot| slot.scheduled_at == Some(due));
+            let Some(Slot { record: Some(record), scheduled_at }) = slot else { continue };
             if record.is_retained(now) {
                 record.prune(now);
-                *filed = None;
-                self.file(&id);
+                *scheduled_at = None;
+                self.schedule(&id);
             } else {
                 expired.push((due, id));
             }
@@ -260,13 +260,13 @@ impl RecordStore for MemoryStore {
         }
         let now = self.inner.clock.now();
         let mut absent = None;
-        let is_crowded = self.is_crowded(&shard);
+        let is_over_capacity = self.is_over_capacity(&shard);
         let slot = shard.sessions.get_mut(id);
         let record = slot.map_or(&mut absent, |slot| &mut slot.record);
         let (was_live, former) = state(record.as_ref());
         let answer = operation(record, now);
         let (is_live, principal) = state(record.as_ref());
-        if was_live && !is_live && is_crowded {
+        if was_live && !is_live && is_over_capacity {
             // A store that lacks space need not recognise the secret of a revoked session.
             record.take_if(|record| record.is_revoked());
         }
@@ -282,13 +282,13 @@ impl RecordStore for MemoryStore {
             self.inner.sessions.fetch_sub(1, Ordering::Relaxed);
         }
         if let Some(record) = absent {
-            shard.sessions.insert(*id, Slot { record: Some(record), filed: None });
+            shard.sessions.insert(*id, Slot { record: Some(record), scheduled_at: None });
             shard.compact();
         }
         if is_gone {
             shard.sessions.remove(id);
         } else {
-            shard.file(id);
+            shard.schedule(id);
         }
         drop(shard);
         if (was_live && !is_live) || former != principal {
@@ -375,7 +375,7 @@ impl RecordStore for MemoryStore {
         lists.sessions.clear();
         for place in 0..SHARDS {
             let mut shard = self.lock(place);
-            let (now, is_crowded) = (self.inner.clock.now(), self.is_crowded(&shard));
+            let (now, is_over_capacity) = (self.inner.clock.now(), self.is_over_capacity(&shard));
             let mut revoked = Vec::new();
             shard.sessions.retain(|id, Slot { record, .. }| {
                 let Some(record) = record.as_mut().filter(|record| record.is_live(now)) else {
@@ -383,9 +383,9 @@ impl RecordStore for MemoryStore {
                 };
                 record.revoke(now);
                 revoked.push(*id);
-                !is_crowded
+                !is_over_capacity
             });
-            revoked.iter().for_each(|id| shard.file(id));
+            revoked.iter().for_each(|id| shard.schedule(id));
             self.inner.sessions.fetch_sub(revoked.len(), Ordering::Relaxed);
         }
         self.inner.watchers.wake(None);
@@ -507,8 +507,8 @@ mod tests {
             let _ = store.delete(Credentials::new(&id, &secret)).await.unwrap();
         }
         assert!(store.is_empty());
-        let filed: usize = (0..SHARDS).map(|shard| store.lock(shard).due.len()).sum();
-        assert!(filed <= SHARDS * 66 + 180, "{filed}");
+        let scheduled_at: usize = (0..SHARDS).map(|shard| store.lock(shard).due.len()).sum();
+        assert!(scheduled_at <= SHARDS * 66 + 180, "{scheduled_at}");
     }
 
     #[tokio::test]

@@ -83,17 +83,25 @@ impl BatchOp for ReadBatch {
         has_its_share(batch.iter().map(|other| &other.id), &next.id)
     }
 
-    async fn one(&self, request: &ReadRequest, deadline: Instant) -> Result<Found, StoreError> {
+    async fn send_one(
+        &self,
+        request: &ReadRequest,
+        deadline: Instant,
+    ) -> Result<Found, StoreError> {
         let read = self.statement(&[request.id], &request.fields);
         Ok(Found::only(self.0.run(read, deadline).await?))
     }
 
-    async fn inline(&self, request: &ReadRequest, deadline: Instant) -> Result<Found, StoreError> {
+    async fn send_inline(
+        &self,
+        request: &ReadRequest,
+        deadline: Instant,
+    ) -> Result<Found, StoreError> {
         let read = self.statement(&[request.id], &request.fields);
         Ok(Found::only(self.0.run_inline(read, deadline).await?))
     }
 
-    async fn many(
+    async fn send_batch(
         &self,
         requests: &[ReadRequest],
         deadline: Instant,

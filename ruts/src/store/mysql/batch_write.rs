@@ -106,7 +106,7 @@ impl BatchOp for WriteBatch {
         batch.iter().any(|other| Self::key(other) == Self::key(next))
     }
 
-    async fn one(
+    async fn send_one(
         &self,
         request: &WriteRequest,
         deadline: Instant,
@@ -117,7 +117,7 @@ impl BatchOp for WriteBatch {
         }
     }
 
-    async fn inline(
+    async fn send_inline(
         &self,
         request: &WriteRequest,
         deadline: Instant,
@@ -128,7 +128,7 @@ impl BatchOp for WriteBatch {
         }
     }
 
-    async fn many(
+    async fn send_batch(
         &self,
         requests: &[WriteRequest],
         deadline: Instant,

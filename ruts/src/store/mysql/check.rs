@@ -136,7 +136,7 @@ struct Trial {
 impl Work for Trial {
     type Answer = ();
 
-    async fn run(&self, session: &mut Attempt<'_>) -> Result<(), StatementError> {
+    async fn run(&self, attempt: &mut Attempt<'_>) -> Result<(), StatementError> {
         let Self { tables, id, secret } = self;
         // An empty value has to be stored as an empty value, not as null.
         let value = Bytes::new();
@@ -171,7 +171,7 @@ impl Work for Trial {
             tables.sessions,
             Hex(id.as_bytes())
         ));
-        let answers = session.begin(&script).await?;
+        let answers = attempt.begin(&script).await?;
         match answers.get(read).map_or(0, |answer| answer.rows.len()) {
             1 => Ok(()),
             _ => Err(unsupported(Reason(

@@ -60,7 +60,7 @@ pub(super) trait Work: Send + Sync + 'static {
     /// Carries the operation out. After a failure that changed nothing, the operation may run again.
     fn run(
         &self,
-        session: &mut Attempt<'_>,
+        attempt: &mut Attempt<'_>,
     ) -> impl Future<Output = Result<Self::Answer, StatementError>> + Send;
 }
 
@@ -207,9 +207,9 @@ pub(super) struct Write(pub(super) Script);
 impl Work for Write {
     type Answer = u64;
 
-    async fn run(&self, session: &mut Attempt<'_>) -> Result<u64, StatementError> {
+    async fn run(&self, attempt: &mut Attempt<'_>) -> Result<u64, StatementError> {
         let Self(script) = self;
-        let answers = session.commit(script).await?;
+        let answers = attempt.commit(script).await?;
         if !script.has_found(answers.iter().map(|answer| answer.affected)) {
             return Err(StatementError::broken_off_silently());
         }

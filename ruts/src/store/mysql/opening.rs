@@ -141,11 +141,11 @@ impl<'a> Opening<'a> {
     /// Sends the script.
     pub(super) async fn send(
         mut self,
-        session: &mut Attempt<'_>,
+        attempt: &mut Attempt<'_>,
     ) -> Result<Opened, StatementError> {
         let clock = format!("select epoch, {CLOCK} from {}", self.tables.epoch);
         self.clock = Some(self.script.push(clock));
-        let answers = session.begin(&self.script).await?;
+        let answers = attempt.begin(&self.script).await?;
         self.decode(&answers).map_err(Into::into)
     }
 

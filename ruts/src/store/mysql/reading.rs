@@ -83,8 +83,8 @@ impl Read {
 impl Work for Read {
     type Answer = Snapshot;
 
-    async fn run(&self, session: &mut Attempt<'_>) -> Result<Snapshot, StatementError> {
-        let answers = session.read(&self.0).await?;
+    async fn run(&self, attempt: &mut Attempt<'_>) -> Result<Snapshot, StatementError> {
+        let answers = attempt.read(&self.0).await?;
         let rows = answers.first().map_or(&[][..], |answer| &answer.rows);
         let mut snapshot = Snapshot { now: Duration::ZERO, sessions: Vec::new() };
         // Sorted here, because the server would write values to a temporary file to sort the rows.

@@ -49,11 +49,11 @@ pub(super) struct Transaction<O> {
 impl<O: Operation> Work for Transaction<O> {
     type Answer = O::Answer;
 
-    async fn run(&self, session: &mut Attempt<'_>) -> Result<O::Answer, StatementError> {
+    async fn run(&self, attempt: &mut Attempt<'_>) -> Result<O::Answer, StatementError> {
         let tables = &self.executor.tables;
         let mut opening = Opening::new(tables);
         self.operation.open(&mut opening);
-        let opened = opening.send(session).await?;
+        let opened = opening.send(attempt).await?;
         let mut writes = Script::default();
         let answer = self.operation.decide(tables, &opened, &mut writes)?;
         if writes.is_empty() {
@@ -61,7 +61,7 @@ impl<O: Operation> Work for Transaction<O> {
         }
         writes.push("commit");
         let written =
-            session.commit(&writes).await.map_err(StatementError::broken_off_by_duplicate)?;
+            attempt.commit(&writes).await.map_err(StatementError::broken_off_by_duplicate)?;
         if !writes.has_found(written.iter().map(|answer| answer.affected)) {
             return Err(StatementError::broken_off_silently());
         }

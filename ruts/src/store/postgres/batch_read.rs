@@ -132,19 +132,19 @@ impl BatchOp for ReadBatch {
         has_its_share(batch.iter().map(|other| &other.id), &next.id)
     }
 
-    async fn one(&self, request: &ReadRequest, deadline: Instant) -> StoreResult<Loaded> {
+    async fn send_one(&self, request: &ReadRequest, deadline: Instant) -> StoreResult<Loaded> {
         let _turn = self.turn(request, deadline).await?;
         let row = self.0.fetch_one(self.statement(request), deadline).await?;
         loaded(&row, request.touch.is_some())
     }
 
-    async fn inline(&self, request: &ReadRequest, deadline: Instant) -> StoreResult<Loaded> {
+    async fn send_inline(&self, request: &ReadRequest, deadline: Instant) -> StoreResult<Loaded> {
         let _turn = self.turn(request, deadline).await?;
         let row = self.0.fetch_one_inline(self.statement(request), deadline).await?;
         loaded(&row, request.touch.is_some())
     }
 
-    async fn many(
+    async fn send_batch(
         &self,
         requests: &[ReadRequest],
         deadline: Instant,

@@ -137,7 +137,7 @@ impl BatchOp for WriteBatch {
         batch.iter().any(|other| other.id == next.id)
     }
 
-    async fn one(
+    async fn send_one(
         &self,
         request: &WriteRequest,
         deadline: Instant,
@@ -145,7 +145,7 @@ impl BatchOp for WriteBatch {
         updated(&self.0.fetch_one(self.statement(request), deadline).await?)
     }
 
-    async fn inline(
+    async fn send_inline(
         &self,
         request: &WriteRequest,
         deadline: Instant,
@@ -153,7 +153,7 @@ impl BatchOp for WriteBatch {
         updated(&self.0.fetch_one_inline(self.statement(request), deadline).await?)
     }
 
-    async fn many(
+    async fn send_batch(
         &self,
         requests: &[WriteRequest],
         deadline: Instant,

@@ -9,7 +9,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::{
     batch::{cache_lookup::LookupBatch, read::ReadRequest},
-    driver::client::ScriptClient,
+    driver::client::CommandClient,
     error::corrupt,
     eval::Script,
     executor::Executor,
@@ -39,12 +39,12 @@ use crate::{
 const SPARE: Duration = Duration::from_secs(60);
 
 /// The cache entries of sessions.
-pub(super) struct CacheEntries<C: ScriptClient> {
+pub(super) struct CacheEntries<C: CommandClient> {
     executor: Arc<Executor<C>>,
     lookups: Arc<Batcher<LookupBatch<C>>>,
 }
 
-impl<C: ScriptClient> CacheEntries<C> {
+impl<C: CommandClient> CacheEntries<C> {
     pub(super) fn new(executor: &Arc<Executor<C>>, tuning: BatchTuning) -> Self {
         let lookups = Batcher::new(LookupBatch::new(executor), tuning, executor.timeout);
         Self { executor: Arc::clone(executor), lookups: Arc::new(lookups) }
@@ -166,7 +166,7 @@ impl<C: ScriptClient> CacheEntries<C> {
     }
 }
 
-impl<C: ScriptClient> Clone for CacheEntries<C> {
+impl<C: CommandClient> Clone for CacheEntries<C> {
     fn clone(&self) -> Self {
         Self { executor: Arc::clone(&self.executor), lookups: Arc::clone(&self.lookups) }
     }

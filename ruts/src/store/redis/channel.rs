@@ -12,7 +12,7 @@ use super::{
         client::{RedisClient, ScriptName},
         connections::Connections,
     },
-    eval::{Deadline, Repeat, send},
+    eval::{Deadline, OnUnknown, send},
 };
 use crate::store::{StoreError, notify::ChannelError};
 
@@ -62,7 +62,8 @@ impl<C: RedisClient> RedisChannel<C> {
     async fn send(&self, message: String) -> Result<(), ChannelError> {
         let arguments = [Bytes::copy_from_slice(self.name.as_bytes()), message.into()];
         let (script, deadline) = (ScriptName::Text(PUBLISH), Deadline::after(TIMEOUT));
-        let sent = send(&*self.publisher, script, &[], &arguments, Repeat::Once, deadline).await;
+        let sent =
+            send(&*self.publisher, script, &[], &arguments, OnUnknown::Resend, deadline).await;
         sent.map(drop).map_err(|error| StoreError::from(error).into())
     }
 }

@@ -10,7 +10,7 @@ use sha1::{Digest, Sha1};
 use tokio::time::{Instant, sleep};
 
 use super::{
-    driver::client::{Call, ScriptClient, ScriptName},
+    driver::client::{Call, CommandClient, ScriptName},
     error::{CommandError, TimedOut, UNFIT},
     wire::reply::Reply,
 };
@@ -22,7 +22,7 @@ pub(super) struct Script {
     read_only: Option<Text>,
     /// The script that asks a server whether it can run this script.
     probe: &'static str,
-    repeat: Repeat,
+    on_unknown: OnUnknown,
 }
 
 /// The text of a script, and its SHA-1 in hexadecimal.
@@ -38,26 +38,26 @@ pub(super) type File = (&'static str, &'static str);
 #[derive(Clone, Copy)]
 pub(super) enum WhenFull {
     /// The script runs, because it frees memory or stores no value of a field.
-    Runs,
+    Allowed,
     /// The server refuses the script before its first command.
-    Refused,
+    Rejected,
     /// The script runs, and each of its commands that needs memory fails.
     #[cfg(feature = "layered-store")]
-    RunsInPart,
+    Partial,
 }
 
 impl Script {
     pub(super) fn new(
         when_full: WhenFull,
-        repeat: Repeat,
+        on_unknown: OnUnknown,
         probe: &'static str,
         files: &[&[File]],
     ) -> Self {
         let flags = match when_full {
-            WhenFull::Runs => "#!lua flags=allow-oom\n",
-            WhenFull::Refused => "#!lua\n",
+            WhenFull::Allowed => "#!lua flags=allow-oom\n",
+            WhenFull::Rejected => "#!lua\n",
             #[cfg(feature = "layered-store")]
-            WhenFull::RunsInPart => "",
+            WhenFull::Partial => "",
         };
         let text = |flags: &str| {
             let texts = files.iter().copied().flatten().map(|(_, text)| *text);
@@ -65,9 +65,9 @@ impl Script {
             let sha1 = Sha1::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect();
             Text { text, sha1 }
         };
-        let is_read = matches!((when_full, repeat), (WhenFull::Runs, Repeat::Once));
+        let is_read = matches!((when_full, on_unknown), (WhenFull::Allowed, OnUnknown::Resend));
         let read_only = is_read.then(|| text("#!lua flags=no-writes\n"));
-        Self { text: text(flags), read_only, probe, repeat }
+        Self { text: text(flags), read_only, probe, on_unknown }
     }
 
     /// Runs the script. If the server does not know the script, probes the server, and then sends the
@@ -75,7 +75,7 @@ impl Script {
     ///
     /// If a leader temporarily refuses writes, the read-only text of a read is sent. A replica would also run
     /// this text, but on old data. The read-write text is sent first, because a replica refuses it.
-    pub(super) async fn call<C: ScriptClient>(
+    pub(super) async fn call<C: CommandClient>(
         &'static self,
         client: &C,
         keys: &[Bytes],
@@ -91,7 +91,7 @@ impl Script {
         }
     }
 
-    async fn call_text<C: ScriptClient>(
+    async fn call_text<C: CommandClient>(
         &self,
         Text { text, sha1 }: &'static Text,
         client: &C,
@@ -99,7 +99,7 @@ impl Script {
         arguments: &[Bytes],
         deadline: Deadline,
     ) -> Result<Reply, CommandError> {
-        let call = |name| send(client, name, keys, arguments, self.repeat, deadline);
+        let call = |name| send(client, name, keys, arguments, self.on_unknown, deadline);
         match call(ScriptName::Sha1(sha1)).await {
             Err(CommandError::Server(code, _)) if code == "NOSCRIPT" => {
                 probe(client, self.probe, &keys[..1], deadline).await?;
@@ -143,18 +143,19 @@ const FIRST_PAUSE: Duration = Duration::from_millis(20);
 
 /// Whether a command of unknown outcome is sent again.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Repeat {
+pub(super) enum OnUnknown {
     /// The command is sent a second time, because a second run does no harm.
-    Once,
-    Never,
+    Resend,
+    /// The caller gets the error.
+    Fail,
 }
 
-impl Repeat {
+impl OnUnknown {
     /// Returns the time for the next run of a command: half of the time that is left, if a second run follows.
     fn share_of(self, left: Duration) -> Duration {
         match self {
-            Self::Once => left / 2,
-            Self::Never => left,
+            Self::Resend => left / 2,
+            Self::Fail => left,
         }
     }
 }
@@ -167,26 +168,26 @@ impl Repeat {
 ///   client connects again.
 /// - The outcome is unknown, and the script may be repeated. In the pause, the client notices that
 ///   the connection has closed.
-pub(super) async fn send<C: ScriptClient>(
+pub(super) async fn send<C: CommandClient>(
     client: &C,
     script: ScriptName,
     keys: &[Bytes],
     arguments: &[Bytes],
-    mut repeat: Repeat,
+    mut on_unknown: OnUnknown,
     deadline: Deadline,
 ) -> Result<Reply, CommandError> {
     let mut retries = 0;
     loop {
         let call = Call::Script { name: script, keys, arguments };
         let left = deadline.time_left()?;
-        let answer = client.call(call, repeat.share_of(left)).await;
+        let answer = client.call(call, on_unknown.share_of(left)).await;
         let Err(error) = &answer else { return answer };
         let pause = match error {
             CommandError::Server(code, _) if matches!(&**code, "MOVED" | "ASK" | "TRYAGAIN") => {
                 REMAPPING
             }
-            CommandError::OutcomeUnknown(_) if repeat == Repeat::Once => {
-                repeat = Repeat::Never;
+            CommandError::OutcomeUnknown(_) if on_unknown == OnUnknown::Resend => {
+                on_unknown = OnUnknown::Fail;
                 FIRST_PAUSE
             }
             _ if error.is_not_done() && retries < MAX_RETRIES => {
@@ -214,24 +215,24 @@ enum Unfit {
 
 /// Asks the server of the key whether it can keep sessions. Without the probe, a script could fail
 /// halfway and leave its first writes behind.
-pub(super) async fn probe<C: ScriptClient>(
+pub(super) async fn probe<C: CommandClient>(
     client: &C,
     probe: &'static str,
     key: &[Bytes],
     deadline: Deadline,
 ) -> Result<(), CommandError> {
-    let unfit = match send(client, ScriptName::Text(probe), key, &[], Repeat::Once, deadline).await
-    {
-        Ok(Reply::Int(1)) => return Ok(()),
-        Ok(Reply::Bytes(command))
-            if !matches!(&*command, b"HPTTL" | b"HPEXPIRE" | b"HPEXPIREAT") =>
-        {
-            Unfit::NotAllowed(String::from_utf8_lossy(&command).into_owned())
-        }
-        Ok(_) => Unfit::NoFieldExpiry,
-        // The probe changes nothing and the script was not sent, so the outcome of the operation is known.
-        Err(CommandError::OutcomeUnknown(source)) => return Err(CommandError::NotSent(source)),
-        Err(error) => return Err(error),
-    };
+    let unfit =
+        match send(client, ScriptName::Text(probe), key, &[], OnUnknown::Resend, deadline).await {
+            Ok(Reply::Int(1)) => return Ok(()),
+            Ok(Reply::Bytes(command))
+                if !matches!(&*command, b"HPTTL" | b"HPEXPIRE" | b"HPEXPIREAT") =>
+            {
+                Unfit::NotAllowed(String::from_utf8_lossy(&command).into_owned())
+            }
+            Ok(_) => Unfit::NoFieldExpiry,
+            // The probe changes nothing and the script was not sent, so the outcome of the operation is known.
+            Err(CommandError::OutcomeUnknown(source)) => return Err(CommandError::NotSent(source)),
+            Err(error) => return Err(error),
+        };
     Err(CommandError::Server(UNFIT.to_owned(), Box::new(unfit)))
 }

@@ -15,7 +15,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 
 use super::{
-    driver::client::{Call, ScriptClient},
+    driver::client::{Call, CommandClient},
     error::{CommandError, NAME, corrupt},
     eval::{Deadline, Script, probe},
     native::NativeRead,
@@ -66,7 +66,7 @@ pub(super) enum Reader<'a> {
     Anyone,
 }
 
-impl<C: ScriptClient> Executor<C> {
+impl<C: CommandClient> Executor<C> {
     pub(super) fn new(client: C, prefix: String, timeout: Duration) -> Self {
         let is_cross_slot = AtomicBool::new(false);
         let (scripts_until, sign_ins) = (Mutex::default(), Turns::default());

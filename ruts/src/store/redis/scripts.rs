@@ -7,7 +7,7 @@
 
 use std::sync::LazyLock;
 
-use super::eval::{File, Repeat, Script, WhenFull};
+use super::eval::{File, OnUnknown, Script, WhenFull};
 
 macro_rules! files {
     ($($name:literal),+ $(,)?) => {
@@ -27,13 +27,13 @@ macro_rules! probe {
 macro_rules! scripts {
     ($list:ident: $(
         $(#[doc = $doc:literal])*
-        $name:ident = $when_full:ident, $repeat:ident, $probe:ident, [$($files:expr),+ $(,)?];
+        $name:ident = $when_full:ident, $on_unknown:ident, $probe:ident, [$($files:expr),+ $(,)?];
     )+) => {
         $(
             $(#[doc = $doc])*
             pub(super) static $name: LazyLock<Script> =
                 LazyLock::new(|| {
-                    Script::new(WhenFull::$when_full, Repeat::$repeat, $probe, &[$($files),+])
+                    Script::new(WhenFull::$when_full, OnUnknown::$on_unknown, $probe, &[$($files),+])
                 });
         )+
         #[cfg(test)]
@@ -80,7 +80,7 @@ const STEPS_FILES: &[File] = files!["principal/entry", "principal/find_entry", "
 
 scripts! {
     SESSION_SCRIPTS:
-    LOAD = Runs, Once, PROBE, [files![
+    LOAD = Allowed, Resend, PROBE, [files![
         "read_fields",
         "fast_path",
         "load",
@@ -91,19 +91,19 @@ scripts! {
         "session/save",
         "load_general",
     ]];
-    LOAD_BATCH = Runs, Once, PROBE, [files!["load_batch"]];
-    CREATE = Refused, Never, PROBE, [CREATE_FILES, files!["write_one"]];
-    UPDATE = Refused, Never, PROBE, [
+    LOAD_BATCH = Allowed, Resend, PROBE, [files!["load_batch"]];
+    CREATE = Rejected, Fail, PROBE, [CREATE_FILES, files!["write_one"]];
+    UPDATE = Rejected, Fail, PROBE, [
         files!["compare", "read_header", "fast_path", "update"], UPDATE_FILES, files!["write_one"],
     ];
     /// An update that does not set a field.
-    UPDATE_ON_FULL_SERVER = Runs, Never, PROBE, [
+    UPDATE_ON_FULL_SERVER = Allowed, Fail, PROBE, [
         files!["compare", "read_header", "fast_path", "update"], UPDATE_FILES, files!["write_one"],
     ];
-    UPDATE_BATCH = Refused, Never, PROBE, [
+    UPDATE_BATCH = Rejected, Fail, PROBE, [
         files!["compare", "update_batch"], UPDATE_FILES, files!["update_batch_general"],
     ];
-    TAKE = Runs, Never, PROBE, [files![
+    TAKE = Allowed, Fail, PROBE, [files![
         "session/read",
         "session/authenticate",
         "session/use",
@@ -114,29 +114,29 @@ scripts! {
         "field/format",
         "take",
     ]];
-    DELETE = Runs, Never, PROBE,
+    DELETE = Allowed, Fail, PROBE,
         [files!["session/read", "session/authenticate", "session/save", "delete"]];
     /// Returns which of several sessions exist.
-    EXIST = Runs, Once, PROBE, [files!["exist"]];
+    EXIST = Allowed, Resend, PROBE, [files!["exist"]];
     /// Ends sessions by their principal.
-    REVOKE = Runs, Never, PROBE,
+    REVOKE = Allowed, Fail, PROBE,
         [files!["session/read", "session/find", "session/save", "revoke"]];
     /// A sign-in that creates a session, if one server has the session's key and the principal list.
-    CREATE_SIGNED_IN = Refused, Never, SIGN_IN_PROBE,
+    CREATE_SIGNED_IN = Rejected, Fail, SIGN_IN_PROBE,
         [CREATE_FILES, STEPS_FILES, files!["principal/sign_in"]];
     /// A sign-in to an existing session, if one server has the session's key and the principal list.
-    UPDATE_SIGNED_IN = Refused, Never, SIGN_IN_PROBE,
+    UPDATE_SIGNED_IN = Rejected, Fail, SIGN_IN_PROBE,
         [UPDATE_FILES, STEPS_FILES, files!["principal/sign_in"]];
-    JOIN = Refused, Never, LIST_PROBE, [STEPS_FILES, files!["principal/join"]];
-    VERIFY = Runs, Once, LIST_PROBE, [STEPS_FILES, files!["principal/verify"]];
-    WITHDRAW = Runs, Never, LIST_PROBE,
+    JOIN = Rejected, Fail, LIST_PROBE, [STEPS_FILES, files!["principal/join"]];
+    VERIFY = Allowed, Resend, LIST_PROBE, [STEPS_FILES, files!["principal/verify"]];
+    WITHDRAW = Allowed, Fail, LIST_PROBE,
         [STEPS_FILES, files!["principal/withdraw"]];
-    LIST = Runs, Once, LIST_PROBE, [files!["principal/entry", "principal/list"]];
-    BEGIN_REVOKE = Runs, Never, LIST_PROBE, [ENTRY_FILES, files!["principal/begin_revoke"]];
-    REMOVE_ENTRIES = Runs, Never, LIST_PROBE, [ENTRY_FILES, files!["principal/remove"]];
-    NEXT_EPOCH = Runs, Never, EPOCH_PROBE, [files!["next_epoch"]];
+    LIST = Allowed, Resend, LIST_PROBE, [files!["principal/entry", "principal/list"]];
+    BEGIN_REVOKE = Allowed, Fail, LIST_PROBE, [ENTRY_FILES, files!["principal/begin_revoke"]];
+    REMOVE_ENTRIES = Allowed, Fail, LIST_PROBE, [ENTRY_FILES, files!["principal/remove"]];
+    NEXT_EPOCH = Allowed, Fail, EPOCH_PROBE, [files!["next_epoch"]];
     /// Returns warnings about the settings of the server.
-    ADVICE = Runs, Once, PROBE, [files!["advice"]];
+    ADVICE = Allowed, Resend, PROBE, [files!["advice"]];
 }
 
 #[cfg(feature = "layered-store")]
@@ -145,20 +145,20 @@ probe!(CACHE_PROBE = "HGET HMGET HGETALL HKEYS GET MGET SET HSET HDEL DEL PEXPIR
 #[cfg(feature = "layered-store")]
 scripts! {
     CACHE_SCRIPTS:
-    CACHE_LOOKUP = RunsInPart, Once, CACHE_PROBE,
+    CACHE_LOOKUP = Partial, Resend, CACHE_PROBE,
         [files!["cache/entry", "cache/history", "cache/lookup_entry", "cache/lookup"]];
-    CACHE_LOOKUP_BATCH = RunsInPart, Once, CACHE_PROBE,
+    CACHE_LOOKUP_BATCH = Partial, Resend, CACHE_PROBE,
         [files!["cache/entry", "cache/history", "cache/lookup_entry", "cache/lookup_batch"]];
-    CACHE_BEGIN_WRITE = Runs, Never, CACHE_PROBE,
+    CACHE_BEGIN_WRITE = Allowed, Fail, CACHE_PROBE,
         [INTENT_FILES, files!["cache/history", "cache/begin_write"]];
-    CACHE_FINISH_WRITE = Refused, Never, CACHE_PROBE, [INTENT_FILES, files!["cache/finish_write"]];
+    CACHE_FINISH_WRITE = Rejected, Fail, CACHE_PROBE, [INTENT_FILES, files!["cache/finish_write"]];
     /// Finishes a write without storing a value.
-    CACHE_FINISH_WRITE_ON_FULL_SERVER = Runs, Never, CACHE_PROBE,
+    CACHE_FINISH_WRITE_ON_FULL_SERVER = Allowed, Fail, CACHE_PROBE,
         [INTENT_FILES, files!["cache/finish_write"]];
-    CACHE_FILL = Refused, Never, CACHE_PROBE, [files!["cache/fill"]];
-    CACHE_EVICT = Runs, Never, CACHE_PROBE, [INTENT_FILES, files!["cache/evict"]];
-    CACHE_CLEAR = Runs, Never, CACHE_PROBE, [files!["cache/clear"]];
-    CACHE_ADVICE = Runs, Once, CACHE_PROBE, [files!["cache/advice"]];
+    CACHE_FILL = Rejected, Fail, CACHE_PROBE, [files!["cache/fill"]];
+    CACHE_EVICT = Allowed, Fail, CACHE_PROBE, [INTENT_FILES, files!["cache/evict"]];
+    CACHE_CLEAR = Allowed, Fail, CACHE_PROBE, [files!["cache/clear"]];
+    CACHE_ADVICE = Allowed, Resend, CACHE_PROBE, [files!["cache/advice"]];
 }
 
 #[cfg(test)]

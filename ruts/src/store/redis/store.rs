@@ -46,7 +46,7 @@ use crate::{
 };
 
 /// The connections of a store.
-type Scripts<C> = Connections<<C as Connect>::Connector>;
+type ClientConnections<C> = Connections<<C as Connect>::Connector>;
 
 /// Sessions in Redis or Valkey: one hash for each session.
 ///
@@ -72,11 +72,11 @@ type Scripts<C> = Connections<<C as Connect>::Connector>;
 /// # }
 /// ```
 pub struct RedisStore<C: RedisClient> {
-    executor: Arc<Executor<Scripts<C>>>,
-    reads: Arc<Batcher<ReadBatch<Scripts<C>>>>,
-    writes: Arc<Batcher<WriteBatch<Scripts<C>>>>,
+    executor: Arc<Executor<ClientConnections<C>>>,
+    reads: Arc<Batcher<ReadBatch<ClientConnections<C>>>>,
+    writes: Arc<Batcher<WriteBatch<ClientConnections<C>>>>,
     #[cfg(feature = "layered-store")]
-    cache: CacheEntries<Scripts<C>>,
+    cache: CacheEntries<ClientConnections<C>>,
 }
 
 /// Options of a [`RedisStore`].

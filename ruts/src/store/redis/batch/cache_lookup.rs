@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::{
     super::{
-        driver::client::ScriptClient,
+        driver::client::CommandClient,
         error,
         eval::Deadline,
         executor::Executor,
@@ -46,7 +46,7 @@ impl<C> LookupBatch<C> {
     }
 }
 
-impl<C: ScriptClient> BatchOp for LookupBatch<C> {
+impl<C: CommandClient> BatchOp for LookupBatch<C> {
     type Request = ReadRequest;
     type Key = SessionId;
     type Part = Bytes;
@@ -69,7 +69,11 @@ impl<C: ScriptClient> BatchOp for LookupBatch<C> {
         next.share(batch, &self.size) == Share::RoomForOthers
     }
 
-    async fn one(&self, request: &ReadRequest, deadline: Instant) -> Result<Reply, StoreError> {
+    async fn send_one(
+        &self,
+        request: &ReadRequest,
+        deadline: Instant,
+    ) -> Result<Reply, StoreError> {
         let ReadRequest { id, secret, touch, names } = request;
         let arguments = Arguments::for_session(secret.as_bytes(), *touch, "", 1 + names.len());
         let arguments = arguments.nonce()?.texts(names.iter().map(|name| &**name)).into_list();
@@ -77,7 +81,7 @@ impl<C: ScriptClient> BatchOp for LookupBatch<C> {
         Ok(self.executor.call(&CACHE_LOOKUP, &[key], &arguments, deadline).await?)
     }
 
-    async fn many(
+    async fn send_batch(
         &self,
         requests: &[ReadRequest],
         deadline: Instant,

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::{
     super::{
-        driver::client::ScriptClient,
+        driver::client::CommandClient,
         error,
         eval::Deadline,
         executor::Executor,
@@ -73,7 +73,7 @@ impl<C> ReadBatch<C> {
     }
 }
 
-impl<C: ScriptClient> BatchOp for ReadBatch<C> {
+impl<C: CommandClient> BatchOp for ReadBatch<C> {
     type Request = ReadRequest;
     type Key = SessionId;
     type Part = ReadPart;
@@ -96,7 +96,7 @@ impl<C: ScriptClient> BatchOp for ReadBatch<C> {
         next.share(batch, &self.size) == Share::RoomForOthers
     }
 
-    async fn one(
+    async fn send_one(
         &self,
         request: &ReadRequest,
         deadline: Instant,
@@ -105,12 +105,12 @@ impl<C: ScriptClient> BatchOp for ReadBatch<C> {
         let read = NativeRead { id, secret, touch: *touch, names: Some(names) };
         match self.executor.read_natively(&read, Deadline::at(deadline)).await? {
             Some(loaded) => Ok(Ok(loaded)),
-            None => self.again(request, deadline).await,
+            None => self.resend(request, deadline).await,
         }
     }
 
     /// Reads the session with the script that handles every case.
-    async fn again(
+    async fn resend(
         &self,
         request: &ReadRequest,
         deadline: Instant,
@@ -122,7 +122,7 @@ impl<C: ScriptClient> BatchOp for ReadBatch<C> {
         outcome.answer(|reply| loaded(reply, Some(names.iter().cloned())))
     }
 
-    async fn many(
+    async fn send_batch(
         &self,
         requests: &[ReadRequest],
         deadline: Instant,

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::{
     super::{
-        driver::client::ScriptClient,
+        driver::client::CommandClient,
         error,
         eval::{Deadline, Script},
         executor::Executor,
@@ -109,7 +109,7 @@ impl<C> WriteBatch<C> {
     }
 }
 
-impl<C: ScriptClient> BatchOp for WriteBatch<C> {
+impl<C: CommandClient> BatchOp for WriteBatch<C> {
     type Request = WriteRequest;
     type Key = SessionId;
     type Part = Reply;
@@ -133,7 +133,7 @@ impl<C: ScriptClient> BatchOp for WriteBatch<C> {
         next.share(batch) == Share::RoomForOthers
     }
 
-    async fn one(
+    async fn send_one(
         &self,
         request: &WriteRequest,
         deadline: Instant,
@@ -143,7 +143,7 @@ impl<C: ScriptClient> BatchOp for WriteBatch<C> {
         self.executor.call_one(script, &request.id, request.arguments(), deadline).await
     }
 
-    async fn many(
+    async fn send_batch(
         &self,
         requests: &[WriteRequest],
         deadline: Instant,

@@ -1,7 +1,7 @@
 //! The interface to a client library: [`Connector`] and [`Connection`].
 //!
-//! Implemented by the drivers. [`Connections`](super::connections::Connections) makes a [`ScriptClient`] of
-//! them. `eval` and the executor call this `ScriptClient`. Knows nothing of sessions.
+//! Implemented by the drivers. [`Connections`](super::connections::Connections) makes a [`CommandClient`] of
+//! them. `eval` and the executor call this `CommandClient`. Knows nothing of sessions.
 
 use std::{future::Future, time::Duration};
 
@@ -49,7 +49,7 @@ pub trait Connection: Send + Sync + 'static {
 }
 
 /// A client that runs scripts and commands.
-pub(in crate::store::redis) trait ScriptClient:
+pub(in crate::store::redis) trait CommandClient:
     Send + Sync + 'static
 {
     /// Sends a call at most once, and waits for its reply for at most `timeout`.

@@ -9,5 +9,6 @@ pub(super) mod client;
 pub(super) mod connections;
 #[cfg(feature = "redis-store")]
 mod fred;
+mod health;
 #[cfg(feature = "redis-rs-store")]
 pub(super) mod redis_rs;

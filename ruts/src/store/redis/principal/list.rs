@@ -7,7 +7,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use bytes::Bytes;
 
 use super::super::{
-    driver::client::ScriptClient,
+    driver::client::CommandClient,
     error::{NAME, corrupt},
     eval::Script,
     executor::{Executor, Reader},
@@ -62,7 +62,7 @@ pub(in crate::store::redis) struct PrincipalList<'a, C> {
     principal: &'a PrincipalKey,
 }
 
-impl<'a, C: ScriptClient> PrincipalList<'a, C> {
+impl<'a, C: CommandClient> PrincipalList<'a, C> {
     pub(in crate::store::redis) const fn new(
         executor: &'a Arc<Executor<C>>,
         principal: &'a PrincipalKey,

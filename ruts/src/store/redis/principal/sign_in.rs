@@ -9,7 +9,7 @@ use tracing::Instrument;
 
 use super::{
     super::{
-        driver::client::ScriptClient,
+        driver::client::CommandClient,
         error::{NAME, corrupt},
         eval::Script,
         executor::Executor,
@@ -80,7 +80,7 @@ impl SignIn<'_> {
     /// # Round trips
     ///
     /// One, or three on a cluster. More if other sessions have to end because of the limit.
-    pub(in crate::store::redis) async fn run<C: ScriptClient>(
+    pub(in crate::store::redis) async fn run<C: CommandClient>(
         &self,
         executor: &Arc<Executor<C>>,
     ) -> Result<ScriptOutcome, StoreError> {
@@ -129,7 +129,7 @@ impl SignIn<'_> {
 
     /// Joins the list. If the list is full, checks the update and then makes room. `script` may also
     /// write the session, with `arguments`.
-    async fn join<C: ScriptClient>(
+    async fn join<C: CommandClient>(
         &self,
         executor: &Executor<C>,
         list: &PrincipalList<'_, C>,
@@ -180,7 +180,7 @@ impl SignIn<'_> {
 
     /// Returns the answer to an update that would not apply. Such an update must not end other sessions.
     /// Returns `None` if the update would apply, or if the sign-in creates the session.
-    async fn check_update<C: ScriptClient>(
+    async fn check_update<C: CommandClient>(
         &self,
         executor: &Executor<C>,
     ) -> Result<Option<ScriptOutcome>, StoreError> {
@@ -195,7 +195,7 @@ impl SignIn<'_> {
     }
 
     /// Removes the entries of ended sessions. If too many sessions are left, applies the limit.
-    async fn make_room<C: ScriptClient>(
+    async fn make_room<C: CommandClient>(
         &self,
         list: &PrincipalList<'_, C>,
         limit: SessionLimit,
@@ -224,7 +224,7 @@ impl SignIn<'_> {
 
     /// Trims a long list after about one of [`TRIM_EVERY`] sign-ins, in a task of its own. A byte of the
     /// random session id selects these sign-ins.
-    fn trim_sometimes<C: ScriptClient>(&self, executor: &Arc<Executor<C>>, count: i64) {
+    fn trim_sometimes<C: CommandClient>(&self, executor: &Arc<Executor<C>>, count: i64) {
         if count < LONG_LIST || !self.id.as_bytes()[0].is_multiple_of(TRIM_EVERY) {
             return;
         }
@@ -238,7 +238,7 @@ impl SignIn<'_> {
 
     /// Verifies that no revocation has begun since the session joined the list. Otherwise ends the session,
     /// and fails unless the sign-in ends the oldest sessions at its limit.
-    async fn verify<C: ScriptClient>(
+    async fn verify<C: CommandClient>(
         &self,
         list: &PrincipalList<'_, C>,
         mark: Bytes,
@@ -265,7 +265,7 @@ impl SignIn<'_> {
     }
 
     /// Removes the mark of a sign-in that failed. If that is not possible, the entry is removed later.
-    async fn withdraw<C: ScriptClient>(&self, list: &PrincipalList<'_, C>, mark: Bytes) {
+    async fn withdraw<C: CommandClient>(&self, list: &PrincipalList<'_, C>, mark: Bytes) {
         let arguments = Arguments::new(2).id(self.id).bytes(mark);
         let _ = list.run(&WITHDRAW, arguments).await;
     }
@@ -273,7 +273,7 @@ impl SignIn<'_> {
     /// Returns the time for which the session stays listed. It is longer than the time until the absolute
     /// deadline of the session, because the deadline is set later, and perhaps by a different clock.
     /// `None` without such a deadline.
-    fn listed_for<C: ScriptClient>(&self, list: &PrincipalList<'_, C>) -> Option<Ttl> {
+    fn listed_for<C: CommandClient>(&self, list: &PrincipalList<'_, C>) -> Option<Ttl> {
         let longest = self.absolute?.as_duration().saturating_add(list.longest_sign_in());
         Some(Ttl::new(longest).unwrap_or(Ttl::MAX))
     }
