@@ -14,7 +14,8 @@ use ruts::{
     Ttl,
     auth::PrincipalKey,
     conformance::{
-        Subject, atomicity, expiry, internal, merging, ownership, revival, revocation, values,
+        Subject, atomicity, expiry, internal, limits, listing, merging, recency, revival,
+        revocation, values,
     },
     store::{
         AbsoluteDeadline, AuthChange, Change, Create, Credentials, Expiry, Loaded, PageRequest,
@@ -498,10 +499,10 @@ faults! {
         revival::nothing_revives_an_expired_session,
         internal::internal_credentials_open_no_ended_session;
     a_stale_cache_is_found: CachesReads at 2 by
-        revocation::a_write_is_seen_at_once,
-        revocation::a_deletion_is_seen_at_once;
+        recency::a_write_is_seen_at_once,
+        recency::a_deletion_is_seen_at_once;
     a_secret_that_stays_valid_is_found: KeepsOldSecret at 3 by
-        revocation::a_rotation_is_seen_at_once,
+        recency::a_rotation_is_seen_at_once,
         merging::one_of_parallel_rotations_wins;
     a_write_of_the_whole_session_is_found: WritesWholeSession at 4 by
         merging::parallel_writes_to_different_fields_survive;
@@ -521,10 +522,10 @@ faults! {
     a_read_of_too_many_fields_is_found: ReadsAllFields at 10 by
         values::only_the_named_fields_are_read;
     a_secret_that_is_not_checked_is_found: IgnoresSecret at 11 by
-        revocation::a_wrong_secret_opens_nothing,
-        revocation::a_rotation_is_seen_at_once;
+        recency::a_wrong_secret_opens_nothing,
+        recency::a_rotation_is_seen_at_once;
     a_forgotten_revocation_is_found: ForgetsRevoked at 12 by
-        ownership::a_revoked_session_is_recognised;
+        revocation::a_revoked_session_is_recognised;
     a_job_that_counts_as_activity_is_found: CountsJobs at 13 by
         internal::internal_credentials_use_nothing,
         internal::internal_credentials_have_few_rights;
@@ -541,11 +542,11 @@ faults! {
     a_sign_in_that_revives_is_found: SignInWritesBack at 19 by
         revival::an_end_wins_over_every_racing_operation;
     a_revocation_of_one_page_is_found: RevokesFirstPage at 20 by
-        ownership::a_principal_may_have_many_sessions;
+        listing::a_principal_may_have_many_sessions;
     a_cleanup_that_forgets_is_found: ForgetsDeleted at 21 by
         revival::nothing_revives_a_deleted_session;
     a_limit_without_a_lock_is_found: CountsThenSignsIn at 22 by
-        ownership::a_limit_holds_for_parallel_sign_ins;
+        limits::a_limit_holds_for_parallel_sign_ins;
     half_an_update_is_found: AppliesHalfWhenDropped at 23 by
         atomicity::a_dropped_update_is_done_or_not;
 }

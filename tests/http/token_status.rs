@@ -75,13 +75,13 @@ async fn a_request_knows_the_state_of_its_session() {
 
 /// A secret that was replaced more than once is distinguished from the secret of an ended session.
 #[tokio::test]
-async fn a_made_up_secret_of_a_live_session_is_unknown() {
+async fn a_made_up_secret_of_a_live_session_is_reported() {
     let (_, client) = fixture();
     client.text("/sign-in").await;
     let before = client.steal();
     client.text("/sign-in").await;
     client.text("/sign-in").await;
-    assert_eq!(before.text("/").await, "Unknown");
+    assert_eq!(before.text("/").await, "WrongSecret");
     client.text("/sign-out").await;
     assert_eq!(before.text("/").await, "Expired { by: None }");
 }

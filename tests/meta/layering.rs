@@ -59,6 +59,7 @@ const HIDDEN: [(&str, &[&str]); 11] = [
             "store::postgres",
             "store::redis",
             "store::sqlite",
+            "store::watchers",
         ],
     ),
     ("store::notify", &["store::layered", "store::memory", "store::postgres", "store::redis"]),
@@ -79,6 +80,7 @@ const HIDDEN: [(&str, &[&str]); 11] = [
             "store::postgres",
             "store::redis",
             "store::sqlite",
+            "store::watchers",
         ],
     ),
     (
@@ -128,6 +130,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "store::redis",
             "store::sql",
             "store::sqlite",
+            "store::watchers",
         ],
     ),
 ];

@@ -41,11 +41,15 @@ pub mod atomicity;
 mod client;
 pub mod expiry;
 pub mod internal;
+pub mod limits;
+pub mod listing;
 pub mod merging;
-pub mod ownership;
+mod principal;
+pub mod recency;
 pub mod renewal;
 pub mod revival;
 pub mod revocation;
+pub mod sign_in;
 mod subject;
 mod timed;
 pub mod values;
@@ -69,7 +73,7 @@ macro_rules! conformance_tests {
                 delete_expired_frees_only_expired_sessions
                 cache_policies_are_kept
             }
-            revocation {
+            recency {
                 a_wrong_secret_opens_nothing
                 a_write_is_seen_at_once
                 a_deletion_is_seen_at_once
@@ -127,28 +131,34 @@ macro_rules! conformance_tests {
                 internal_credentials_have_few_rights
                 internal_credentials_open_no_ended_session
             }
-            ownership {
+            sign_in {
                 a_read_returns_the_principal
                 a_sign_in_restarts_both_deadlines
                 a_sign_out_keeps_both_deadlines
                 a_lapse_keeps_the_time_of_the_sign_in
                 another_principal_starts_without_fields
                 no_update_exceeds_the_deadline_of_the_sign_in
+                one_of_parallel_sign_ins_of_a_session_wins
+                inspect_sees_the_principal_and_the_end
+            }
+            listing {
                 sessions_are_listed_by_their_principal
                 pages_omit_no_session
                 ended_sessions_are_neither_listed_nor_counted
+                a_principal_may_have_many_sessions
+            }
+            limits {
+                a_limit_refuses_another_sign_in
+                a_limit_ends_the_oldest_session
+                a_refused_sign_in_does_not_count
+                a_limit_holds_for_parallel_sign_ins
+            }
+            revocation {
                 a_revocation_ends_one_session
                 a_revocation_ends_all_sessions_but_one
                 a_revoked_session_is_recognised
                 a_revocation_ends_sign_ins_that_race_it
-                a_limit_refuses_another_sign_in
-                a_limit_ends_the_oldest_session
-                a_principal_may_have_many_sessions
-                a_limit_holds_for_parallel_sign_ins
-                a_refused_sign_in_does_not_count
-                one_of_parallel_sign_ins_of_a_session_wins
                 revoke_everyone_ends_all_sessions
-                inspect_sees_the_principal_and_the_end
             }
             atomicity {
                 changes_apply_in_order

@@ -1,117 +1,186 @@
-//! Checks of promise R: no read returns a state that was replaced or removed.
+//! Checks of revocations: the sessions of a principal, or all sessions, end without their secrets.
 //!
-//! `conformance_tests!` generates a test for each check. The checks know the `Store` contract, and
-//! nothing of backends.
+//! `conformance_tests!` generates a test for each check. The checks know the `Store` contract, and nothing of
+//! backends.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
-    client::{Refusal, applied, bytes, secret, session},
+    client::{
+        Client, Refusal, applied, new_client, principal, race, runner, secret, session, sign_in_of,
+        ttl,
+    },
+    principal::{ALL, ids, list, revoke, signed_in},
     subject::Subject,
 };
-use crate::store::{Projection, Refused};
+use crate::{
+    auth::PrincipalKey,
+    store::{AuthChange, Projection, RevokeTarget, Store, StoreErrorKind, Update},
+};
 
-/// An id gives no access without the session's own secret. Calls with a different secret have no effect.
-// proves: ASVS-7.2.1
-pub async fn a_wrong_secret_opens_nothing(subject: &impl Subject) {
-    let client = session(subject, &[("a", "1")]).await;
-    client.with(secret()).is_refused(Refusal::NotFound).await;
-    client.holds(&[("a", "1")]).await;
+/// A revocation by id ends the session with this id if the principal is signed in to it. It ends no other
+/// session.
+// proves: ASVS-7.5.2
+pub async fn a_revocation_ends_one_session(subject: &impl Subject) {
+    let (ada, bob) = (principal(), principal());
+    let (mine, other) = (signed_in(subject, &ada).await, signed_in(subject, &ada).await);
+    let theirs = signed_in(subject, &bob).await;
+    let anonymous = session(subject, &[]).await;
+    let store = subject.store();
+    for foreign in [&theirs, &anonymous] {
+        assert_eq!(revoke(&store, &ada, RevokeTarget::One(&foreign.id)).await, BTreeSet::new());
+        foreign.through(subject).holds(&[]).await;
+    }
+    assert_eq!(revoke(&store, &ada, RevokeTarget::One(&mine.id)).await, ids(&[&mine]));
+    mine.through(subject).is_refused(Refusal::Revoked).await;
+    assert_eq!(revoke(&store, &ada, RevokeTarget::One(&mine.id)).await, BTreeSet::new());
+    other.through(subject).holds(&[]).await;
+    assert_eq!(list(&store, &ada).await, ids(&[&other]));
 }
 
-/// After a write or removal, the next read of any client sees the change.
-pub async fn a_write_is_seen_at_once(subject: &impl Subject) {
-    let writer = session(subject, &[("a", "1")]).await;
-    let reader = writer.through(subject);
-    reader.holds(&[("a", "1")]).await;
-    assert_eq!(writer.set("a", "2").await, applied(0));
-    reader.holds(&[("a", "2")]).await;
-    assert_eq!(writer.set("b", "3").await, applied(0));
-    assert_eq!(reader.get("b").await.as_deref(), Some("3"));
-    assert_eq!(writer.remove("a").await, applied(1));
-    reader.holds(&[("b", "3")]).await;
-    assert_eq!(writer.remove("a").await, applied(0));
-    assert_eq!(writer.take("b").await, Ok(Some(bytes("3"))));
-    reader.holds(&[]).await;
+/// A revocation ends all sessions of a principal, or all but one.
+// proves: ASVS-7.4.2 ASVS-7.4.3
+pub async fn a_revocation_ends_all_sessions_but_one(subject: &impl Subject) {
+    let (ada, bob) = (principal(), principal());
+    let theirs = signed_in(subject, &bob).await;
+    let mut all = Vec::new();
+    for _ in 0..5 {
+        all.push(signed_in(subject, &ada).await);
+    }
+    let store = subject.store();
+    let own = all.pop().expect("there should be five sessions");
+    let target = RevokeTarget::All { except: Some(&own.id) };
+    assert_eq!(revoke(&store, &ada, target).await, ids(&all.iter().collect::<Vec<_>>()));
+    for client in &all {
+        client.through(subject).is_refused(Refusal::Revoked).await;
+    }
+    own.through(subject).holds(&[]).await;
+    assert_eq!(revoke(&store, &ada, ALL).await, ids(&[&own]));
+    own.through(subject).is_refused(Refusal::Revoked).await;
+    theirs.through(subject).holds(&[]).await;
 }
 
-/// After a deletion no client finds the session. Its last secret is refused with the time since the
-/// deletion.
-// proves: ASVS-7.4.1
-pub async fn a_deletion_is_seen_at_once(subject: &impl Subject) {
-    let client = session(subject, &[("a", "1")]).await;
-    let other = client.through(subject);
-    other.holds(&[("a", "1")]).await;
-    assert_eq!(client.delete().await, Ok(()));
-    subject.pass(subject.unit()).await;
-    let Err(Refused::Deleted { ago }) = other.load(Projection::All, None).await else {
-        panic!("the ended session should be recognised");
-    };
-    assert!(
-        ago >= subject.unit() && ago < subject.unit() * 2,
-        "the time should count from the deletion: {ago:?}"
-    );
-    assert!(matches!(other.delete().await, Err(Refused::Deleted { .. })));
-}
-
-/// After a rotation the new secret is accepted, and the old one is refused.
-// proves: ASVS-7.2.4
-pub async fn a_rotation_is_seen_at_once(subject: &impl Subject) {
-    let old = session(subject, &[("a", "1")]).await;
-    let new = old.with(secret());
-    assert_eq!(old.rotate(&new.secret).await, applied(0));
-    old.is_refused(Refusal::Replaced).await;
-    old.through(subject).is_refused(Refusal::Replaced).await;
-    new.through(subject).holds(&[("a", "1")]).await;
-    assert_eq!(new.set("a", "2").await, applied(0));
-    new.holds(&[("a", "2")]).await;
-}
-
-/// Replacing a secret with itself, as a repeated attempt does, changes nothing. The former secret does not
-/// become valid again.
-pub async fn a_repeated_rotation_changes_nothing(subject: &impl Subject) {
-    let old = session(subject, &[("a", "1")]).await;
-    let new = old.with(secret());
-    old.rotate(&new.secret).await.expect("the session should be live");
-    subject.pass(subject.unit()).await;
-    assert_eq!(new.rotate(&new.secret).await, applied(0));
-    let (every, grace) = (Duration::from_millis(1), Duration::from_secs(3600));
-    assert_eq!(new.renew(&new.secret, every, grace).await, applied(0));
-    new.holds(&[("a", "1")]).await;
-    let Err(Refused::Replaced { ago }) = old.load(Projection::All, None).await else {
-        panic!("the replaced secret should still be recognised");
-    };
-    assert!(ago >= subject.unit(), "the time should count from the first rotation: {ago:?}");
-}
-
-/// A store recognises only the latest former secret. Earlier ones are refused as unknown.
-pub async fn only_the_last_secret_counts_as_replaced(subject: &impl Subject) {
-    let first = session(subject, &[]).await;
-    let (second, third) = (first.with(secret()), first.with(secret()));
-    first.rotate(&second.secret).await.expect("the session should be live");
-    second.rotate(&third.secret).await.expect("the session should be live");
-    first.is_refused(Refusal::NotFound).await;
-    second.is_refused(Refusal::Replaced).await;
-    third.holds(&[]).await;
-}
-
-/// A replaced secret is refused with the time since the replacement. A caller uses this time to
-/// distinguish a late request from a stolen cookie.
-pub async fn a_replaced_secret_gets_the_time_since(subject: &impl Subject) {
+/// The last two secrets of a revoked session are refused as revoked, until the deadline that the session had.
+/// Any other secret is unknown.
+pub async fn a_revoked_session_is_recognised(subject: &impl Subject) {
     let unit = subject.unit();
-    let old = session(subject, &[]).await;
-    subject.pass(unit * 2).await;
-    let new = old.with(secret());
-    old.rotate(&new.secret).await.expect("the session should be live");
+    let (ada, store) = (principal(), subject.store());
+    let own = signed_in(subject, &ada).await;
+    let former = session(subject, &[("a", "1")]).await;
+    let revoked = former.with(secret());
+    let who = sign_in_of(&ada);
+    let deadlines = AuthChange::In { who, idle: ttl(unit * 8), absolute: ttl(unit * 4) };
+    let update = Update::new(&[]).rotate(&revoked.secret).auth_change(deadlines);
+    assert_eq!(former.update(update).await, applied(0));
+    let target = RevokeTarget::All { except: Some(&own.id) };
+    assert_eq!(revoke(&store, &ada, target).await, ids(&[&revoked]));
     subject.pass(unit).await;
-    let Err(Refused::Replaced { ago }) = old.load(Projection::All, None).await else {
-        panic!("the replaced secret should be recognised");
-    };
-    assert!(ago >= unit && ago < unit * 2, "the time should count from the rotation: {ago:?}");
+    revoked.through(subject).is_refused(Refusal::Revoked).await;
+    former.through(subject).is_refused(Refusal::Revoked).await;
+    revoked.with(secret()).is_refused(Refusal::NotFound).await;
+    assert_eq!(store.inspect(&revoked.id).await.expect("the store should answer"), None);
+    assert_eq!(list(&store, &ada).await, ids(&[&own]));
+    assert_eq!(revoke(&store, &ada, RevokeTarget::One(&revoked.id)).await, BTreeSet::new());
+    let again = revoked.create(None, None, &[]).await.map_err(|error| error.kind());
+    assert_eq!(again, Err(StoreErrorKind::Exists));
+    subject.pass(unit * 4).await;
+    revoked.through(subject).is_refused(Refusal::NotFound).await;
+}
 
-    new.delete().await.expect("the session should be live");
-    let Err(Refused::Replaced { ago }) = old.load(Projection::All, None).await else {
-        panic!("the replaced secret of a deleted session should be recognised");
+/// Signs in with a new session, or with an existing one. Returns `None` if a revocation ended the
+/// session.
+async fn racing_sign_in<S: Store>(
+    client: Client<S>,
+    principal: PrincipalKey,
+    is_new: bool,
+) -> Option<Client<S>> {
+    let signed = if is_new {
+        client.create_for(&principal, None).await.map(|()| (client, applied(0)))
+    } else {
+        client.create(None, None, &[]).await.expect("the store should answer");
+        client.sign_in(&principal, None).await
     };
-    assert!(ago >= unit, "the time should still count from the rotation: {ago:?}");
+    match signed {
+        Ok((client, answer)) => answer.is_ok().then_some(client),
+        Err(error) => {
+            assert_eq!(error.kind(), StoreErrorKind::Revoked);
+            None
+        }
+    }
+}
+
+/// If a sign-in overlaps with a revocation, its session ends too, or is listed after the revocation.
+// proves: ASVS-7.4.2
+pub async fn a_revocation_ends_sign_ins_that_race_it(subject: &impl Subject) {
+    for _ in 0..subject.rounds().min(5) {
+        let ada = principal();
+        let before = signed_in(subject, &ada).await;
+        let store = subject.store();
+        let revoker = {
+            let store = Arc::clone(&store);
+            runner(async move {
+                revoke(&store, &ada, ALL).await;
+                None
+            })
+        };
+        let mut runners = vec![revoker];
+        for at in 0..40 {
+            let client = new_client(subject).through(subject);
+            runners.push(runner(racing_sign_in(client, ada, at % 2 == 0)));
+        }
+        let signed_in: Vec<_> = race(runners).await.into_iter().flatten().collect();
+        before.is_refused(Refusal::Revoked).await;
+
+        let listed = list(&store, &ada).await;
+        for client in &signed_in {
+            let is_live = client.through(subject).signed_in().await.is_some();
+            assert_eq!(
+                is_live,
+                listed.contains(&client.id),
+                "exactly the live sessions should be listed"
+            );
+        }
+        let again = revoke(&store, &ada, ALL).await;
+        assert_eq!(again, listed);
+        for client in &signed_in {
+            assert_eq!(
+                client.through(subject).signed_in().await,
+                None,
+                "every session should have ended"
+            );
+        }
+    }
+}
+
+/// `revoke_everyone` ends all sessions. Afterwards, new sessions can be created.
+// proves: ASVS-7.4.5
+pub async fn revoke_everyone_ends_all_sessions(subject: &impl Subject) {
+    let ada = principal();
+    let mut clients = vec![signed_in(subject, &ada).await];
+    while clients.len() < 300 {
+        let create = |_| {
+            let client = new_client(subject);
+            async move { client.create(None, None, &[]).await.map(|()| client) }
+        };
+        for created in race((0..20).map(create).collect()).await {
+            clients.push(created.expect("a new session should be possible"));
+        }
+    }
+    for client in &clients {
+        client.fields().await.expect("the session should exist");
+    }
+    let store = subject.store();
+    for _ in 0..2 {
+        let revoked = store.revoke_everyone().await.expect("the store should answer");
+        assert_eq!(revoked.stale_for, None);
+        clients[0].through(subject).is_refused(Refusal::Any).await;
+        for client in &clients[1..] {
+            let answer = client.load(Projection::Named(&[]), None).await;
+            assert!(answer.is_err(), "every session should have ended");
+        }
+        assert_eq!(list(&store, &ada).await, BTreeSet::new());
+        clients = vec![signed_in(subject, &ada).await, session(subject, &[("a", "2")]).await];
+        clients[1].through(subject).holds(&[("a", "2")]).await;
+        assert_eq!(list(&store, &ada).await, ids(&[&clients[0]]));
+    }
 }

@@ -45,8 +45,8 @@ pub type StoreResult<T> = Result<Result<T, Refused>, StoreError>;
 ///
 /// | | promise |
 /// | --- | --- |
-/// | **R**, revocation | After a write, removal, rotation, deletion or revocation has returned `Ok`, no later read anywhere yields the earlier state. Before a revocation returns `Ok`, it ends each targeted session whose sign-in was complete when the revocation began. If a sign-in overlaps with the revocation, either its session ends too, or the sign-in counts as the later of the two. |
-/// | **N**, no resurrection | Only [`create`](Self::create) brings a session into existence. No interleaving of the other methods does. |
+/// | **R**, recency | After a write, removal, rotation, deletion or revocation has returned `Ok`, no later read anywhere yields the earlier state. Before a revocation returns `Ok`, it ends each targeted session whose sign-in was complete when the revocation began. If a sign-in overlaps with the revocation, either its session ends too, or the sign-in counts as the later of the two. |
+/// | **N**, no revival | Only [`create`](Self::create) brings a session into existence. No interleaving of the other methods does. |
 /// | **M**, merging | Parallel writes to different fields all survive. If parallel updates change a field under the same [`Precondition`](super::Precondition) on that field, only one of them is applied. [`take`](Self::take) returns a value only once. |
 /// | **E**, expiry | A field is not served at or after its expiry. A session is not served at or after its idle or absolute deadline. The clock of the server that keeps the session decides. |
 /// | **A**, atomicity | An [`Update`] is applied as a whole or not at all. |

@@ -107,7 +107,7 @@
 //! This table shows when the promises of the [contract](super::Store) are kept. The notes name the tests of
 //! each cell. A test is in `tests/stores/tests/layered`, unless the note names a different file:
 //!
-//! | event | R: revocation | N: no resurrection | M: merging | E: expiry | A: atomicity |
+//! | event | R: recency | N: no revival | M: merging | E: expiry | A: atomicity |
 //! | --- | --- | --- | --- | --- | --- |
 //! | normal operation | kept ¹ ² | kept ¹ ² | kept ¹ ² | kept ¹ | kept ¹ |
 //! | a slow reader fills late | kept ³ | kept ³ | kept ⁵ | kept ³ | kept ⁵ |

@@ -234,7 +234,7 @@ pub async fn a_page_knows_why_its_user_is_signed_out<S: Store>(
 
     let tab = ended.steal();
     ended.text("/delete").await;
-    assert!(token_status(&tab).await.starts_with("Ended"));
+    assert!(token_status(&tab).await.starts_with("Deleted"));
     Shop::sessions(&index).by_user("ada").revoke_all().await.unwrap();
     assert_eq!(token_status(&revoked).await, "Revoked");
     revoked.text("/sign-in/ada/1").await;
