@@ -1,7 +1,8 @@
 //! Checks of principals: sign-ins, lists, session limits and revocations.
 //!
-//! `conformance_tests!` generates a test for each check. The checks know the `Store` contract, and nothing of
-//! backends.
+//! [`conformance_tests!`](crate::conformance_tests) generates a test for each check.
+
+// The checks know the `Store` contract, and nothing about backends.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
