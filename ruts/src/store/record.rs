@@ -1,7 +1,7 @@
 //! The rules of a session, independent of any backend: [`SessionRecord`].
 //!
-//! Used by every [`RecordStore`](super::RecordStore), by `SqliteStore` and `MySqlStore`, and by the model
-//! that the conformance tests compare stores with. A record does not read the clock and does no I/O. The
+//! Used by every [`RecordStore`](super::RecordStore), by `SqliteStore` and `MySqlStore`, and by the
+//! model in `tests/stores/tests/model.rs`. A record does not read the clock and does no I/O. The
 //! caller passes the time and stores the result.
 
 mod encoding;
@@ -210,7 +210,7 @@ impl SessionRecord {
         self.modified
     }
 
-    /// Notes that the record was written to the backend.
+    /// Records that the record was written to the backend.
     pub const fn set_saved(&mut self) {
         self.modified = false;
     }

@@ -1,4 +1,5 @@
-//! [`Identity`]: what a request knows of its session: an unchecked token, a confirmed session, or none.
+//! [`Identity`]: what a request knows about its session: an unchecked token, a confirmed session,
+//! or none.
 //!
 //! Owned by `state`, changed by `exchange` and `transfer`. Knows only tokens, and makes no store call.
 
@@ -65,7 +66,7 @@ impl Identity {
         }
     }
 
-    /// Returns whether the session is a [successor](super::successor).
+    /// Returns whether the session is a [successor](super::former_token).
     pub(super) fn is_successor(&self) -> bool {
         match self {
             Self::Presented(token, _) => token.secret.is_successor(),

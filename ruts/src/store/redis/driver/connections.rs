@@ -236,7 +236,7 @@ struct Sending<'a, K: Connector> {
 
 impl<K: Connector> Drop for Sending<'_, K> {
     fn drop(&mut self) {
-        // Outside a runtime, no strike is noted, because no new connection can be opened there.
+        // Outside a runtime, no strike is recorded, because no new connection can be opened there.
         let judged = &self.in_use.judged;
         if !self.is_answered
             && (self.sent.elapsed() >= MIN_SILENCE || judged.is_silent_for(MIN_SILENCE))
@@ -372,7 +372,7 @@ impl<T: Connection> Judged<T> {
         self.is_usable()
     }
 
-    /// Notes an answer, and returns whether to replace the connection.
+    /// Records an answer, and returns whether to replace the connection.
     fn has_to_go(&self, answer: &Result<Reply, CommandError>, place: Place) -> bool {
         if matches!(answer, Ok(_) | Err(CommandError::Server(..))) {
             self.note_answer();
@@ -396,9 +396,9 @@ impl<T: Connection> Judged<T> {
         }
     }
 
-    /// Notes a command without an answer, and returns whether to replace the connection. The connection
-    /// stays in use until a new one is open, because perhaps only one node of a cluster has stopped
-    /// responding.
+    /// Records a command without an answer, and returns whether to replace the connection. The
+    /// connection stays in use until a new one is open, because perhaps only one node of a cluster
+    /// has stopped responding.
     fn note_strike(&self, place: Place) -> bool {
         let mut by_place = self.lock();
         *by_place.entry(place).or_default() += 1;
