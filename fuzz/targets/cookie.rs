@@ -39,7 +39,7 @@ fuzz_target!(|data: &[u8]| {
             let response = RUNTIME.block_on(layer.layer(ReturnSession).call(request));
             let session = response.expect("the service should not fail").into_body();
             let id = RUNTIME.block_on(session.verify()).expect("the store should not fail");
-            assert!(id.is_none(), "{data:?} should not open a session");
+            assert!(id.is_none(), "{data:?} should not find a session");
         }
     }
 });

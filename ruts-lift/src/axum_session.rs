@@ -1,7 +1,7 @@
 //! [`AxumSessions`]: reads and ends sessions of axum_session 0.22.
 //!
 //! Made by applications, and called by `lift`. Knows the stored form of these sessions, and nothing
-//! of ruts.
+//! about ruts.
 
 use std::{collections::HashMap, fmt};
 

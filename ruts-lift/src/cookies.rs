@@ -1,7 +1,7 @@
 //! [`OldCookie`]: reads the cookie of the old library. The functions of this file read and write
 //! any cookie by its name, such as the ruts session cookie.
 //!
-//! Used by `lift` and by applications. Knows headers, and nothing of sessions.
+//! Used by `lift` and by applications. Knows headers, and nothing about sessions.
 
 use std::fmt;
 

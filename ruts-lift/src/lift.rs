@@ -1,5 +1,5 @@
 //! [`Lift`]: lifts, ends or keeps the old session of each request. Called by `layer`. Knows
-//! cookies, claims and links, and nothing of tower.
+//! cookies, claims and links, and nothing about tower.
 //!
 //! | the request has | and | then |
 //! | --- | --- | --- |

@@ -1,6 +1,6 @@
 //! [`Link`]: the field of a session that names the old session from which the session was lifted.
 //!
-//! Written and read by `lift`, and compared by `old`. Knows nothing of cookies or claims.
+//! Written and read by `lift`, and compared by `old`. Knows nothing about cookies or claims.
 
 use std::{
     collections::BTreeMap,

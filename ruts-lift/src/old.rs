@@ -2,7 +2,7 @@
 //! one such session.
 //!
 //! Implemented by the files of the old libraries and by applications, and called by `lift`. Knows
-//! nothing of cookies.
+//! nothing about cookies.
 
 use std::{
     collections::BTreeMap,

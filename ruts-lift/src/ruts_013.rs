@@ -1,6 +1,6 @@
 //! [`Ruts013`]: reads and ends sessions of the crate `ruts` 0.13 of the registry.
 //!
-//! Made by applications, and called by `lift`. Knows nothing of this version of ruts.
+//! Made by applications, and called by `lift`. Knows nothing about this version of ruts.
 
 use std::fmt;
 

@@ -1,6 +1,6 @@
 //! [`TowerSessions`]: reads and ends sessions of tower-sessions 0.14.
 //!
-//! Made by applications, and called by `lift`. Knows nothing of ruts.
+//! Made by applications, and called by `lift`. Knows nothing about ruts.
 
 use std::time::SystemTime;
 

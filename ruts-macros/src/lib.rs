@@ -47,9 +47,9 @@ use proc_macro::TokenStream;
 /// | key | meaning |
 /// | --- | --- |
 /// | `ttl = "30d"` | each write gives the value this lifetime, see below |
-/// | `hot = "10m"` | maximum age in the cache of a layered store |
-/// | `hot = "never"` | never in the cache |
-/// | `hot = "checked"` | served from the cache only if the origin confirms the value |
+/// | `hot = "10m"` | maximum age in the cache of a layered store (`CachePolicy::MaxAge`) |
+/// | `hot = "never"` | never in the cache (`NoStore`) |
+/// | `hot = "checked"` | served from the cache only if the origin confirms it (`Revalidate`) |
 /// | `default`, `default = expr` | an absent field reads as this value, so reading returns `T` |
 /// | `once` | can only be taken, not read: for flash messages, OAuth state, nonces |
 /// | `lazy` | for large values: fetched only by its accessor, `read` or `load()`, not with the other fields |

@@ -1,7 +1,8 @@
-//! [`PrincipalKey`] and [`Assurance`]: the principal of a session as a store knows it, and the
-//! strength of its authentication.
+//! [`Assurance`] of a sign-in, and [`PrincipalKey`], by which stores list sessions.
 //!
-//! Used by stores, the session and guards. Knows nothing of users or credentials.
+//! To sign a user in, see [`Entry::sign_in`](crate::Entry::sign_in).
+
+// Used by stores, the session and guards. Knows nothing about users or credentials.
 
 use std::fmt;
 

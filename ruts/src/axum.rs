@@ -1,7 +1,7 @@
 //! axum extractors for [`Session`] and every `#[session]` struct, and [`Error`] as a response.
 //!
 //! Called by axum and by the code that `#[session]` generates. Knows `session` and `error`, and
-//! nothing of the layer, the cookie or stores.
+//! nothing about the layer, the cookie or stores.
 
 use axum_core::{
     extract::{FromRequestParts, OptionalFromRequestParts},

@@ -1,6 +1,6 @@
 //! [`CachePolicy`]: whether and for how long a cache may serve a field.
 //!
-//! Set in a field spec, kept by every store, applied by `LayeredStore`. Knows nothing of caches.
+//! Set in a field spec, stored by every store, applied by `LayeredStore`. Plain data.
 
 use std::time::Duration;
 

@@ -1,7 +1,8 @@
-//! Fingerprints of clients, and the reaction to a client that has changed since the sign-in.
-//!
-//! Called by the layer and the session. Knows the headers of a request, and the name and format of
-//! the reserved field that keeps a fingerprint. Knows nothing of stores.
+//! Detects that a session is used by a different client: see
+//! [`SessionLayer::watch_clients`](crate::SessionLayer::watch_clients).
+
+// Called by the layer and the session. Knows the headers of a request, and the name and format of
+// the reserved field that keeps a fingerprint. Knows nothing about stores.
 
 use std::{fmt, sync::Arc};
 

@@ -1,7 +1,7 @@
 //! The error of every session operation: [`Error`].
 //!
 //! Returned by the session, the guards and the extractors. Wraps errors of stores, codecs, TTLs and
-//! random numbers. Knows nothing of HTTP: `axum` turns the error into a response.
+//! random numbers. Knows nothing about HTTP: `axum` turns the error into a response.
 
 use std::time::Duration;
 

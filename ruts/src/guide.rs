@@ -1,11 +1,11 @@
-//! The guide of `docs/guide`, as documentation whose examples are tests.
+//! The guide: from a first app to operating it. Its examples are tests.
 //!
 #![doc = include_str!("guide_links.md")]
 #![doc = include_str!("../docs/guide/README.md")]
 
-// A page defines its links at its end, for readers of the repository. `guide_links.md` defines the
-// same labels for rustdoc. That file is included first, because Markdown takes the first definition
-// of a label.
+// The pages are in `docs/guide`. A page defines its links at its end, for readers of the
+// repository. `guide_links.md` defines the same labels for rustdoc. That file is included first, because
+// Markdown takes the first definition of a label.
 
 #[doc = include_str!("guide_links.md")]
 #[doc = include_str!("../docs/guide/first-app.md")]

@@ -1,5 +1,5 @@
-// The link definitions of the README are for readers of the repository. `guide_links.md` replaces
-// them for rustdoc: see `guide`.
+// The README defines its links as paths in the repository. `guide_links.md` replaces them for
+// rustdoc: see `guide`.
 #![cfg_attr(
     all(
         feature = "conformance",
@@ -65,6 +65,7 @@ mod turns;
 #[path = "private.rs"]
 pub mod __private;
 
+/// The `http` crate, whose types appear in this API.
 pub use http;
 /// Turns a struct into a typed session.
 ///

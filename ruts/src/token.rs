@@ -1,11 +1,13 @@
-//! Tokens: a public [`SessionId`] and a secret.
+//! [`SessionId`], which may be logged, and [`SecretHash`], which a store keeps instead of the
+//! secret.
 //!
-//! Used everywhere. Knows the attributes of a token, such as the lifetime of the cookie (`CookieLife`),
-//! because the secret hash covers them. Knows nothing of cookie headers, sessions or stores.
-//!
-//! The id names the session and may be logged. The secret proves the right to use it, and a store
-//! gets only its [`SecretHash`]. The public interface cannot make a token from chosen bytes (OWASP
-//! ASVS 5.0, 7.2.2 and 7.2.3).
+//! A token is a session id and a secret. The id names the session. The secret proves the right to
+//! use it. The public interface cannot make a token from chosen bytes (OWASP ASVS 5.0, 7.2.2 and
+//! 7.2.3).
+
+// Used everywhere. Knows the attributes of a token, such as the lifetime of the cookie
+// (`CookieLife`), because the secret hash covers them. Knows nothing about cookie headers, sessions
+// or stores.
 
 use std::{fmt, num::NonZeroU32, str::FromStr, time::Duration};
 

@@ -1,6 +1,6 @@
 //! [`Ttl`]: a lifetime that is neither zero nor longer than 100 years.
 //!
-//! Used everywhere. Knows nothing of sessions or fields.
+//! Used everywhere. Knows nothing about sessions or fields.
 
 use std::{fmt, num::NonZeroU64, time::Duration};
 

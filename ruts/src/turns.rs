@@ -1,7 +1,7 @@
 //! [`Turns`]: runs operations with the same key one at a time, in the order of their arrival.
 //!
-//! Used by `update_queue` of the session, and by stores whose operations exclude each other. Knows nothing of
-//! sessions or stores: the key is any value.
+//! Used by `update_queue` of the session, and by stores whose operations exclude each other. Knows
+//! nothing about sessions or stores: the key is any value.
 
 use std::{
     collections::HashMap,

@@ -138,7 +138,7 @@ async fn a_second_click_on_a_sign_in_form_is_accepted() {
     let behind = late.get_with(&format!("/check/{as_guest}"), &[("cookie", &dead)]).await;
     assert_eq!(behind.text(), "true", "a dead cookie in front should not matter");
     let written = late.steal().text(&format!("/write-check/{as_guest}")).await;
-    assert_eq!(written, "true", "an earlier write of the request should not matter");
+    assert_eq!(written, "true", "an earlier write by the request should not matter");
     let as_ada = ada.text("/token").await;
     let late = ada.steal();
     ada.text("/sign-in/ada").await;

@@ -64,8 +64,8 @@ async fn a_plain_value_in_an_encrypted_field_is_refused() {
     assert_eq!(client.text("/map").await, "NotEncrypted");
     // A value of a different version counts as absent.
     assert_eq!(client.text("/next/read").await, "None");
-    // A write replaces the plain value by an encrypted one. A field that is declared without `encrypt` can
-    // read the encrypted value, too.
+    // A write replaces the plain value with an encrypted one. A field that is declared without
+    // `encrypt` can read the encrypted value, too.
     client.text("/write").await;
     assert_eq!(client.text("/read").await, plaintext());
     assert_eq!(client.text("/plain/read").await, plaintext());

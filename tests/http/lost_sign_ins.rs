@@ -378,7 +378,7 @@ async fn a_lapse_keeps_the_order_of_the_sign_ins() {
     assert_eq!(old.text("/ago").await, "Some(864120)");
     fixture.store.take_calls();
     old.text("/who").await;
-    assert_eq!(fixture.store.take_calls(), ["load"], "the lapse should be noted only once");
+    assert_eq!(fixture.store.take_calls(), ["load"], "the lapse should be recorded only once");
     old.stranger().text("/in/7").await;
     assert_eq!(recent.text("/who").await, "Some(7) []");
     assert_eq!(old.text("/who").await, "None []");

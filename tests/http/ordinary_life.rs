@@ -450,7 +450,7 @@ async fn another_principal_starts_clean_and_a_guest_keeps_the_cart() {
     assert_eq!(
         client.text("/cart").await,
         "tea",
-        "a second sign-in of the same user should keep the cart"
+        "a second sign-in by the same user should keep the cart"
     );
     client.text("/sign-in-as-8").await;
     assert_eq!(client.text("/cart").await, "");

@@ -166,7 +166,7 @@ async fn an_error_of_a_record_store_is_true() {
     }
 }
 
-/// A sign-in tries the next id if its id exists, also if the limit has ended other sessions before.
+/// A sign-in tries the next id if its id exists, even if the limit has ended other sessions before.
 #[tokio::test]
 async fn an_id_that_exists_is_reported_after_sessions_have_ended() {
     let store = Arc::new(FailingStore::default());

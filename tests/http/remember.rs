@@ -338,7 +338,7 @@ async fn a_session_that_begins_with_the_request_is_remembered() {
     assert_eq!(client.text("/who").await, "Some(7) Some(1)");
 }
 
-/// A read costs one round trip. Once in every eighth of the idle timeout, a read costs two.
+/// A read takes one round trip. One read in each eighth of the idle timeout takes two.
 #[tokio::test]
 async fn a_remembered_session_costs_few_round_trips() {
     let Fixture { clock, store, client } = fixture(SessionLayer::aal2);

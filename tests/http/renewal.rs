@@ -107,7 +107,7 @@ async fn one_of_two_tabs_renews_and_both_keep_the_session() {
     assert_eq!(client.text("/read").await, "1");
     pause.resume();
     let late = reading.await.unwrap();
-    assert_eq!(late.body, "2", "the write of the slow tab should apply");
+    assert_eq!(late.body, "2", "the write by the slow tab should apply");
     assert!(late.set_cookies().is_empty(), "the late response should not overwrite the new cookie");
     assert_eq!(client.text("/visit").await, "3", "the new cookie should work at its first use");
     clock.advance(Duration::from_secs(29));

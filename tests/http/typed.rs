@@ -73,7 +73,7 @@ impl Fixture {
         Self { client, store, clock, work }
     }
 
-    /// Replaces the application by another release, which may have other schemas.
+    /// Replaces the application with another release, which may have other schemas.
     fn deploy(self) -> Self {
         let next = Self::over(self.store, self.clock);
         Self { client: self.client.after_a_restart(&next.client), ..next }

@@ -77,7 +77,7 @@ const REQUIREMENTS: [Requirement; 85] = [
     Requirement("ASVS-7.5.2", Assisted, "Users list and end their sessions: `Session::sessions`"),
     Requirement("ASVS-7.5.3", Assisted, "Very sensitive operations demand another factor: `Aal`"),
     Requirement("ASVS-7.6.1", Assisted, "A session ends with that of the identity provider"),
-    Requirement("ASVS-7.6.2", Proven, "No session is created without an action of the user"),
+    Requirement("ASVS-7.6.2", Proven, "No session is created without an action by the user"),
     Requirement("ASVS-3.3.1", Proven, "The cookie is `Secure`, and its name has a prefix"),
     Requirement("ASVS-3.3.2", Proven, "The cookie has `SameSite`"),
     Requirement(

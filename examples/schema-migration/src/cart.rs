@@ -35,19 +35,19 @@ impl From<Cart> for CartV1 {
 }
 
 impl CartV1 {
-    /// Adds a piece of a product.
+    /// Adds one unit of a product.
     pub fn add(&mut self, product: String) {
         self.0.push(product);
     }
 
-    /// Returns the number of pieces.
+    /// Returns the number of units.
     pub fn pieces(&self) -> usize {
         self.0.len()
     }
 }
 
 impl Cart {
-    /// Adds a piece of a product.
+    /// Adds one unit of a product.
     pub fn add(&mut self, product: String) {
         match self.lines.iter_mut().find(|line| line.product == product) {
             Some(line) => line.pieces += 1,
@@ -55,7 +55,7 @@ impl Cart {
         }
     }
 
-    /// Returns the number of pieces.
+    /// Returns the number of units.
     pub fn pieces(&self) -> usize {
         self.lines.iter().map(|line| line.pieces).sum()
     }

@@ -187,8 +187,8 @@ fn both<T: Send>(send: impl Fn() -> T + Sync) -> [T; 2] {
     })
 }
 
-/// Runs a script while users are served. Then checks each cart on an instance of the last release, and that
-/// no instance logged any problem except values of a newer version.
+/// Runs a script while the shop serves users. Then checks each cart on an instance of the last
+/// release, and that no instance logged any problem except values of a newer version.
 fn run(script: impl FnOnce(&Shop)) {
     let shop = &Shop::open();
     let users: Vec<(usize, String)> = thread::scope(|scope| {

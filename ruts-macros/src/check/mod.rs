@@ -1,5 +1,5 @@
 //! Checks a raw model, and turns it into a model: first by the rules of each field, then by the
-//! rules across fields. Called by `pipeline`.
+//! rules across fields. Called by `pipeline`. Reports every mistake, and generates nothing.
 
 mod codec;
 mod field;

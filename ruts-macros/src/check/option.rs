@@ -1,6 +1,6 @@
 //! Finds the type inside an `Option`.
 //!
-//! Called by `field` and `versions`. Knows the syntax of types, and nothing of fields.
+//! Called by `field` and `versions`. Knows the syntax of types, and nothing about fields.
 
 use syn::{GenericArgument, PathArguments, Type};
 

@@ -72,9 +72,9 @@ fn formers(raw: &RawField, version: u16, diagnostics: &mut Diagnostics) -> Vec<F
             continue;
         }
         if former.ty.is_none() && args.principal.is_set() {
-            let message = "a principal cannot be discarded: its session would stay signed in as an \
-                           unknown user; name the former type, or end the sessions with \
-                           `revoke_everyone` before the release";
+            let message = "the values of a principal field cannot be discarded: live sessions \
+                           would stay signed in as an unknown user; name the former type, or end \
+                           the sessions with `revoke_everyone` before the release";
             diagnostics.at(&former.target, message);
             continue;
         }
@@ -98,14 +98,14 @@ fn formers(raw: &RawField, version: u16, diagnostics: &mut Diagnostics) -> Vec<F
 fn missing_version(raw: &RawField, missing: u16) -> String {
     let name = &raw.name;
     let named = format!(
-        "live sessions may hold version {missing} of `{name}`; declare how to convert it: \
-         `migrate({missing} => OldType)`, where the next type implements `From<OldType>` or \
-         `TryFrom<OldType>`"
+        "live sessions may hold a value of version {missing} of `{name}`; declare how to convert \
+         it: `migrate({missing} => OldType)`, where the type of the next version implements \
+         `From<OldType>` or `TryFrom<OldType>`"
     );
     match raw.args.principal.is_set() {
         true => named,
         false => {
-            format!("{named}, or `migrate({missing} => discard)`, which reads it as absent")
+            format!("{named}, or `migrate({missing} => discard)`, which makes it read as absent")
         }
     }
 }

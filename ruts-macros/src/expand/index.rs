@@ -1,5 +1,5 @@
-//! Generates the struct that lists and ends sessions by principal, and returns a session by its id. Used only
-//! for a session with a principal.
+//! Generates the struct that lists and ends sessions by principal, and returns a session by its id.
+//! Used only for a session with a principal. Called by `session`. Decides nothing: see `model`.
 //!
 //! ```text
 //! pub struct ShopSessions(SessionIndex);
@@ -51,7 +51,7 @@ fn index(session: &Session, principal: &Field) -> TokenStream {
 
             #(#finders)*
 
-            /// Counts the reads and writes of jobs as activity. Pass the idle timeout of the layer.
+            /// Counts the reads and writes by jobs as activity. Pass the idle timeout of the layer.
             #[must_use]
             #[track_caller]
             #vis fn idle_timeout(self, __timeout: ::core::time::Duration) -> Self {

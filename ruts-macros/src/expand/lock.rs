@@ -1,5 +1,6 @@
 //! Generates the test that compares the types of a session with its lock, and puts the text of the lock into
-//! the field specs. Used only for `#[session(lock)]`.
+//! the field specs. Used only for `#[session(lock)]`. Called by `session`. Decides nothing: see
+//! `model`.
 //!
 //! ```text
 //! FieldSpec::new("user").with_lock(include_str!("sessions.lock"))

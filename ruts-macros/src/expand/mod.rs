@@ -1,4 +1,5 @@
-//! Generates code from the model, with one file for each generated item. Called by `pipeline`.
+//! Generates code from the model: one file for each group of items, `session` joins them, `tokens`
+//! has helpers. Called by `pipeline`.
 //!
 //! Generated code shares its scope with the application. So every path in it begins with `::core`
 //! or the path of `ruts`. Every generic, lifetime and binding that it introduces begins with `__`.

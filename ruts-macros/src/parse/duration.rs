@@ -1,6 +1,6 @@
 //! Parses lifetimes in strings, such as `"30d"` and `"1h 30m"`.
 //!
-//! Called by `lifetime`. Knows nothing of tokens.
+//! Called by `lifetime`. Knows nothing about tokens.
 
 /// The longest `ruts::Ttl`: 100 years.
 const MAX_MILLIS: u64 = 100 * 365 * 24 * 60 * 60 * 1000;

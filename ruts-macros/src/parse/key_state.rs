@@ -1,6 +1,7 @@
-//! The state of one key of an attribute.
+//! [`KeyState`]: whether a key of `#[session]` or `#[field]` was given, with its value.
 //!
-//! Written by `args`, and read by the checks.
+//! Written by `args`, read by the checks. Reports a key that is given twice. Does not know which
+//! keys exist.
 
 use syn::{Ident, parse::ParseStream};
 

@@ -1,6 +1,6 @@
 //! The names of all keys, and suggestions for misspelt ones.
 //!
-//! Called by the readers and the checks. Knows nothing of values.
+//! Called by the readers and the checks. Knows nothing about values.
 
 pub(super) const SESSION: [&str; 6] = ["codec", "crate", "layer", "lock", "prefix", "retired"];
 

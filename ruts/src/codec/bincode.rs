@@ -1,5 +1,5 @@
 //! Encodes and decodes payloads with bincode. Called by `value` and `stored`, which handle the
-//! header. Knows nothing of versions.
+//! header. Knows nothing about versions.
 
 use bincode::error::{DecodeError, EncodeError};
 use serde::{Serialize, de::DeserializeOwned};

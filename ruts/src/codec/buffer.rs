@@ -1,6 +1,6 @@
 //! [`Buffer`]: the output buffer of an encoder.
 //!
-//! Created by `value`, filled by the codecs. Knows nothing of formats.
+//! Created by `value`, filled by the codecs. Knows nothing about formats.
 
 use smallvec::SmallVec;
 

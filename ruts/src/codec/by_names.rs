@@ -4,7 +4,7 @@
 //! Called by a field spec that has a lock (`with_lock`). bincode identifies fields by position, so
 //! only the type that wrote a payload can read it. The lock records the shapes of former types.
 //! MessagePack identifies fields by name, so the current type can read the result. The code is not
-//! generic, so it is compiled only once. Knows shapes and headers, and nothing of stores.
+//! generic, so it is compiled only once. Knows shapes and headers, and nothing about stores.
 
 use bytes::Bytes;
 

@@ -1,6 +1,6 @@
 //! [`Codec`]: the format of a payload.
 //!
-//! Chosen by schemas and by the layer. Knows nothing of the codecs behind it.
+//! Chosen by schemas and by the layer. Knows nothing about the codecs behind it.
 
 /// Format of a value's payload. Only a write uses this choice: a read takes the format from the
 /// stored header.

@@ -1,7 +1,8 @@
 //! [`Header`]: the first eight bytes of a stored value.
 //!
 //! Written by `value`, `by_names` and `preserve`, read by every file of `codec` that takes a stored
-//! value. `crypto` changes its format byte when it encrypts or decrypts a payload.
+//! value. `crypto` changes its format byte when it encrypts or decrypts a payload. Never decodes a
+//! payload.
 
 use super::{error::CodecError, fingerprint::Fingerprint, format::Codec};
 

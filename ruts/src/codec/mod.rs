@@ -1,11 +1,12 @@
-//! Values as bytes: a header, then the payload in the format that the header names.
+//! How values become bytes: the choice of a [`Codec`], its errors, and stored values in migrations.
 //!
-//! Called by the session, by `field` and by `crypto`; the lock of `testing` uses shapes. Knows
-//! nothing of stores, cookies or HTTP.
-//!
-//! A writer chooses a [`Codec`], and a reader follows the header. So sessions stay readable after a
-//! schema switches to a different codec. A value of a different version or type is recognised, not
+//! A stored value is a header, then the payload in the format that the header names. A writer
+//! chooses a [`Codec`], and a reader follows the header. So sessions stay readable after a schema
+//! switches to a different codec. A value of a different version or type is recognised, not
 //! misread.
+
+// Called by the session, by `field` and by `crypto`; the lock of `testing` uses shapes. Knows
+// nothing about stores, cookies or HTTP.
 
 #[cfg(feature = "bincode")]
 mod bincode;

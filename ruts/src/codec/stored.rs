@@ -1,6 +1,6 @@
 //! [`Stored`]: a stored value that is not decoded yet, of any version.
 //!
-//! Used by typed keys and by the migrations of applications. Knows nothing of field names.
+//! Used by typed keys and by the migrations of applications. Knows nothing about field names.
 
 use serde::de::DeserializeOwned;
 

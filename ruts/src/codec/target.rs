@@ -1,6 +1,6 @@
 //! [`Target`]: the former version in which a value is written.
 //!
-//! Used by typed keys and by the downgrades of applications. Knows nothing of field names.
+//! Used by typed keys and by the downgrades of applications. Knows nothing about field names.
 
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};

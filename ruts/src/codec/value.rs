@@ -1,6 +1,6 @@
 //! Encodes and decodes values: header, then payload.
 //!
-//! Called by the session, typed keys and `target`. Knows nothing of field names or encryption.
+//! Called by the session, typed keys and `target`. Knows nothing about field names or encryption.
 
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};

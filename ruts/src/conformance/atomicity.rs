@@ -1,7 +1,8 @@
 //! Checks of promise A: an update is applied as a whole or not at all.
 //!
-//! `conformance_tests!` generates a test for each check. The checks know the `Store` contract, and
-//! nothing of backends.
+//! [`conformance_tests!`](crate::conformance_tests) generates a test for each check.
+
+// The checks know the `Store` contract, and nothing about backends.
 
 use std::{
     future::{Future, poll_fn},

@@ -1,7 +1,7 @@
 //! [`Client`]: a client of a store, with one method for each call that checks make.
 //!
 //! Used by every check. Most methods panic on a store error, because every check fails on such an error.
-//! Knows nothing of backends.
+//! Knows nothing about backends.
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 

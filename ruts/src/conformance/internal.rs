@@ -1,7 +1,8 @@
 //! Checks of internal credentials, with which a job uses a session without its secret.
 //!
-//! `conformance_tests!` generates a test for each check. The checks know the `Store` contract, and nothing
-//! of backends.
+//! [`conformance_tests!`](crate::conformance_tests) generates a test for each check.
+
+// The checks know the `Store` contract, and nothing about backends.
 
 use std::time::Duration;
 

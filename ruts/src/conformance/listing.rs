@@ -1,7 +1,8 @@
 //! Checks of the list of a principal's sessions.
 //!
-//! `conformance_tests!` generates a test for each check. The checks know the `Store` contract, and nothing of
-//! backends.
+//! [`conformance_tests!`](crate::conformance_tests) generates a test for each check.
+
+// The checks know the `Store` contract, and nothing about backends.
 
 use std::{collections::BTreeSet, time::Duration};
 

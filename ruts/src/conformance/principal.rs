@@ -1,6 +1,6 @@
 //! Calls that concern the sessions of a principal, for the checks.
 //!
-//! Used by `sign_in`, `listing`, `limits` and `revocation`. Knows nothing of backends.
+//! Used by `sign_in`, `listing`, `limits` and `revocation`. Knows nothing about backends.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 

@@ -1,7 +1,8 @@
 //! Checks of promise R: no read returns a state that was replaced or removed.
 //!
-//! `conformance_tests!` generates a test for each check. The checks know the `Store` contract, and
-//! nothing of backends.
+//! [`conformance_tests!`](crate::conformance_tests) generates a test for each check.
+
+// The checks know the `Store` contract, and nothing about backends.
 
 use std::time::Duration;
 

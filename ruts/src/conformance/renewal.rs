@@ -1,7 +1,8 @@
 //! Checks of renewals: no client loses its session because the secret is renewed.
 //!
-//! `conformance_tests!` generates a test for each check. The checks know the `Store` contract, and nothing of
-//! backends.
+//! [`conformance_tests!`](crate::conformance_tests) generates a test for each check.
+
+// The checks know the `Store` contract, and nothing about backends.
 
 use std::{fmt::Debug, time::Duration};
 

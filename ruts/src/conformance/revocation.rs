@@ -1,7 +1,8 @@
 //! Checks of revocations: the sessions of a principal, or all sessions, end without their secrets.
 //!
-//! `conformance_tests!` generates a test for each check. The checks know the `Store` contract, and nothing of
-//! backends.
+//! [`conformance_tests!`](crate::conformance_tests) generates a test for each check.
+
+// The checks know the `Store` contract, and nothing about backends.
 
 use std::{collections::BTreeSet, sync::Arc};
 

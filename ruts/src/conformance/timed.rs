@@ -1,6 +1,6 @@
 //! [`run`]: runs a check that depends on time, and repeats it with longer times on a slow machine.
 //!
-//! Called by the tests that `conformance_tests!` generates. Knows nothing of the checks.
+//! Called by the tests that `conformance_tests!` generates. Knows nothing about the checks.
 
 use std::{
     future::{Future, poll_fn},

@@ -1,7 +1,8 @@
 //! Checks of values: a read returns the bytes, TTL and cache policy that were written.
 //!
-//! `conformance_tests!` generates a test for each check. The checks know the `Store` contract, and
-//! nothing of backends.
+//! [`conformance_tests!`](crate::conformance_tests) generates a test for each check.
+
+// The checks know the `Store` contract, and nothing about backends.
 
 use std::time::Duration;
 

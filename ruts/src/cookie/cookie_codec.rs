@@ -1,6 +1,6 @@
 //! [`CookieCodec`]: encodes a token as a cookie value and decodes it, plain, signed or encrypted.
 //!
-//! Called by `session_cookie`. Knows nothing of attributes or headers.
+//! Called by `session_cookie`. Knows nothing about attributes or headers.
 
 #[cfg(any(feature = "signed", feature = "private"))]
 use crate::token::TOKEN_LEN;

@@ -1,6 +1,6 @@
 //! [`CookieError`]: the reason why cookie options are refused.
 //!
-//! Returned by `options` and `validate`. Knows nothing of tokens or headers.
+//! Returned by `options` and `validate`. Knows nothing about tokens or headers.
 
 /// The reason why [`CookieOptions`](crate::CookieOptions) do not make a safe cookie.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,6 +1,9 @@
-//! The session cookie: its options, and reading and writing it in HTTP headers.
+//! [`CookieError`] and [`SameSite`] of the session cookie.
 //!
-//! Called by the layer. Knows nothing of sessions, fields or stores.
+//! Its options are [`CookieOptions`](crate::CookieOptions).
+
+// Reads and writes the session cookie in HTTP headers. Called by the layer. Knows nothing about
+// sessions, fields or stores.
 
 mod cookie_codec;
 mod error;

@@ -1,7 +1,7 @@
 //! [`CookieOptions`]: the options of the session cookie, and their checks.
 //!
 //! Made by the application, read by the layer and `session_cookie`. Knows how long a cookie is
-//! kept, and nothing of headers.
+//! kept, and nothing about headers.
 
 use std::{borrow::Cow, fmt, time::Duration};
 

@@ -1,6 +1,6 @@
 //! [`SessionCookie`]: reads and writes the cookie of one layer.
 //!
-//! Called by the layer. Knows headers and tokens, and nothing of sessions or stores.
+//! Called by the layer. Knows headers and tokens, and nothing about sessions or stores.
 
 use std::time::Duration;
 

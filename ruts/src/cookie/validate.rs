@@ -1,6 +1,6 @@
 //! The rules for the name and the attributes of a cookie (RFC 6265bis).
 //!
-//! Called by `options`. Pure functions, which know nothing of tokens or headers.
+//! Called by `options`. Pure functions, which know nothing about tokens or headers.
 
 use super::error::CookieError;
 

@@ -1,7 +1,7 @@
 //! [`FieldCipher`]: encrypts values at rest.
 //!
 //! Called by the session, and configured by the layer. Knows the header of a value through `codec`,
-//! and nothing of payload formats or stores.
+//! and nothing about payload formats or stores.
 //!
 //! ```text
 //! plain      header                                 payload

@@ -1,14 +1,15 @@
 //! [`KeyRing`]: keys that are derived from secrets of the deployment.
 //!
 //! Made by applications. Used by `cookie` and `field_cipher`, and passed on by the layer and
-//! `SessionIndex`. Knows nothing of tokens or sessions.
+//! `SessionIndex`. Knows nothing about tokens or sessions.
 
 use std::{
     fmt,
     sync::{Arc, PoisonError, RwLock},
 };
 
-/// Key that signs or encrypts cookies: the same type as in tower-cookies.
+/// One key that signs or encrypts, for example for `CookieOptions::signing_key`: the same type as
+/// in tower-cookies. For keys that rotate, use [`KeyRing`](crate::crypto::KeyRing).
 pub use ::cookie::Key;
 #[cfg(feature = "encrypt")]
 use chacha20poly1305::{

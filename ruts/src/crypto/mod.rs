@@ -1,6 +1,6 @@
-//! Keys of the deployment, and the encryption of stored values.
-//!
-//! Called by the layer, the session and `cookie`. Knows nothing of stores or HTTP.
+//! Keys for signed and encrypted cookies, and for encrypted fields, with rotation.
+
+// Called by the layer, the session and `cookie`. Knows nothing about stores or HTTP.
 
 pub(crate) mod field_cipher;
 #[cfg(any(feature = "signed", feature = "private", feature = "encrypt"))]

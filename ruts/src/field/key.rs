@@ -1,6 +1,6 @@
 //! [`Field`]: the typed key of a field.
 //!
-//! Used by entries, edits and reads. Knows nothing of encryption, requests or stores.
+//! Used by entries, edits and reads. Knows nothing about encryption, requests or stores.
 
 use std::{
     fmt,

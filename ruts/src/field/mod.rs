@@ -1,7 +1,9 @@
-//! Typed keys: the name of a field, its lifetime, its codec, and the result of reading it.
+//! Typed keys such as `Shop::CART`: name, lifetime, codec, and how a field is read.
 //!
-//! Made by `#[session]` or by hand, and used by the session and `testing`. Stores use only
-//! [`FieldName`]. Knows nothing of requests or stores.
+//! You need this module for keys made by hand and for generic code.
+
+// Made by `#[session]` or by hand, and used by the session and `testing`. Stores use only
+// `FieldName`. Knows nothing about requests or stores.
 
 mod key;
 mod migrate;

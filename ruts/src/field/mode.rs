@@ -1,6 +1,6 @@
 //! [`Mode`]: how a field is read and written.
 //!
-//! Used as a type parameter of every typed key. Knows nothing of requests or stores.
+//! Used as a type parameter of every typed key. Knows nothing about requests or stores.
 
 /// Mode of a field that reads as `Option<T>`.
 #[derive(Debug, Clone, Copy)]

@@ -1,7 +1,7 @@
 //! [`PrincipalName`]: collects the value from which a principal key is computed.
 //!
 //! Used by typed keys and field specs, and by applications with `principal_with`. Knows JSON and
-//! the digest of `auth`, and nothing of stores.
+//! the digest of `auth`, and nothing about stores.
 
 use serde::Serialize;
 

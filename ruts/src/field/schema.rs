@@ -1,7 +1,7 @@
 //! [`SessionSchema`]: the fields of one `#[session]` struct.
 //!
 //! Used by the session, which reads eager fields together, and by the lock of `testing`. Knows
-//! nothing of values or stores.
+//! nothing about values or stores.
 
 use super::spec::FieldSpec;
 
@@ -91,7 +91,7 @@ impl SessionSchema {
         self.fields.iter().find(|field| field.name() == stored_name)
     }
 
-    /// Returns the fields that the first read of a request fetches together.
+    /// Returns the fields that the first read in a request fetches together.
     pub(crate) fn eager(&self) -> impl Iterator<Item = &'static FieldSpec> {
         self.fields.iter().filter(|field| field.is_eager())
     }

@@ -1,8 +1,8 @@
 //! [`FieldSpec`]: the description of a field, without the type of its values.
 //!
 //! Made by `#[session]` or by hand. Read by typed keys, the session and `testing`. Knows how a
-//! stored value is decoded, and how a principal key is derived from it. Knows nothing of requests
-//! or stores.
+//! stored value is decoded, and how a principal key is derived from it. Knows nothing about
+//! requests or stores.
 
 use std::fmt;
 
@@ -396,7 +396,7 @@ impl FieldSpec {
         self.once
     }
 
-    /// Returns whether the first read of a request fetches the field with the others of its schema.
+    /// Returns whether the first read in a request fetches the field with the others of its schema.
     ///
     /// A field is left out if it is lazy, can only be taken, or would prevent a cache from
     /// answering the read.

@@ -1,6 +1,6 @@
 //! [`FieldVisitor`]: visits every typed key of a `#[session(lock)]` struct with its type.
 //!
-//! Implemented by the lock of `testing`, and called by generated code. Knows nothing of values.
+//! Implemented by the lock of `testing`, and called by generated code. Knows nothing about values.
 
 use super::{key::Field, mode::Mode, value::FieldValue};
 

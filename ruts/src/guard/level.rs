@@ -1,6 +1,7 @@
 //! [`Fresh`] and [`Aal`]: extractors that require a recent or a strong authentication.
 //!
-//! Called by axum and by `require`. They know the typed session, and nothing of stores or routes.
+//! Called by axum and by `require`. They know the typed session, and nothing about stores or
+//! routes.
 
 use std::time::Duration;
 

@@ -1,6 +1,9 @@
-//! Guards for axum: extractors and a layer that let in only requests with a sufficient sign-in.
+//! Extractors and a router layer that require a sign-in, an assurance, or a recent authentication.
 //!
-//! They know sessions and axum, and call the store only through the session.
+//! [`CurrentUser`] also loads the application's user. [`Next`] leads back to the page that required
+//! the sign-in.
+
+// Guards know sessions and axum, and call the store only through the session.
 
 mod level;
 mod next;

@@ -1,6 +1,6 @@
 //! [`Next`]: extractor for the page to return to after a sign-in.
 //!
-//! Reads the parameter `next`, which `rejection` writes. Knows paths, and nothing of sessions.
+//! Reads the parameter `next`, which `rejection` writes. Knows paths, and nothing about sessions.
 
 use std::convert::Infallible;
 

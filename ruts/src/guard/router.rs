@@ -1,6 +1,6 @@
 //! [`require()`] and [`require_with_state()`]: return a tower layer that applies a guard to every route of a router.
 //!
-//! Called by applications. Knows extractors in general, and nothing of sessions.
+//! Called by applications. Knows extractors in general, and nothing about sessions.
 
 use std::{
     convert::Infallible,

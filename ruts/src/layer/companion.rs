@@ -1,6 +1,6 @@
 //! [`Companion`]: marks a request that a companion crate sends through the session layer.
 //!
-//! Read by `service`. Knows nothing of sessions.
+//! Read by `service`. Knows nothing about sessions.
 
 /// The request extension with which a companion crate, such as `ruts-lift`, marks its requests.
 ///

@@ -1,6 +1,6 @@
 //! [`refusal`]: decides whether development mode gives a request a session. [`host`]: the host of a request.
 //!
-//! Called by `service`. Knows the headers of a request, and nothing of sessions or cookies.
+//! Called by `service`. Knows the headers of a request, and nothing about sessions or cookies.
 
 use http::{Request, header, uri::Authority};
 

@@ -1,7 +1,7 @@
 //! [`ResponseFuture`]: runs the handler, then renews the secret if that is due, closes the response
 //! and writes the cookie.
 //!
-//! Returned by `service`. Knows cookies and headers, and nothing of stores.
+//! Returned by `service`. Knows cookies and headers, and nothing about stores.
 
 use std::{
     fmt,

@@ -1,6 +1,6 @@
 //! [`Lifetimes`]: the text of `SessionLayer::describe`, and the limits of NIST SP 800-63B-4.
 //!
-//! Used by `config`. Knows nothing of sessions or requests.
+//! Used by `config`. Knows nothing about sessions or requests.
 
 use std::{fmt, time::Duration};
 

@@ -1,7 +1,10 @@
-//! The tower layer: reads the token of a request, adds a session to the request, and writes the
-//! cookie of the response.
+//! Types of [`SessionLayer`](crate::SessionLayer): where the token is, what the browser clears, and
+//! the tower service.
 //!
-//! Used by applications. Knows `session` and `cookie`, and nothing of axum or concrete stores.
+//! With the feature `csrf`, `CsrfLayer` refuses requests from other sites.
+
+// The layer reads the token of a request, adds a session to the request, and writes the cookie of
+// the response. Knows `session` and `cookie`, and nothing about axum or concrete stores.
 
 mod companion;
 pub(crate) mod config;

@@ -1,7 +1,7 @@
 //! [`TokenSource`]: reads the token of a request from a cookie or a header, and writes a new token
 //! to the response.
 //!
-//! Used by `service` and `future`. Knows headers, and nothing of sessions.
+//! Used by `service` and `future`. Knows headers, and nothing about sessions.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
 #[cfg(feature = "tower-cookies")]

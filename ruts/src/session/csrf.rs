@@ -1,6 +1,6 @@
 //! Creates and verifies CSRF tokens, which bind a form to its session.
 //!
-//! Called by `handle`. Knows one reserved field of the session, and nothing of HTTP.
+//! Called by `handle`. Knows one reserved field of the session, and nothing about HTTP.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest, Sha256};

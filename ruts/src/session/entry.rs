@@ -1,7 +1,7 @@
 //! [`Entry`]: the operations on one typed field: `get`, `set`, `update`, `take`, `remove`.
 //!
 //! Returned by the accessors that `#[session]` generates, and by `Session::entry`. Encodes and
-//! decodes values, and calls `request`. Knows nothing of cookies or stores.
+//! decodes values, and calls `request`. Knows nothing about cookies or stores.
 
 use std::{
     fmt,
@@ -96,7 +96,7 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
     ///
     /// # Round trips
     ///
-    /// One round trip for the first read of a request. It reads all fields of the schema that are
+    /// One round trip for the first read in a request. It reads all fields of the schema that are
     /// not `lazy`, `once`, `hot = "never"` or `hot = "checked"`. Further reads of these fields take
     /// no round trip.
     ///
@@ -363,8 +363,8 @@ impl<'a, T> Entry<'a, T, Principal> {
     /// # Errors
     ///
     /// The same as for [`set`](Self::set). [`Error::TooManySessions`] if the principal has reached
-    /// its session limit. [`Error::Ended`] also if a revocation ended the sessions of the principal
-    /// during the sign-in.
+    /// its session limit. [`Error::Ended`] is also the error if a revocation ended the sessions of
+    /// the principal during the sign-in.
     pub fn sign_in<Q: StoredAs<T> + ?Sized>(self, value: &Q, assurance: Assurance) -> SignIn<'a> {
         self.write(value, assurance)
     }

@@ -1,6 +1,6 @@
 //! [`FieldSet`]: a tuple of typed keys that one call reads.
 //!
-//! Used by `Session::read`, `SessionMap::read` and lists of sessions. Knows nothing of requests.
+//! Used by `Session::read`, `SessionMap::read` and lists of sessions. Knows nothing about requests.
 
 use crate::{
     error::Error,

@@ -1,6 +1,7 @@
 //! [`ReadFuture`], [`WriteFuture`], [`LoadFuture`]: the named futures that accessors return.
 //!
-//! Made by `entry`, `edit`, `sign_in` and `handle`. They decode values, and know nothing of stores.
+//! Made by `entry`, `edit`, `sign_in` and `handle`. They decode values, and know nothing about
+//! stores.
 
 use std::{
     fmt,

@@ -1,7 +1,7 @@
 //! [`Session`]: the untyped handle to the session of a request.
 //!
 //! Extracted by handlers, and wrapped by every `#[session]` struct. Encodes and decodes values, and
-//! calls `request`. Knows nothing of cookies.
+//! calls `request`. Makes no store call itself, and writes no headers.
 
 use std::{any::type_name, fmt, future::Future, marker::PhantomData, sync::Arc, time::Duration};
 
@@ -269,8 +269,9 @@ impl<S> Session<S> {
 
 /// # Life of the session
 impl<S> Session<S> {
-    /// Returns the id of the session after a store call of this request, such as [`verify`](Self::verify),
-    /// has confirmed it. `None` before that, and without a session. No round trip.
+    /// Returns the id of the session after a store call by this request, such as
+    /// [`verify`](Self::verify), has confirmed it. `None` before that, and without a session. No
+    /// round trip.
     pub fn id(&self) -> Option<SessionId> {
         self.request.id()
     }
@@ -303,10 +304,10 @@ impl<S> Session<S> {
     /// Ends the session, in the store and on the client. One round trip.
     ///
     /// When the call returns, no request can see the session. A concurrent write to the session
-    /// fails with [`Error::Ended`]. A later write of this request starts a new session.
+    /// fails with [`Error::Ended`]. A later write by this request starts a new session.
     ///
     /// The call also succeeds if the session was deleted or revoked before. But if another request
-    /// ended the session, a later write of this request may fail with [`Error::Ended`].
+    /// ended the session, a later write by this request may fail with [`Error::Ended`].
     ///
     /// # Errors
     ///
@@ -318,9 +319,9 @@ impl<S> Session<S> {
         self.request.delete().await
     }
 
-    /// Replaces the secret. The old cookie is refused from now on, and the response carries the new cookie.
-    /// One round trip, or none without a session. A remembered session takes one more if this request has not
-    /// read it yet.
+    /// Rotates the secret: replaces it immediately. The old cookie is refused from now on, and the
+    /// response carries the new cookie. One round trip, or none without a session. A remembered
+    /// session takes one more if this request has not read it yet.
     ///
     /// # Errors
     ///
@@ -365,8 +366,8 @@ impl<S> Session<S> {
         Ok(self.request.cookie_life().await?.map(|life| life.as_secs()))
     }
 
-    /// Stops reads of this request from counting as activity. Writes still count. Call this method in
-    /// requests that a page makes by itself, such as polling.
+    /// Stops reads by this request from counting as activity. Writes still count. Call this method
+    /// in requests that a page makes by itself, such as polling.
     ///
     /// ```
     /// use ruts::{Error, Session};
@@ -469,7 +470,7 @@ impl<S> Session<S> {
 
 /// # The signed-in principal
 impl<S> Session<S> {
-    /// Returns the signed-in principal with its assurance, as the last read of this request found
+    /// Returns the signed-in principal with its assurance, as the last read by this request found
     /// it. `None` for a guest. One round trip if this request has not read the session yet, or has
     /// changed the principal or a deadline since.
     ///

@@ -37,8 +37,8 @@ const FREED: Ttl = Ttl::from_secs(1);
 pub(super) struct IndexEntry {
     /// Derived from key and session, so a second write of the value finds the entry of the first write.
     id: SessionId,
-    /// Also derived from key and session, and not from a secret. So no client can have a secret with this
-    /// hash.
+    /// Also derived from the key and the session. It is not the hash of any secret, so no client
+    /// can present a matching secret.
     secret: SecretHash,
 }
 

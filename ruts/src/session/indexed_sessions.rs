@@ -54,10 +54,10 @@ const MIN_ORPHAN_AGE: Duration = Duration::from_secs(10 * 60);
 /// }
 /// ```
 ///
-/// A write of the field by a signed-in user adds an entry to the store. The entry leads from the value to the
-/// session. A sign-in adds entries for the values that the session already has. If such a call fails, the
-/// session may have the value without its entry, so repeat the call. An entry lasts as long as a session can
-/// last, and counts as a session in the statistics of the store.
+/// A write of the field by a signed-in user adds an entry to the store. The entry maps the value to
+/// the session. A sign-in adds entries for the values that the session already has. If such a call
+/// fails, the session may have the value without its entry, so repeat the call. An entry lasts as
+/// long as a session can last, and counts as a session in the statistics of the store.
 ///
 /// A write of the field, a sign-in and a sign-out make these additional calls of the store:
 ///

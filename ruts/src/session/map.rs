@@ -1,7 +1,7 @@
 //! [`SessionMap`]: fields of a session by name, decoded on access.
 //!
 //! Made by `get_all`, `read`, `load` and lists of sessions. May hold only some fields of a session.
-//! Knows nothing of requests.
+//! Knows nothing about requests.
 
 use std::fmt;
 

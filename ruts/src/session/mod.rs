@@ -1,8 +1,10 @@
-//! The session of a request: its identity, its fields, and typed access to them.
+//! Edits, sign-ins, lists of sessions, and the traits behind `#[session]`.
 //!
-//! [`Session`](handle::Session), entries and edits encode and decode values. `request` calls the
-//! store, with encoded values. `session_index`, `principal_sessions` and `watch` work without a
-//! request, so they call the store themselves.
+//! [`Session`](crate::Session) and [`Entry`](crate::Entry) are at the root of the crate.
+
+// Sessions, entries and edits encode and decode values. `request` calls the store, with encoded
+// values. `session_index`, `principal_sessions`, `indexed_sessions`, `index_entry` and `watch` work
+// without a request, so they call the store themselves.
 
 mod config;
 mod csrf;

@@ -1,6 +1,6 @@
 //! [`UnknownFields`]: keeps the fields of a stored value that the type of this release does not know.
 //!
-//! Used by `entry` for an `update`. `codec` merges the payloads.
+//! Used by `entry` for `update`, `push` and `settle`. `codec` merges the payloads.
 
 use bytes::Bytes;
 

@@ -1,6 +1,6 @@
 //! [`SessionIndex`]: finds, lists and revokes sessions outside a request.
 //!
-//! Used by jobs and administration pages. Calls the store directly. Knows nothing of cookies.
+//! Used by jobs and administration pages. Calls the store directly. Knows nothing about cookies.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -49,7 +49,7 @@ impl SessionIndex {
         }
     }
 
-    /// Makes the reads and writes of jobs count as activity, so that they move the idle deadline as
+    /// Makes the reads and writes by jobs count as activity, so that they move the idle deadline as
     /// requests do. `timeout` is the idle timeout of the
     /// [layer](crate::SessionLayer::idle_timeout).
     ///

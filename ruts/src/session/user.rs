@@ -1,6 +1,6 @@
 //! [`LoadUser`]: the trait by which an application loads its user for a principal.
 //!
-//! Called by `load_user` and `CurrentUser`. Knows nothing of axum.
+//! Called by `load_user` and `CurrentUser`. Knows nothing about axum.
 
 use std::future::Future;
 

@@ -2,7 +2,7 @@
 //! command.
 //!
 //! Used by the stores on servers, which implement [`BatchOp`] for reads, writes and cache lookups.
-//! Knows tokio, and nothing of sessions or drivers.
+//! Knows tokio, and nothing about sessions or drivers.
 
 use std::{
     future::{Future, poll_fn},
@@ -403,8 +403,8 @@ impl<Op: BatchOp> Batcher<Op> {
     }
 }
 
-/// Lets the ready tasks of this worker thread run. `yield_now` would resume only once the worker has
-/// nothing else to do.
+/// Lets the ready tasks of this worker thread run. `yield_now` would resume only when the worker
+/// has nothing else to do.
 async fn let_other_tasks_run() {
     let mut has_yielded = false;
     poll_fn(|context| {

@@ -1,7 +1,7 @@
 //! The contract of a cache in front of an origin: the [`Cache`] trait.
 //!
 //! Implemented by the caches of this crate and of other crates. Called only by
-//! [`LayeredStore`](super::layered::LayeredStore). Knows nothing of the origin, types or HTTP.
+//! [`LayeredStore`](super::layered::LayeredStore). Knows nothing about the origin, types or HTTP.
 
 use std::{fmt, future::Future, time::Duration};
 

@@ -1,11 +1,12 @@
-//! [`contended`]: the error of a sign-in that other sign-ins of its principal kept from its room.
+//! [`contended`]: the error of a sign-in that failed because too many other sign-ins of its
+//! principal were in progress.
 //!
-//! Used by the stores that repeat a sign-in at a session limit. Knows nothing of lists or tiers.
+//! Used by the stores that repeat a sign-in at a session limit. Knows nothing about lists or tiers.
 
 use super::{StoreError, StoreErrorKind};
 
-/// Maximum number of attempts at a sign-in that the limit refuses. Before each further attempt, a sign-in of
-/// a different process has taken the room.
+/// Maximum number of attempts at a sign-in that the limit refuses. Before each further attempt, a
+/// sign-in in a different process has taken the room.
 pub(in crate::store) const SIGN_IN_ATTEMPTS: usize = 64;
 
 /// Other sign-ins of the principal have taken the room at each attempt, or kept their turns.

@@ -1,7 +1,8 @@
 //! The contract of a session store: the [`Store`] trait.
 //!
 //! Implemented by the stores of this crate and of other crates. Called by the session through
-//! `dyn_store`, and by stores that wrap another store. Knows nothing of types, codecs, cookies or HTTP.
+//! `dyn_store`, and by stores that wrap another store. Knows nothing about types, codecs, cookies
+//! or HTTP.
 
 use std::{future::Future, sync::Arc, time::Duration};
 

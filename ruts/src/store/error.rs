@@ -1,6 +1,6 @@
 //! [`StoreError`] and [`StoreErrorKind`]: failures of a store, classified by what the caller can do.
 //!
-//! Returned by every store and cache. Knows nothing of drivers.
+//! Returned by every store and cache. Knows nothing about drivers.
 
 use std::{error::Error, fmt, iter, sync::Arc};
 

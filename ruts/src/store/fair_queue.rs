@@ -1,6 +1,6 @@
 //! [`FairQueue`]: a queue in which no key can block the other keys.
 //!
-//! Used by the batcher. Knows nothing of requests, batches or tokio.
+//! Used by the batcher. Knows nothing about requests, batches or tokio.
 
 use std::{
     collections::{HashMap, VecDeque},

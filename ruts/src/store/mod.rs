@@ -1,7 +1,7 @@
 //! Session stores, and the [`Store`] contract that each of them keeps.
 //!
-//! A store works with ids, hashes and bytes. It knows nothing of types, codecs, cookies or HTTP. A
-//! [`SessionLayer`](crate::SessionLayer) can use any store that passes the conformance suite
+//! A store works with ids, hashes and bytes. It knows nothing about types, codecs, cookies or HTTP.
+//! A [`SessionLayer`](crate::SessionLayer) can use any store that passes the conformance suite
 //! (`ruts::conformance`):
 //!
 //! | store | feature | survives a restart | shared by processes |

@@ -123,7 +123,7 @@ impl SessionRecord {
         self.modified
     }
 
-    /// Notes that the record was written to the backend.
+    /// Records that the record was written to the backend.
     pub const fn set_saved(&mut self) {
         self.modified = false;
     }

@@ -1,7 +1,7 @@
 //! A smaller trait for backends that can lock one record at a time: [`RecordStore`].
 //!
 //! Every `RecordStore` is a [`Store`]: the implementation below composes the operations of the contract
-//! from [`SessionRecord`]. It knows nothing of backends.
+//! from [`SessionRecord`]. It knows nothing about backends.
 
 use std::{future::Future, time::Duration};
 
@@ -68,8 +68,8 @@ pub trait RecordStore: Send + Sync + 'static {
         principal: &PrincipalKey,
     ) -> impl Future<Output = Result<Self::PrincipalLock, StoreError>> + Send;
 
-    /// Returns the ids of the principal's sessions, in any order. If two sessions signed in at the same time,
-    /// a session limit ends the first of the two first.
+    /// Returns the ids of the principal's sessions, in any order. If two sessions have the same
+    /// sign-in time, the session limit first ends the one that comes first in the answer.
     fn sessions_of(
         &self,
         principal: &PrincipalKey,

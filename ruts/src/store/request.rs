@@ -1,8 +1,8 @@
 //! The requests that a caller passes to a [`Store`](super::Store).
 //!
-//! Built by the session, by wrapping stores and by tests. Read by stores. Knows nothing of answers, types
-//! or HTTP. Every struct is `#[non_exhaustive]` and has a constructor, so a new part does not break code
-//! that builds a request.
+//! Built by the session, by wrapping stores and by tests. Read by stores. Knows nothing about
+//! answers, types or HTTP. Every struct is `#[non_exhaustive]` and has a constructor, so a new part
+//! does not break code that builds a request.
 
 use std::{fmt, time::Duration};
 
@@ -77,7 +77,7 @@ pub enum Projection<'a> {
     Named(&'a [&'a str]),
 }
 
-/// Notes a use of the session, which moves its idle deadline.
+/// Records a use of the session, which moves its idle deadline.
 ///
 /// The idle deadline moves to `idle` from now if at least `after` of the idle time has passed, so
 /// most reads write nothing. The new deadline can be earlier than the old one. A session without an idle

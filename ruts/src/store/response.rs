@@ -1,8 +1,8 @@
 //! Answers of a [`Store`](super::Store).
 //!
-//! Built by stores. Read by the session, the guards and wrapping stores. Knows nothing of types or HTTP.
-//! Every struct that a store builds has a constructor or a `Default`, so a new part of an answer does not
-//! break stores.
+//! Built by stores. Read by the session, the guards and wrapping stores. Knows nothing about types
+//! or HTTP. Every struct that a store builds has a constructor or a `Default`, so a new part of an
+//! answer does not break stores.
 
 use std::{fmt, time::Duration};
 

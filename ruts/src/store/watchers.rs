@@ -1,7 +1,7 @@
 //! [`Watchers`]: wakes those who watch a session when it changes.
 //!
-//! Used by the stores in this process and by the receiving end of a channel. Knows ids, and nothing of what
-//! changed.
+//! Used by the stores in this process and by the receiving end of a channel. Knows ids, and nothing
+//! about what changed.
 
 use std::{
     collections::HashMap,

@@ -1,7 +1,7 @@
 //! A [`Client`] that keeps cookies like a browser, for tests of applications.
 //!
-//! Called by `security`, `act` and tests of applications. Knows HTTP, cookies and a clock, and nothing
-//! of sessions.
+//! Called by `security`, `act` and tests of applications. Knows HTTP, cookies and a clock, and
+//! nothing about sessions.
 
 use std::{
     collections::BTreeMap,

@@ -7,9 +7,8 @@
 //!   standards the application meets.
 //! - [`assert_lock`] compares the types of stored values with the types of earlier releases.
 //!
-//! Called by tests of applications. [`Client`] and [`assert_session_security`] use only the HTTP
-//! interface of the application. [`with_session`] also needs its layer, and [`assert_lock`] its
-//! session struct.
+//! [`Client`] and [`assert_session_security`] use only the HTTP interface of the application.
+//! [`with_session`] also needs its layer, and [`assert_lock`] its session struct.
 //!
 //! ```
 //! use std::time::Duration;

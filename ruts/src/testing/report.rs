@@ -1,6 +1,6 @@
 //! [`Report`]: the findings of a run of all checks, one for each rule.
 //!
-//! Filled by `security`, read by tests. Knows nothing of clients or scenarios.
+//! Filled by `security`, read by tests. Knows nothing about clients or scenarios.
 
 use std::fmt;
 

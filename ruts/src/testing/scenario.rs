@@ -1,6 +1,6 @@
 //! [`SessionSecurity`]: how the checks sign in, sign out and use an application.
 //!
-//! Made by tests of applications, read by `security`. Knows nothing of rules or reports.
+//! Made by tests of applications, read by `security`. Knows nothing about rules or reports.
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 

@@ -182,7 +182,7 @@ impl History {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that the creation of a session begins, perhaps with a sign-in.
+    /// Records that the creation of a session begins, perhaps with a sign-in.
     pub fn begin(
         &self,
         id: SessionId,
@@ -225,7 +225,7 @@ impl History {
         registry.sessions.get(place).cloned()
     }
 
-    /// Notes that a sign-in to a session begins.
+    /// Records that a sign-in to a session begins.
     pub fn begin_sign_in(&self, subject: &Arc<Subject>, principal: usize) {
         let registry = self.registry();
         let mut state = subject.state();
@@ -235,7 +235,7 @@ impl History {
         registry.note_overlap(subject, Some(principal));
     }
 
-    /// Notes that a revocation of a principal or of everyone begins. The session `except` stays.
+    /// Records that a revocation of a principal or of everyone begins. The session `except` stays.
     pub fn begin_revocation(
         &self,
         principal: Option<usize>,
@@ -268,7 +268,7 @@ impl History {
         revocation
     }
 
-    /// Notes the end of a revocation.
+    /// Records the end of a revocation.
     pub fn end_revocation(&self, revocation: Revocation, outcome: Outcome) {
         let Revocation { principal, certain, possible } = revocation;
         let mut registry = self.registry();
@@ -422,7 +422,7 @@ impl Subject {
         state.former.filter(|_| state.stale_until.is_none())
     }
 
-    /// Notes the end of the creation.
+    /// Records the end of the creation.
     pub fn end_creation(&self, outcome: Outcome) {
         let mut state = self.state();
         state.life = match outcome {
@@ -434,14 +434,14 @@ impl Subject {
         state.is_signed_in = state.is_created && state.principal.is_some();
     }
 
-    /// Notes that the secret is about to be replaced.
+    /// Records that the secret is about to be replaced.
     pub fn begin_rotation(&self) {
         let mut state = self.state();
         state.rotations_begun += 1;
         state.is_rotating = true;
     }
 
-    /// Notes the end of a rotation, perhaps with a sign-in.
+    /// Records the end of a rotation, perhaps with a sign-in.
     pub fn end_rotation(&self, to: SecretHash, outcome: Outcome) {
         let mut state = self.state();
         state.is_rotating = matches!(outcome, Outcome::Unknown | Outcome::Revoked);
@@ -456,19 +456,19 @@ impl Subject {
         }
     }
 
-    /// Notes that a sign-in was refused.
+    /// Records that a sign-in was refused.
     pub fn forget_sign_in(&self) {
         self.state().principal = None;
     }
 
-    /// Notes that a deletion begins.
+    /// Records that a deletion begins.
     pub fn begin_ending(&self) {
         let mut state = self.state();
         state.endings_begun += 1;
         state.endings_in_progress += 1;
     }
 
-    /// Notes the end of a deletion or revocation.
+    /// Records the end of a deletion or revocation.
     pub fn end_ending(&self, by: &'static str, outcome: Outcome) {
         let mut state = self.state();
         state.endings_in_progress -= 1;
@@ -482,14 +482,14 @@ impl Subject {
         }
     }
 
-    /// Notes that a write of the pair begins, and returns its value.
+    /// Records that a write of the pair begins, and returns its value.
     pub fn begin_pair(&self) -> (u64, Bytes) {
         let mut state = self.state();
         state.pair.begun += 1;
         (state.pair.begun, self.value(state.pair.begun))
     }
 
-    /// Notes the end of a write of the pair.
+    /// Records the end of a write of the pair.
     pub fn end_pair(&self, number: u64, outcome: Outcome) {
         let mut state = self.state();
         let Pair { certain, not_done, unknown, .. } = &mut state.pair;
@@ -503,12 +503,12 @@ impl Subject {
         }
     }
 
-    /// Notes that an increment begins.
+    /// Records that an increment begins.
     pub fn begin_count(&self) {
         self.state().counter.in_progress += 1;
     }
 
-    /// Notes the end of an increment.
+    /// Records the end of an increment.
     pub fn end_count(&self, outcome: Outcome) {
         let mut state = self.state();
         state.counter.in_progress -= 1;

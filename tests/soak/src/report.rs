@@ -67,7 +67,7 @@ impl Report {
     }
 
     /// Counts a failure of a request that began at `begun`. Corrupt data also counts as a violation. A
-    /// sign-in that was overtaken by a revocation of the load does not count.
+    /// sign-in that was overtaken by a revocation by the load does not count.
     pub fn note_failure(&self, operation: &'static str, begun: Instant, error: &StoreError) {
         if error.kind() == StoreErrorKind::Revoked {
             return;
@@ -83,7 +83,7 @@ impl Report {
         failures.last_error = format!("{operation}: {}", ruts_tests_stores::error_chain(error));
     }
 
-    /// Notes a broken promise, if there is one.
+    /// Records a broken promise, if there is one.
     pub fn note_violation(&self, violation: Option<Violation>) {
         if let Some(violation) = violation {
             println!("{}: VIOLATION: {violation}", self.name);
@@ -91,7 +91,8 @@ impl Report {
         }
     }
 
-    /// Returns the start of the failed request that began last, and the error that was noted last.
+    /// Returns the start of the failed request that began last, and the error that was recorded
+    /// last.
     pub fn last_failure(&self) -> (Option<Instant>, String) {
         let failures = lock(&self.failures);
         (failures.last, failures.last_error.clone())

@@ -26,7 +26,7 @@ fn folder_in_memory() -> TempDir {
     TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).unwrap()
 }
 
-/// Runs two processes with 32 writers each. Returns the number of writes of each process, and the
+/// Runs two processes with 32 writers each. Returns the number of writes by each process, and the
 /// duration of the longest write.
 fn compete() -> ([u64; 2], Duration) {
     let folder = folder_in_memory();

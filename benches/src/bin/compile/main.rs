@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | none | the time that `#[session]` adds to a crate, over a serde struct of the same fields |
 //! | `--clean` | also the time that `ruts` adds to a clean build, by features |
-//! | `--peers` | the same app on ruts and on its peers |
+//! | `--peers` | the same app with ruts and with each peer |
 //!
 //! The compiled crates are generated below the target directory, with the versions of this
 //! repository's `Cargo.lock`.

@@ -1,4 +1,4 @@
-//! Compiles the same app on ruts and on its peers: a handler that writes and reads each field.
+//! Compiles the same app with ruts and with each peer: a handler that writes and reads each field.
 //!
 //! Called by `main` with `--peers`.
 

@@ -26,7 +26,7 @@ const FIELDS: [(&str, &str); 5] = [
     ("Option<u32>", "#[field(lazy)]"),
 ];
 
-/// Prints the cost of a schema over a plain struct, by number of fields.
+/// Prints the cost of a schema compared with a plain struct, by number of fields.
 pub(crate) fn print() -> Result<(), Failure> {
     let mut crates = Vec::new();
     for size in SIZES {

@@ -132,8 +132,8 @@ async fn serve(mut client: TcpStream, shop: &str, state: &Mutex<State>) -> Resul
         token: token.map(str::to_owned),
         body: String::from_utf8_lossy(&bytes[head..]).into_owned(),
     };
-    // The expected state is noted before the shop can answer, because an answer need not reflect requests
-    // that are sent later.
+    // The expected state is recorded before the shop can answer, because an answer need not reflect
+    // requests that are sent later.
     let expected = lock(state).begin(&request);
     shop.write_all(&sent).await?;
     let mut answer = Vec::new();
@@ -224,7 +224,7 @@ impl State {
         {
             self.users.remove(token);
         }
-        // A sign-in of another user may have removed the item immediately afterwards.
+        // A sign-in by another user may have removed the item immediately afterwards.
         let is_added = request.is("POST /cart") && status == "303" && body.contains("item=");
         if is_added && !is_overlapped {
             let session = set.filter(|new| !new.is_empty()).or(token.as_deref());

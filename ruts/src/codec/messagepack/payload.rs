@@ -1,6 +1,6 @@
 //! [`write`] encodes a value as a MessagePack payload, and [`read`] decodes one.
 //!
-//! Called by `value` and `stored`. Knows nothing of headers or versions.
+//! Called by `value` and `stored`. Knows nothing about headers or versions.
 
 use serde::{Serialize, de::DeserializeOwned};
 

@@ -45,8 +45,8 @@ pub(in crate::codec) fn merge(
         trials: MAX_TRIALS,
         written,
         // In two cases, unchanged parts are taken from `next` instead of `stored`. In a `settle`, `known`
-        // equals `next`, and the whole value has to get the form of this release. If `written` has fields, a
-        // stored part may lack them.
+        // equals `next`, and the whole value has to be rewritten in the form of this release. If
+        // `written` has fields, a stored part may lack them.
         keeps_unchanged: known != next && written.is_empty(),
         out: Vec::with_capacity(next.len() + 64),
     };

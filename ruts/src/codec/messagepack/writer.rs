@@ -1,7 +1,7 @@
 //! [`Writer`]: a serializer that passes every value on, and writes the sign of a number of 128 bits.
 //!
 //! Used by `payload`. `rmp-serde` writes `u128::MAX` and `-1_i128` as the same 16 bytes, so the bytes do not
-//! show whether the type is signed. Knows nothing of payloads.
+//! show whether the type is signed. Knows nothing about payloads.
 
 use serde::ser::{
     Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,

@@ -1,6 +1,6 @@
 //! [`fingerprint_of`]: the fingerprint of a type, computed once per process and type.
 //!
-//! Called by typed keys, and by `stored` and `target`. Calls `tracer`. Knows nothing of headers.
+//! Called by typed keys, and by `stored` and `target`. Calls `tracer`. Knows nothing about headers.
 
 use std::{
     any::TypeId,

@@ -73,12 +73,12 @@ impl Variation {
 /// The state of the passes over a type.
 pub(super) struct Passes {
     tree: Tree,
-    /// Structs and enums around the current node.
+    /// The structs and enums that enclose the current node.
     path: Vec<NodeId>,
     /// The node whose value was chosen last. If the pass fails, this node gets a different value.
     last: NodeId,
-    /// Number of structs and enums around the current node, from the first one inside its own type. If the
-    /// number is above zero, values are as small as possible.
+    /// Number of structs and enums that enclose the current node, from the first one inside its own
+    /// type. If the number is above zero, values are as small as possible.
     recursion: usize,
     /// The part whose name was returned last, until its value is requested.
     named: Option<NodeId>,
@@ -242,8 +242,8 @@ impl Passes {
     }
 
     /// Returns the first part from `at` on that is not rejected, in a struct that is visited by name. If
-    /// there is none, returns `None` and notes a rejected part as the last choice. If the struct then fails,
-    /// the reason is that this part is missing.
+    /// there is none, returns `None` and records a rejected part as the last choice. If the struct
+    /// then fails, the reason is that this part is missing.
     #[inline(never)]
     pub(super) fn named_part(
         &mut self,
@@ -266,7 +266,8 @@ impl Passes {
         None
     }
 
-    /// Notes that the struct has accepted the name that was returned last, because it requests the value.
+    /// Records that the struct has accepted the name that was returned last, because it requests
+    /// the value.
     #[inline(never)]
     pub(super) fn accept_name(&mut self) {
         self.named = None;

@@ -1,6 +1,7 @@
 //! [`Shape`]: the structure of a type, as data.
 //!
-//! Made by `tree`, and read from a lock by `text`. Written and compared by the lock of `testing`.
+//! Made by `walk` from a finished tree, and by `text` from a lock. Written and compared by the lock
+//! of `testing`.
 
 /// The structure of a type, as serde sees it. Names of types and newtypes are not part of it.
 #[derive(Debug, Clone, PartialEq, Eq)]

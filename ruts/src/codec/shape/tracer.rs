@@ -3,7 +3,7 @@
 //!
 //! Called by `cache` and by the lock of `testing`. It has no input: `passes` chooses the values that
 //! it returns. It visits a struct by position, as bincode does, or by name after a part of the struct was
-//! rejected. Knows nothing of codecs.
+//! rejected. Knows nothing about codecs.
 
 use std::{
     any::type_name,

@@ -154,7 +154,7 @@ impl Tree {
         self.nodes[node].children[at]
     }
 
-    /// Notes that a node has a part that was not requested yet.
+    /// Records that a node has a part that was not requested yet.
     pub(super) fn reopen(&self, mut node: NodeId) {
         while self.nodes[node].is_complete.replace(false) {
             node = self.nodes[node].parent;

@@ -1,7 +1,7 @@
 //! Creates sessions: [`create_for`], [`create_incomplete`].
 //!
-//! Used by `transfer`. Knows the session limit and the sessions that a sign-in replaces, and nothing of the
-//! request's state.
+//! Used by `transfer`. Knows the session limit and the sessions that a sign-in replaces, and
+//! nothing about the request's state.
 
 use std::time::Duration;
 

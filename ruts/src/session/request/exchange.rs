@@ -2,7 +2,7 @@
 //! the request from the answer.
 //!
 //! Used by `transfer`, `renewal`, `client_check` and `operations`. Knows secrets and rotations, and
-//! nothing of values.
+//! nothing about values.
 
 use std::time::Duration;
 
@@ -252,7 +252,7 @@ impl Exchange<'_> {
         Ok(Rotation { fallback_secret, fresh: Some((secret, hash)), was_owed })
     }
 
-    /// Notes that the store has installed the secret. `absolute` is the time until the absolute
+    /// Records that the store has installed the secret. `absolute` is the time until the absolute
     /// deadline, if a sign-in has just set it.
     pub(super) async fn finish_rotation(
         &mut self,
@@ -270,7 +270,7 @@ impl Exchange<'_> {
         self.adopt(Token { id, secret }, hash, absolute).await
     }
 
-    /// Notes that the store has not installed the secret.
+    /// Records that the store has not installed the secret.
     pub(super) fn abandon_rotation(&mut self, rotation: &Rotation) {
         self.state.pending.set_rotation(None);
         self.shared.response().owes_rotation = rotation.was_owed;
@@ -311,7 +311,7 @@ impl Exchange<'_> {
         issued
     }
 
-    /// Notes that this request has ended its session: the cookie is cleared, and a write starts a
+    /// Records that this request has ended its session: the cookie is cleared, and a write starts a
     /// new session.
     pub(super) fn note_ended_by_request(&mut self) {
         *self.state = State::new(Identity::Ended);
@@ -322,7 +322,7 @@ impl Exchange<'_> {
         response.owes_rotation = false;
     }
 
-    /// Notes that the store has ended the session during an operation of this request.
+    /// Records that the store has ended the session during an operation of this request.
     pub(super) fn note_ended_by_store(&mut self) {
         *self.state = State::new(Identity::Lost(LostReason::Deleted));
         let mut response = self.shared.response();
@@ -331,7 +331,7 @@ impl Exchange<'_> {
         response.owes_rotation = false;
     }
 
-    /// Notes that the store refused the credentials.
+    /// Records that the store refused the credentials.
     fn note_refused(&mut self, refused: RefusedToken) {
         if std::mem::take(&mut self.shared.response().ended_itself) {
             return self.note_ended_by_request();
@@ -396,7 +396,7 @@ impl Exchange<'_> {
         }
     }
 
-    /// Notes whether a deletion may have taken place.
+    /// Records whether a deletion may have taken place.
     pub(super) fn set_pending_deletion(&mut self, is_pending: bool) {
         self.state.pending.set_deletion(is_pending);
     }

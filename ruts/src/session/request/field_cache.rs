@@ -1,6 +1,6 @@
 //! [`FieldCache`]: the stored fields that this request has read or written.
 //!
-//! Owned by `state`. Knows names, bytes and lifetimes, and nothing of types or stores.
+//! Owned by `state`. Knows names, bytes and lifetimes, and nothing about types or stores.
 
 use std::time::Duration;
 
@@ -106,7 +106,7 @@ impl FieldCache {
     }
 
     /// Adds the fields with these names. They were unknown before. A name that is not in `stored`
-    /// is noted as absent.
+    /// is recorded as absent.
     pub(super) fn learn(
         &mut self,
         names: &[&str],

@@ -1,4 +1,5 @@
-//! [`Identity`]: what a request knows of its session: an unchecked token, a confirmed session, or none.
+//! [`Identity`]: what a request knows about its session: an unchecked token, a confirmed session,
+//! or none.
 //!
 //! Owned by `state`, changed by `exchange` and `transfer`. Knows only tokens, and makes no store call.
 

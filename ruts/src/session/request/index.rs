@@ -1,7 +1,7 @@
 //! [`IndexChange`]: updates the index entries of a session to match a write.
 //!
 //! Used by `operations`, before and after each write. Knows index entries and the principal keys of indexed
-//! values, and nothing of value types.
+//! values, and nothing about value types.
 
 use std::borrow::Cow;
 
@@ -140,8 +140,8 @@ impl IndexChange {
         let is_same = self.former == Some(id);
         let store = shared.call_store();
         let stored = match plan.is_sign_in() {
-            // Since the read, a different request of the guest may have written a value. Such a write adds no
-            // entry. So the values are read again.
+            // Since the read, a different request from the guest may have written a value. Such a
+            // write adds no entry. So the values are read again.
             true => Some(stored_keys(store, layer, &id, &self.fields).await?),
             false => None,
         };

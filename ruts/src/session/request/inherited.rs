@@ -80,10 +80,10 @@ impl Inherited {
     ///   fields. Fields marked `once`, and reserved fields that belong to that session alone, stay behind.
     /// - The former session, if it belongs to a guest: the fields that a schema declares without `rotate`. A
     ///   field with `rotate` may be the reason for which the secret was replaced. The presented secret must
-    ///   still be valid, or the store must have noted no use of the secret that replaced it.
-    /// - The session of the latest attempt, if the store has noted no use of it: the same fields as in the
-    ///   first case. Its fields are not needed if the principal is signed in to a former session that is not
-    ///   a successor.
+    ///   still be valid, or the store must have recorded no use of the secret that replaced it.
+    /// - The session of the latest attempt, if the store has recorded no use of it: the same fields
+    ///   as in the first case. Its fields are not needed if the principal is signed in to a former
+    ///   session that is not a successor.
     ///
     /// The search does not change the former session, because the client may still receive its cookie.
     pub(super) async fn find(
@@ -372,8 +372,9 @@ impl<'a> Search<'a> {
         Ok(Some((former, fields)))
     }
 
-    /// Returns whether an earlier attempt has created this session, and the store has noted no use of it.
-    /// After a use, the session may hold fields that a client with only the former secret must not get.
+    /// Returns whether an earlier attempt has created this session, and the store has recorded no
+    /// use of it. After a use, the session may hold fields that a client with only the former
+    /// secret must not get.
     fn is_unused(&self, attempt: &Loaded) -> bool {
         let Loaded { meta, fields } = attempt;
         match meta.signed_in {
@@ -433,10 +434,10 @@ fn move_fields(
     fields
 }
 
-/// Returns whether the secret was replaced by a rotation, and the store has noted no use of the new secret
-/// since. `longest_since` is the maximum time since the former secret was last valid. After a renewal, the
-/// former secret stays valid until the new secret is used. So after a renewal, the new secret is older than
-/// `longest_since`.
+/// Returns whether the secret was replaced by a rotation, and the store has recorded no use of the
+/// new secret since. `longest_since` is the maximum time since the former secret was last valid.
+/// After a renewal, the former secret stays valid until the new secret is used. So after a renewal,
+/// the new secret is older than `longest_since`.
 fn is_unheard(meta: &SessionMeta, longest_since: Duration) -> bool {
     let is_rotation = meta.secret_age <= longest_since.saturating_add(CLOCK_ERROR);
     is_rotation && meta.idle_for >= meta.secret_age

@@ -1,7 +1,7 @@
 //! [`RequestSession`]: the interface of this folder, with one method for each operation of a session.
 //!
 //! Called by `handle`, `entry`, `edit`, `sign_in`, `csrf` and `principal_sessions`. Passes stored bytes, and
-//! knows nothing of value types.
+//! knows nothing about value types.
 //!
 //! Most methods return a boxed future. rustc compiles an `async fn` in each crate that awaits it, so without
 //! the boxes, every application would compile this whole folder.
@@ -131,8 +131,8 @@ impl RequestSession {
         })
     }
 
-    /// Returns the ages and deadlines of the last read, advanced to now. Reads them if none are
-    /// known.
+    /// Returns the ages and deadlines as they are now, computed from the last read. Reads them if
+    /// none are known.
     pub(in crate::session) fn known_meta(&self) -> Boxed<'_, Option<SessionMeta>> {
         self.read_known_meta(false)
     }
@@ -703,8 +703,8 @@ impl RequestSession {
         }
     }
 
-    /// Notes that the handler of this request has ended its session in another way, such as through
-    /// `PrincipalSessions`.
+    /// Records that the handler of this request has ended its session in another way, such as
+    /// through `PrincipalSessions`.
     pub(super) fn end_itself(&self) {
         match self.0.try_lock() {
             Some(mut state) => {

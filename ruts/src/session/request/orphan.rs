@@ -1,7 +1,7 @@
 //! Deletes sessions whose token no client receives: [`delete_lost`], and [`Orphan`] after a cancelled
 //! creation.
 //!
-//! Used by `exchange`, `transfer` and `operations`. Knows one token, and nothing of the request.
+//! Used by `creation`, `exchange` and `operations`. Knows one token, and nothing about the request.
 
 use std::{sync::Arc, time::Duration};
 
@@ -30,7 +30,7 @@ impl Orphan {
         Self { session: Some((Arc::clone(store), id, secret)) }
     }
 
-    /// Notes that the outcome of the creation is known.
+    /// Records that the outcome of the creation is known.
     pub(super) fn adopt(mut self) {
         self.session = None;
     }

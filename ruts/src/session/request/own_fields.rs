@@ -1,7 +1,7 @@
 //! [`OwnFields`]: the reserved fields `ruts.*` that a sign-in or sign-out writes.
 //!
-//! Used by `transfer`, `inherited`, `operations` and `principal_sessions`. Knows their formats, and makes no
-//! store call.
+//! Used by `creation`, `inherited`, `operations`, `transfer` and `principal_sessions`. Knows their
+//! formats, and makes no store call.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ const STAMP_LEN: usize = 16;
 pub(super) struct OwnFields {
     client: Option<Bytes>,
     remembered: Option<Bytes>,
-    /// Whether the former sign-in was remembered, and is no longer remembered after the change.
+    /// Whether the change ends a remembered sign-in, and starts no other one.
     forgets: bool,
     stamp: Option<Bytes>,
 }

@@ -2,7 +2,7 @@
 //!
 //! `transfer` calls [`note_due`] after a read, and `operations` calls [`renew`] before the response. After
 //! the response, `transfer` calls both. A write that replaces the secret contains the parts of [`Use`]. Knows
-//! deadlines and secrets, and nothing of fields.
+//! deadlines and secrets, and nothing about fields.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ pub(super) fn note_due(exchange: &Exchange<'_>, meta: &SessionMeta) -> bool {
     is_due
 }
 
-/// Notes that a write may have to extend a remembered session.
+/// Records that a write may have to extend a remembered session.
 pub(super) fn note_use(exchange: &Exchange<'_>) {
     if exchange.shared.config().outlives_idle(exchange.state.identity.cookie_life()) {
         exchange.shared.response().owes_renewal = true;
@@ -73,7 +73,8 @@ fn is_use_due(config: &SessionConfig, cookie_life: CookieLife, meta: &SessionMet
     config.outlives_idle(cookie_life) && (is_due || has_to_lapse(config, cookie_life, meta))
 }
 
-/// Returns whether the authentication of a remembered session has lapsed, and the store has not noted it yet.
+/// Returns whether the authentication of a remembered session has lapsed, and the store has not
+/// recorded it yet.
 fn has_to_lapse(config: &SessionConfig, cookie_life: CookieLife, meta: &SessionMeta) -> bool {
     let is_noted = |signed_in: SignedIn| signed_in.assurance <= Assurance::Remembered;
     config.is_lapsed(cookie_life, meta) && !meta.signed_in.is_some_and(is_noted)

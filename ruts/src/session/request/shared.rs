@@ -48,9 +48,9 @@ pub(super) struct Shared {
     pub(super) client: Option<ClientFingerprint>,
     arrived: Instant,
     calls: AtomicU32,
-    /// Whether reads of this request do not count as activity.
+    /// Whether reads by this request do not count as activity.
     is_passive: AtomicBool,
-    /// Whether a read of this request has counted as activity.
+    /// Whether a read by this request has counted as activity.
     has_counted: AtomicBool,
     /// Whether nothing is logged or counted for this request.
     pub(super) is_look: bool,
@@ -180,7 +180,7 @@ impl Shared {
         &self.context.layer.schemas
     }
 
-    /// Notes the answer to the presented token, and the session that the token names. Only the
+    /// Records the answer to the presented token, and the session that the token names. Only the
     /// first answer is kept, because later ones concern other secrets.
     pub(super) fn note_token_status(&self, status: TokenStatus, id: SessionId) {
         self.token_status.get_or_init(|| (status, id));
@@ -209,7 +209,7 @@ impl Shared {
         }
     }
 
-    /// Notes that a read counts as activity.
+    /// Records that a read counts as activity.
     pub(super) fn note_activity(&self) {
         self.has_counted.store(true, Ordering::Relaxed);
     }

@@ -1,6 +1,7 @@
 //! [`Transfer`]: reads and writes fields through the store, and keeps the field cache up to date.
 //!
-//! Used by `operations`. Knows stored bytes and encryption, and nothing of value types.
+//! Used by `operations` and `index`. Knows stored bytes and encryption, and nothing about value
+//! types.
 
 use std::iter;
 

@@ -1,7 +1,7 @@
 //! The cache policies of fields, as this process has learned them: [`KnownPolicies`].
 //!
 //! A read consults this map before it has fetched any value. Reads and writes add to the map. The map knows
-//! nothing of caches or sessions.
+//! nothing about caches or sessions.
 
 use std::{
     collections::HashMap,

@@ -1,7 +1,7 @@
 //! [`Read`]: a read of one session, from the cache or the origin.
 //!
 //! Used by [`LayeredStore::load`](super::LayeredStore), unless the touch is always due. Knows the leases
-//! of the cache. Knows nothing of write intents.
+//! of the cache. Knows nothing about write intents.
 
 use std::sync::Arc;
 

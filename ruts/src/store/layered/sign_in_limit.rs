@@ -71,7 +71,7 @@ impl<'a> SignInLimit<'a> {
         if self.attempts < SIGN_IN_ATTEMPTS { Ok(self.who.limit) } else { Err(contended(NAME)) }
     }
 
-    /// Notes that sessions were ended to make room.
+    /// Records that sessions were ended to make room.
     pub(super) fn note_ended(&mut self, ended: &Written<()>) {
         self.stale_for = self.stale_for.max(ended.stale_for);
     }

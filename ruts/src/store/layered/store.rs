@@ -103,8 +103,9 @@ impl<C: Cache, O: Store> LayeredStoreBuilder<C, O> {
     /// [`origin_timeout`](Self::origin_timeout) counts as twice that timeout.
     ///
     /// Set a longer time than the origin may spend on an abandoned statement: for a `PostgresStore`, three
-    /// times its timeout. A write may take place even later. Such a write was never acknowledged, and is
-    /// not lost. But the cache may then serve the former value for at most [`cache_ttl`](Self::cache_ttl).
+    /// times its timeout. A write may still take place after this time. Such a write was never
+    /// acknowledged, and is not lost. But the cache may then serve the former value for at most
+    /// [`cache_ttl`](Self::cache_ttl).
     #[must_use]
     pub fn intent_ttl(mut self, ttl: Duration) -> Self {
         self.settings.intent_ttl = limited(ttl);

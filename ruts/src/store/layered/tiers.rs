@@ -1,7 +1,7 @@
 //! The two tiers of a layered store, and calls to them with bounded waits: [`Tiers`].
 //!
-//! Used by reads, writes and revocations. Holds the state that these operations share. Knows nothing of
-//! their protocol.
+//! Used by reads, writes and revocations. Holds the state that these operations share. Knows
+//! nothing about their protocol.
 
 use std::{
     future::Future,
@@ -188,8 +188,8 @@ impl<C: Cache, O: Store> Tiers<C, O> {
     /// may still take place within `write_window` from now. So an eviction before the end of that time
     /// does not count.
     pub(super) fn evict_later(self: &Arc<Self>, id: &SessionId, write_window: Duration) {
-        // If a future is dropped outside a runtime, this function also runs outside a runtime. It then
-        // cannot spawn a task, and evicts nothing.
+        // A `Drop` implementation may call this function outside a runtime. It then cannot spawn a
+        // task, and evicts nothing.
         let Ok(runtime) = Handle::try_current() else { return };
         let pending = self.pending_eviction(write_window);
         if !self.pending_evictions.add(id, pending) {

@@ -170,7 +170,7 @@ impl<'a, C: Cache, O: Store> WithoutIntent<'a, C, O> {
         }
     }
 
-    /// Notes that every entry was evicted, or that a task will evict it.
+    /// Records that every entry was evicted, or that a task will evict it.
     pub(super) fn disarm(&mut self) {
         self.ids.clear();
         self.pending = None;

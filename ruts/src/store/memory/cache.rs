@@ -1,6 +1,6 @@
 //! [`MemoryCache`]: a cache in the memory of this process.
 //!
-//! Used by a `LayeredStore`, like any [`Cache`]. Knows nothing of the origin.
+//! Used by a `LayeredStore`, like any [`Cache`]. Knows nothing about the origin.
 
 use std::{
     collections::HashMap,

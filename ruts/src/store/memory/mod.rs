@@ -1,6 +1,8 @@
 //! [`MemoryStore`] and `MemoryCache`: sessions, or copies of them, in the memory of this process.
 //!
-//! Used by applications and tests. Data is lost when the process ends.
+//! Data is lost when the process ends.
+
+// Used by applications and tests.
 
 #[cfg(feature = "layered-store")]
 mod cache;

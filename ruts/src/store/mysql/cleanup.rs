@@ -1,7 +1,7 @@
 //! Deletes expired sessions from the tables of a [`MySqlStore`](super::MySqlStore).
 //!
 //! Used by the store, on request and in the background. Runs the operation `DeleteExpired`. Knows
-//! nothing of other operations.
+//! nothing about other operations.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,7 +1,7 @@
 //! Sends scripts to the server: [`Executor`].
 //!
-//! Used by the store and its operations. Knows connections, transactions and the timeout. Knows nothing
-//! of the effects of a statement.
+//! Used by the store and its operations. Knows connections, transactions and the timeout. Knows
+//! nothing about the effects of a statement.
 
 use std::{
     future::poll_fn,

@@ -1,6 +1,6 @@
 //! Creates and migrates the tables, and checks the server.
 //!
-//! Used by the builder of the store. Knows nothing of sessions.
+//! Used by the builder of the store. Knows nothing about sessions.
 
 use std::{sync::Arc, time::Duration};
 

@@ -58,8 +58,8 @@
 //!
 //! Writes to one session take turns in the process, as do sign-ins with a limit and revocations of one
 //! principal. An operation does not hold a connection while it waits for its turn, and waits for at most
-//! half of the timeout. A statement waits for a lock in steps of a second, and gives its connection back in
-//! between.
+//! half of the timeout. A statement waits for a lock for at most one second at a time, and returns
+//! its connection to the pool between attempts.
 //!
 //! # Failures
 //!

@@ -122,8 +122,9 @@ fn is_not_due(touch: Touch) -> String {
     format!("(s.idle_at is null or s.idle_at > {CLOCK} + {left})")
 }
 
-/// Returns the precondition of an update as an SQL condition. It locks the field, because a read without a
-/// lock would not see changes that were committed during the wait for the session.
+/// Returns the precondition of an update as an SQL condition. The condition locks the field. A read
+/// without a lock would miss changes that were committed while the statement waited for the
+/// session's lock.
 fn precondition(tables: &Tables, update: &Update<'_>) -> Option<String> {
     let precondition = update.precondition?;
     let (not, value) = match precondition.value {

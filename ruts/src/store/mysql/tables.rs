@@ -1,6 +1,6 @@
 //! The names of the tables of one store: [`Tables`].
 //!
-//! Used by every file that writes a statement. Knows nothing of sessions.
+//! Used by every file that writes a statement. Knows nothing about sessions.
 
 use crate::store::sql::{InvalidName, check_name};
 

@@ -1,7 +1,7 @@
 //! [`NotifyingStore`]: a store that publishes the ends of sessions and the changes of their principals.
 //!
-//! Called by the session like any [`Store`]. Works with any store and any [`Channel`]. Knows nothing of
-//! their implementations.
+//! Called by the session like any [`Store`]. Works with any store and any [`Channel`]. Knows
+//! nothing about their implementations.
 
 use std::{
     fmt,

@@ -1,7 +1,7 @@
 //! [`Statement`]: the text of a statement with its bound parameters.
 //!
 //! Built by the store, the batches, the cleanup and `check`, and sent by the executor. The files in `sql`
-//! define the order of the parameters. Knows nothing of connections or rows.
+//! define the order of the parameters. Knows nothing about connections or rows.
 
 use std::{collections::HashSet, time::Duration};
 

@@ -1,6 +1,6 @@
 //! [`PostgresChannel`]: messages between processes through `LISTEN` and `NOTIFY`.
 //!
-//! Used by a `NotifyingStore`. Knows nothing of sessions.
+//! Used by a `NotifyingStore`. Knows nothing about sessions.
 
 use std::convert::Infallible;
 

@@ -1,6 +1,6 @@
 //! Deletes expired sessions from the tables of a [`PostgresStore`](super::PostgresStore).
 //!
-//! Used by the store, on request and in the background. Knows nothing of the store's operations.
+//! Used by the store, on request and in the background. Knows nothing about the store's operations.
 
 use std::{sync::Arc, time::Duration};
 

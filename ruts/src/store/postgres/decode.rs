@@ -1,6 +1,6 @@
 //! Decodes the rows of statements.
 //!
-//! Used by the store, the batches, the cleanup and `check`. Knows nothing of parameters or
+//! Used by the store, the batches, the cleanup and `check`. Knows nothing about parameters or
 //! connections.
 
 use std::time::Duration;

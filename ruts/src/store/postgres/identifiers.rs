@@ -1,7 +1,7 @@
 //! The names of the tables, indexes and functions of one store.
 //!
-//! Made by the builder of the store, used by every file that fills in a template. Knows nothing of
-//! statements.
+//! Made by the builder of the store, used by every file that fills in a template. Knows nothing
+//! about statements.
 
 use crate::store::{
     DELETED_RETENTION, REVOKED_RETENTION,

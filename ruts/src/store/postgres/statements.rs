@@ -1,7 +1,7 @@
 //! The statements of a store, and the columns of their rows.
 //!
 //! Made once for each store, so that the server recognises prepared statements. Owned by the
-//! executor, used by its callers, `decode` and `check`. Knows nothing of values or connections.
+//! executor, used by its callers, `decode` and `check`. Knows nothing about values or connections.
 
 use std::sync::Arc;
 

@@ -1,6 +1,7 @@
-//! [`fill`]: replaces the placeholders in the files of the folder `sql` by names and fragments.
+//! [`fill`]: replaces the placeholders in the files of the folder `sql` with names and fragments.
 //!
-//! Used by `statements`, `migrate` and `check`. Knows nothing of parameters, rows or connections.
+//! Used by `statements`, `migrate` and `check`. Knows nothing about parameters, rows or
+//! connections.
 //!
 //! A placeholder is a name in braces: an identifier of the store, a fragment of `sql/fragments`, or
 //! `field_filter`. A file begins with its head, which is comment lines and a blank line. The head of a

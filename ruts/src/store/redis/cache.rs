@@ -1,7 +1,7 @@
 //! A cache of sessions on a server: [`CacheEntries`].
 //!
 //! The store offers it as [`Cache`](crate::store::Cache). It knows the format of a cache entry,
-//! which `lua/cache/entry.lua` describes, and nothing of the origin.
+//! which `lua/cache/entry.lua` describes, and nothing about the origin.
 
 use std::{sync::Arc, time::Duration};
 

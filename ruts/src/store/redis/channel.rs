@@ -1,7 +1,7 @@
 //! Messages between processes through Redis or Valkey: [`RedisChannel`].
 //!
 //! Used by a [`NotifyingStore`](crate::store::notify::NotifyingStore). It knows the drivers, and
-//! nothing of sessions.
+//! nothing about sessions.
 
 use std::{fmt, sync::Arc, time::Duration};
 

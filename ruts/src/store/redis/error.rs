@@ -1,6 +1,6 @@
 //! [`CommandError`], the failure of one command, and the [`StoreError`] that it becomes.
 //!
-//! Used throughout the store. Knows nothing of scripts, drivers or sessions.
+//! Used throughout the store. Depends on no other file of this folder.
 
 use std::error::Error;
 

@@ -1,7 +1,7 @@
 //! Runs a [`Script`] on a server: by its SHA-1, or by its text after a probe.
 //!
 //! Used by the executor and the channel. The catalogue (`scripts`) uses the types of this file. This file
-//! knows nothing of the catalogue, keys or sessions.
+//! knows nothing about the catalogue, keys or sessions.
 
 use std::time::Duration;
 

@@ -3,7 +3,7 @@
 //! Used by the executor and the batched read. A script that reads one field costs the server 62,000
 //! instructions, and `HMGET` 8,000. The commands answer a read of a live session with its current secret,
 //! if no touch is due. Most reads are of this kind. `lua/load.lua` and `lua/load_general.lua` handle the
-//! other reads. Knows nothing of connections.
+//! other reads. Knows nothing about connections.
 
 use bytes::Bytes;
 

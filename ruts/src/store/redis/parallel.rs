@@ -1,6 +1,7 @@
 //! [`run_all`]: makes several calls at the same time, as one operation.
 //!
-//! Used by the executor and the principal list. Knows tasks and errors, and nothing of what the calls do.
+//! Used by the executor and the principal list. Knows tasks and errors, and nothing about what the
+//! calls do.
 
 use std::future::Future;
 

@@ -1,6 +1,6 @@
 //! [`clean_up`]: deletes expired sessions in the background.
 //!
-//! Used by the stores on SQL servers. Knows nothing of their statements.
+//! Used by the stores on SQL servers. Knows nothing about their statements.
 
 use std::{
     hash::{BuildHasher, RandomState},

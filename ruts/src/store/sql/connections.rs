@@ -1,7 +1,7 @@
 //! [`Connections`]: the connections of a pool. After a given idle time, a connection is tested before its
 //! next use.
 //!
-//! Used by the PostgreSQL and MySQL executors. Knows nothing of statements.
+//! Used by the PostgreSQL and MySQL executors. Knows nothing about statements.
 
 use std::{
     collections::VecDeque,
@@ -190,15 +190,16 @@ impl<D: Database> Connections<D> {
         tokio::spawn(timeout(self.return_timeout, connection.return_to_pool()));
     }
 
-    /// Notes that the server of a connection can serve.
+    /// Records that the server of a connection can serve.
     pub(in crate::store) fn note_fit(&self, is_new: bool) {
         if is_new {
             *self.unfit() = None;
         }
     }
 
-    /// Notes that the server of a connection cannot serve. Returns whether the operation closes the connection
-    /// and takes another one. Otherwise it returns the connection, and gives up unless `replacing` has a `wait`.
+    /// Records that the server of a connection cannot serve. Returns whether the operation closes
+    /// the connection and takes another one. Otherwise it returns the connection, and gives up
+    /// unless `replacing` has a `wait`.
     ///
     /// As long as the server of no new connection was unfit, for example after a failover, each operation
     /// replaces the connections that it meets.

@@ -1,6 +1,6 @@
 //! [`Dispatch`]: the flag that decides whether a statement is sent or its caller cancels it first.
 //!
-//! Shared by the caller of an executor and the task that runs its statement. Knows nothing of
+//! Shared by the caller of an executor and the task that runs its statement. Knows nothing about
 //! statements.
 
 use std::{

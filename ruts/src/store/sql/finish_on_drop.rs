@@ -1,6 +1,6 @@
 //! [`FinishOnDrop`]: a future that is always polled to its end.
 //!
-//! Used by the executors, for statements that their callers poll. Knows nothing of statements.
+//! Used by the executors, for statements that their callers poll. Knows nothing about statements.
 
 use std::{
     future::Future,

@@ -1,6 +1,6 @@
 //! The parts that the stores on SQL servers share: connections, waiting, cleanup, names and versions of tables.
 //!
-//! Used by the stores on PostgreSQL and on MySQL. Knows nothing of statements or dialects.
+//! Used by the stores on PostgreSQL and on MySQL. Knows nothing about statements or dialects.
 
 mod cleanup;
 mod connections;

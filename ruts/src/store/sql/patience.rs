@@ -1,6 +1,6 @@
 //! [`Patience`]: how long a caller waits for a statement, and when its connection is closed.
 //!
-//! Used by the executors. Knows nothing of statements.
+//! Used by the executors. Knows nothing about statements.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 

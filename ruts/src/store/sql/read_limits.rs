@@ -1,6 +1,6 @@
 //! Limits of a batch of reads: [`MAX_READS`], and the share of one session.
 //!
-//! Used by the batches of the stores on SQL servers. Knows nothing of statements.
+//! Used by the batches of the stores on SQL servers. Knows nothing about statements.
 
 use crate::token::SessionId;
 

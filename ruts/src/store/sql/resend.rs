@@ -1,6 +1,6 @@
 //! [`resend_refused`]: the writes of a batch that the server has refused are sent again, one at a time.
 //!
-//! Used by the batches of writes on PostgreSQL and on MySQL. Knows nothing of statements.
+//! Used by the batches of writes on PostgreSQL and on MySQL. Knows nothing about statements.
 
 use crate::store::{
     StoreError,

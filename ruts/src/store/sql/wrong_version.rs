@@ -1,6 +1,6 @@
 //! [`WrongVersion`]: the error of a store whose tables do not have the version that this release needs.
 //!
-//! Created by the migrations of the stores. Knows nothing of statements.
+//! Created by the migrations of the stores. Knows nothing about statements.
 
 use std::fmt;
 

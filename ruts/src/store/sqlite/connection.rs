@@ -1,7 +1,7 @@
 //! A connection to a database, set up as every thread needs it: [`Database`].
 //!
-//! Opened by `threads`. Used by every file that runs a statement. Knows nothing of the statements of
-//! operations.
+//! Opened by `threads`. Used by every file that runs a statement. Knows nothing about the
+//! statements of operations.
 
 use std::{
     cell::{Cell, RefCell},
@@ -135,12 +135,12 @@ impl Database {
         self.clock.now()
     }
 
-    /// Notes that a session ended or changed its principal. `None` stands for all sessions.
+    /// Records that a session ended or changed its principal. `None` stands for all sessions.
     pub(super) fn note_change(&self, id: impl Into<Option<SessionId>>) {
         self.changed.borrow_mut().push(id.into());
     }
 
-    /// Returns the noted changes, and forgets them.
+    /// Returns the recorded changes, and forgets them.
     pub(super) fn take_changes(&self) -> Vec<Option<SessionId>> {
         self.changed.take()
     }

@@ -1,7 +1,7 @@
 //! The files of a database. [`DatabaseFile`] checks that the paths still lead to the opened files.
 //! [`Reserve`] is space that is freed on a full disk.
 //!
-//! Used by `connection`, `threads` and the writer. Knows nothing of SQL.
+//! Used by `connection`, `threads` and the writer. Knows nothing about SQL.
 
 use std::{
     collections::BTreeMap,
@@ -57,7 +57,7 @@ impl DatabaseFile {
             Ok(metadata) if identity(&metadata) == self.identity => {}
             _ => return Err(unavailable("the file of the database was removed or replaced")),
         }
-        // Locked until the comparison, so that no connection notes a different log in between.
+        // Locked until the comparison, so that no connection records a different log in between.
         let logs = open_logs();
         let found = self.found_log();
         match logs.get(&self.identity).and_then(Weak::upgrade) {

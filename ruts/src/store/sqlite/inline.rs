@@ -1,6 +1,6 @@
 //! Reads on the thread of their caller: [`InlineReads`].
 //!
-//! Used by `threads`, which opens the connections. Knows nothing of the operations.
+//! Used by `threads`, which opens the connections. Knows nothing about the operations.
 
 use std::{
     sync::{

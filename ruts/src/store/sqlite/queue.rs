@@ -1,6 +1,6 @@
 //! The queue between callers and the threads of a store: [`Queue`].
 //!
-//! Used by the store, the writer and the readers. Knows nothing of operations.
+//! Used by the store, the writer and the readers. Knows nothing about operations.
 
 use std::{
     collections::VecDeque,

@@ -1,6 +1,7 @@
 //! The threads that run read operations.
 //!
-//! Started by `threads`. They put several reads into one transaction, and know nothing of the operations.
+//! Started by `threads`. They put several reads into one transaction, and know nothing about the
+//! operations.
 
 use super::{
     connection::Database,

@@ -110,7 +110,7 @@ pub(super) const REVOKED: &str = select_session!(
      order by row limit ?1"
 );
 
-/// Notes that the revoked sessions up to row `?1` were freed, or all of them if `?1` is null.
+/// Records up to which row revoked sessions were freed: `?1`, or all rows if `?1` is null.
 pub(super) const NOTE_FREED: &str = "
 update ruts_state set freed_up_to = coalesce(?1, revoked_up_to)
 where freed_up_to < coalesce(?1, revoked_up_to)";

@@ -1,6 +1,7 @@
 //! [`SqliteStore`], which keeps sessions in a file, and its builder.
 //!
-//! Used by applications. Hands operations to the threads, and waits for the answers. Knows nothing of SQL.
+//! Used by applications. Hands operations to the threads, and waits for the answers. Knows nothing
+//! about SQL.
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 

@@ -1,6 +1,6 @@
 //! An operation that is sent to a thread, and its answer: [`Task`].
 //!
-//! Made by `threads`, run by the writer and the readers. Knows nothing of SQL.
+//! Made by `threads`, run by the writer and the readers. Knows nothing about SQL.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

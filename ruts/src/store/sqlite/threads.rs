@@ -1,6 +1,7 @@
 //! The threads of a store, and the queues that lead to them: [`Threads`].
 //!
-//! Used by the store. Opens the connections, and starts the writer and the readers. Knows nothing of SQL.
+//! Used by the store. Opens the connections, and starts the writer and the readers. Knows nothing
+//! about SQL.
 
 use std::{
     path::{PathBuf, absolute},
@@ -154,7 +155,7 @@ impl Threads {
     /// Watches a session from now on. The future ends when the session ends or changes its principal.
     pub(super) fn watch(&self, id: &SessionId) -> impl Future<Output = ()> + Send + use<> {
         let changed = self.watchers.watch(id);
-        // From now on the writer looks for changes of other processes.
+        // From now on the writer looks for changes by other processes.
         self.writes.wake();
         changed
     }

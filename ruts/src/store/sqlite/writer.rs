@@ -1,7 +1,7 @@
 //! The thread that writes: [`Writer`].
 //!
 //! Started by `threads`. Runs the tasks of its queue, several in each transaction. Between
-//! transactions it deletes expired sessions and looks for changes of other processes.
+//! transactions it deletes expired sessions and looks for changes by other processes.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -33,7 +33,7 @@ pub(super) const CLEANUP_BATCH: usize = 100;
 /// Maximum time that a cleanup waits for a moment without operations.
 const CLEANUP_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Time between two checks for changes of other processes, while sessions are watched.
+/// Interval between checks for changes by other processes, while sessions are watched.
 const WATCH_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Maximum time of writing before the writer leaves the lock to other processes for a moment. `SHARED_TURN`
@@ -232,7 +232,7 @@ impl Writer {
             Ok(())
         });
         if let Err(error) = looked {
-            debug!(%error, "could not check for changes of other processes");
+            debug!(%error, "could not check for changes by other processes");
         }
     }
 

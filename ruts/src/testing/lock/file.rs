@@ -1,6 +1,6 @@
 //! [`Lock`]: the text format, comparison and update of a whole lock.
 //!
-//! Used by `assert` and by applications. Knows the other files here, and nothing of codecs.
+//! Used by `assert` and by applications. Knows the other files here, and nothing about codecs.
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 

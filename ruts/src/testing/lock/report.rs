@@ -206,7 +206,8 @@ impl LockReport {
             let (level, text) = match last.is_index {
                 false => (
                     LockLevel::Warning,
-                    "is an index now: a live session is found once it writes the field or signs in.",
+                    "is an index now: a live session is found only after it writes the field or \
+                     after the next sign-in to it.",
                 ),
                 true => (LockLevel::Stale, "is no longer an index."),
             };
@@ -219,8 +220,8 @@ impl LockReport {
                      have to sign in again."
                 }
                 true => {
-                    "is no longer the principal: sessions that signed in before can no longer be listed \
-                     by user, or ended by `revoke_all`."
+                    "is no longer the principal: live sessions can no longer be listed by user, \
+                     or ended by `revoke_all`."
                 }
             });
         }
@@ -308,8 +309,8 @@ impl LockReport {
                     LockLevel::Warning,
                     name,
                     format!(
-                        "refuses unencrypted values of version {former} now. Accept that once all \
-                         sessions that hold one have ended."
+                        "refuses unencrypted values of version {former} now. Accept the change \
+                         only after all sessions that hold such a value have ended."
                     ),
                 ),
             }
@@ -332,9 +333,9 @@ impl LockReport {
                 LockLevel::Breaks,
                 name,
                 format!(
-                    "does not name the same principals as version {former}: sessions that signed \
-                     in before could not be listed by user, or ended by `revoke_all`. The \
-                     conversion back to version {former} has to return the former value."
+                    "does not name the same principals as version {former}: existing sessions \
+                     could not be listed by user, or ended by `revoke_all`. The conversion back \
+                     to version {former} has to return the former value."
                 ),
             );
         }
@@ -411,11 +412,15 @@ impl LockReport {
             let by = if spec.is_principal() { "their user" } else { "this value" };
             let before = current.json.first().map_or("nothing", String::as_str);
             let now = field.json.first().map_or("nothing", String::as_str);
-            self.say(LockLevel::Breaks, name, format!(
-                "has different JSON ({before} before, {now} now): sessions that signed in before \
-                 could not be found by {by}, or ended by `revoke_all`. Keep the JSON, or \
-                 make it version {next} with `migrate`."
-            ));
+            self.say(
+                LockLevel::Breaks,
+                name,
+                format!(
+                    "has different JSON ({before} before, {now} now): existing sessions could not \
+                     be found by {by}, or ended by `revoke_all`. Keep the JSON, or make it version \
+                     {next} with `migrate`."
+                ),
+            );
         }
         if field.writes() != current.writes {
             self.say(

@@ -52,7 +52,7 @@ impl Check {
         self.refuse_to(Extent::Always, reason);
     }
 
-    /// Notes a reason for which only some values are refused.
+    /// Records a reason for which only some values are refused.
     fn refuse_some(&mut self, reason: impl AsRef<str>) {
         self.refuse_to(Extent::Sometimes, reason);
     }

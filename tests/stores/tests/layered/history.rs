@@ -35,13 +35,13 @@ struct Zone {
 }
 
 impl Register {
-    /// Notes that a write begins. Two writes of the same value, such as two deletions, count as one
-    /// that begins with the first.
+    /// Records that a write begins. Two writes of the same value, such as two deletions, count as
+    /// one that begins with the first.
     pub fn begin(&mut self, value: u64) {
         self.writes.entry(value).or_insert(Write { begun: Instant::now(), confirmed: None });
     }
 
-    /// Notes that a write was answered, and that no cache is stale.
+    /// Records that a write was answered, and that no cache is stale.
     pub fn confirm(&mut self, value: u64) {
         self.writes.get_mut(&value).expect("the write should have begun").confirmed =
             Some(Instant::now());

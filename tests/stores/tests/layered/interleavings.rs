@@ -176,7 +176,7 @@ async fn a_late_fill_of_a_cache_without_leases_is_found() {
 }
 
 /// A read that moves the idle deadline waits for the cache, which holds the former deadline. After
-/// that read returns, the next read of another process sees the new deadline.
+/// that read returns, the next read by another process sees the new deadline.
 #[tokio::test]
 async fn a_moved_deadline_is_known_to_the_next_read() {
     let tiers = Tiers::start(Flavour::Redis);
@@ -340,8 +340,8 @@ async fn a_write_whose_intent_was_lost_is_not_overwritten_in_the_cache() {
     second_proxies.cache.set(Traffic::Forward);
     assert_eq!(overtaking.await.unwrap(), APPLIED);
     assert_eq!(origin.get("a").await.unwrap(), value("last"));
-    // If the cache held the value of the second write, a read would return it after another read has cached
-    // the session's record again.
+    // The cache must not hold the value of the second write. A read would return it as soon as
+    // another read has cached the session's record again.
     assert_eq!(read(&observer, "b").await, None);
     assert_eq!(read(&observer, "a").await, value("last"));
 }

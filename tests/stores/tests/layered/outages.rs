@@ -137,7 +137,8 @@ async fn a_cache_that_hangs() {
     goes_on_without_a_cache(&tiers, || tiers.redis.pause(), || tiers.redis.resume()).await;
 }
 
-/// The other processes see a deletion of this process as soon as this process reaches the cache again.
+/// The other processes see a deletion by this process as soon as this process reaches the cache
+/// again.
 #[tokio::test]
 async fn a_cache_that_one_process_cannot_reach() {
     let tiers = Tiers::start(Flavour::Redis);

@@ -32,8 +32,7 @@ const SESSIONS: usize = 4;
 const NAMES: [&str; 2] = ["a", "b"];
 const CACHE_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// Registers in addition to the fields: whether the session has ended, and whether its secret was
-/// replaced.
+/// Two more registers: whether the session has ended, and whether its secret was replaced.
 const ENDED: &str = "ended";
 const ROTATED: &str = "rotated";
 

@@ -109,7 +109,7 @@ async fn no_operation_fails_under_contention() {
                 let who = NewSignIn::new(&principal, Assurance::Aal1).limit(limit);
                 let session = TestSession::new(&store);
                 store.create(session.creation().sign_in(who)).await.unwrap();
-                // A sign-in of another task may have ended the session.
+                // A sign-in by another task may have ended the session.
                 let _ = session.set("a", "1").await.unwrap();
                 let _ = session.load_and_touch().await.unwrap();
                 let _ = session.take("a").await.unwrap();

@@ -22,7 +22,7 @@ struct Account {
     device: String,
 }
 
-/// A browser, and the stores of the instances that serve it by turns.
+/// A browser, and the stores of the instances that serve it in turn.
 struct Browser<S> {
     client: Client,
     stores: [Arc<S>; 2],

@@ -320,7 +320,7 @@ impl Model {
     /// Returns the possible fields that a sign-in takes over with a token that is not valid. They come from
     /// the session that the token names. A field that it does not have may come from a session of the same
     /// principal that was started with the token. The model cannot predict this, because it depends on uses
-    /// that the store has noted and on deletions that it has forgotten.
+    /// that the store has recorded and on deletions that it has forgotten.
     fn inheritable(&self, who: Principal, token: &str) -> Vec<Fields> {
         let own = match self.opens(Some(token)) {
             Opens::Replaced(_) => Self::inherited(who, &self.0[&id(token)]),

@@ -1,6 +1,7 @@
 //! [`LookupBatch`]: cache lookups of several sessions in one script.
 //!
-//! Run by the `Batcher` of `cache`. Knows the executor and the batch format, and nothing of queues.
+//! Run by the `Batcher` of `cache`. Knows the executor and the batch format, and nothing about
+//! queues.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! The interface to a client library: [`Connector`] and [`Connection`].
 //!
 //! Implemented by the drivers. [`Connections`](super::connections::Connections) makes a [`CommandClient`] of
-//! them. `eval` and the executor call this `CommandClient`. Knows nothing of sessions.
+//! them. `eval` and the executor call this `CommandClient`. Knows nothing about sessions.
 
 use std::{future::Future, time::Duration};
 

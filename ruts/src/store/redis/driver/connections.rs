@@ -193,7 +193,7 @@ struct Sending<'a, K: Connector> {
 
 impl<K: Connector> Drop for Sending<'_, K> {
     fn drop(&mut self) {
-        // Outside a runtime, no strike is noted, because no new connection can be opened there.
+        // Outside a runtime, no strike is recorded, because no new connection can be opened there.
         let monitored = &self.in_use.monitored;
         if !self.is_answered
             && (self.sent.elapsed() >= MIN_SILENCE || monitored.is_silent_for(MIN_SILENCE))

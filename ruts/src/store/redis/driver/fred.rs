@@ -1,6 +1,7 @@
 //! The fred driver: connects with the settings of a `Client` or a `Pool`.
 //!
-//! Called by `connections`. The only file besides `channel` that knows fred. Knows nothing of sessions.
+//! Called by `connections`. The only file besides `channel` that knows fred. Knows nothing about
+//! sessions.
 
 use std::{future::ready, pin::pin, time::Duration};
 

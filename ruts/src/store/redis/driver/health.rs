@@ -139,7 +139,7 @@ impl<T: Connection> MonitoredConnection<T> {
         self.is_usable()
     }
 
-    /// Notes an answer, and returns whether to replace the connection.
+    /// Records an answer, and returns whether to replace the connection.
     pub(super) fn note_answer_and_check(
         &self,
         answer: &Result<Reply, CommandError>,
@@ -167,7 +167,7 @@ impl<T: Connection> MonitoredConnection<T> {
         }
     }
 
-    /// Notes a command without an answer, and returns whether to replace the connection. The connection
+    /// Records a command without an answer, and returns whether to replace the connection. The connection
     /// stays in use until a new one is open, because perhaps only one node of a cluster has stopped
     /// responding.
     pub(super) fn note_strike(&self, hash_tag: HashTag) -> bool {

@@ -1,7 +1,7 @@
 //! The redis-rs driver: connects with a `Client`, a [`RedisCluster`] or a [`RedisSentinel`].
 //!
-//! Called by `connections`. The only file besides `channel` that knows redis-rs. Knows nothing of
-//! sessions.
+//! Called by `connections`. The only file besides `channel` that knows redis-rs. Knows nothing
+//! about sessions.
 
 use std::{
     fmt,
@@ -135,7 +135,7 @@ impl Connector for Client {
     }
 }
 
-/// Notes that a connection has closed. redis-rs drops this value together with the task of the
+/// Records that a connection has closed. redis-rs drops this value together with the task of the
 /// connection. So the end of that task also counts, for example when its runtime shuts down.
 struct CloseFlag(Arc<AtomicBool>);
 

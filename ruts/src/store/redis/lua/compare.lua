@@ -1,4 +1,4 @@
--- Compares a field with a precondition.
+-- Compares a field with a precondition. Reads one field, and writes nothing.
 --
 -- defines: compare
 --

@@ -3,9 +3,9 @@
 -- needs: KEYS, ARGV, compare
 -- defines: answers, left
 --
--- KEYS are sessions. ARGV[1] has one byte for each number. First come the number of lists, and the number
--- of arguments in each. For each session, its list, counted from 1, and the number of its own arguments
--- follow. ARGV then has the lists, and for each session its secret and its own arguments. A list
+-- KEYS are sessions. ARGV[1] holds one-byte numbers: the number of lists, the length of each list,
+-- and for each session the index of its list, counted from 1, and the number of its own arguments.
+-- ARGV then has the lists, and for each session its secret and its own arguments. A list
 -- holds the first argument of `update_general` without the secret, and names of fields. If it has
 -- names, the own arguments are the values of these fields. Otherwise, they are all later arguments
 -- of `update_general`.

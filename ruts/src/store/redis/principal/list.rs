@@ -1,6 +1,6 @@
 //! [`PrincipalList`]: lists and revokes the sessions of a principal.
 //!
-//! Used by the store and by `sign_in`. Knows the executor, and nothing of the store.
+//! Used by the store and by `sign_in`. Knows the executor, and nothing about the store.
 
 use std::{future::Future, sync::Arc, time::Duration};
 

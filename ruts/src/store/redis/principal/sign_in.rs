@@ -252,8 +252,9 @@ impl SignIn<'_> {
         // The session is not verified, so it ends. No client has its secret yet.
         let ended = list.end_session(self.id).await;
         match (verified, ended) {
-            // A later sign-in of a different process may have ended this session to make room for its own.
-            // Even so, this sign-in is not refused. Its session counts as ended right after the sign-in.
+            // A later sign-in in a different process may have ended this session to make room for
+            // its own. Even so, this sign-in is not refused. Its session counts as ended right
+            // after the sign-in.
             (Ok(()), Ok(_)) if self.ends_oldest() => Ok(()),
             (Ok(()), Ok(_)) | (Err(_), Ok(true)) => {
                 Err(StoreError::new(NAME, StoreErrorKind::Revoked))

@@ -1,6 +1,6 @@
 //! The names of Redis keys, with their hash tags.
 //!
-//! Used by every file that names a key. Knows ids and digests. Knows nothing of sessions.
+//! Used by every file that names a key. Knows ids and digests. Knows nothing about sessions.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::{BufMut, Bytes, BytesMut};

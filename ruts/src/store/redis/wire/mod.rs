@@ -1,6 +1,6 @@
 //! The format of the data that the store and a script exchange: keys, arguments and replies.
 //!
-//! Used by the executor and everything above it. Knows nothing of drivers, and sends nothing.
+//! Used by the executor and everything above it. Knows nothing about drivers, and sends nothing.
 
 pub(super) mod args;
 pub(super) mod batch;

@@ -1,6 +1,6 @@
 //! Decodes the MessagePack that scripts write with `cmsgpack`: the replies of batches.
 //!
-//! Used by the batches. Knows nothing of sessions.
+//! Used by the batches. Knows nothing about sessions.
 
 use bytes::{Buf, Bytes};
 

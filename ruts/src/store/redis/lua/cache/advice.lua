@@ -11,6 +11,6 @@ if not has('connected_slaves:0') then
   advice[#advice + 1] = 'the server has replicas, which cannot take over the entries of a cache'
 end
 if not has('maxmemory:0\r') and has('maxmemory_policy:noeviction') then
-  advice[#advice + 1] = 'the server evicts nothing: once it is full, the cache takes no new entries'
+  advice[#advice + 1] = 'the server evicts nothing: when it is full, the cache takes no new entries'
 end
 return advice

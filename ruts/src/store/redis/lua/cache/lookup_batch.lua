@@ -2,8 +2,8 @@
 --
 -- needs: KEYS, ARGV, server, history, look_up
 --
--- KEYS are entries. ARGV[1] has one byte for each number: the number of lists, the number of
--- arguments in each, and the list of each entry, counted from 1. ARGV[2] is the nonce. ARGV[3] is
+-- KEYS are entries. ARGV[1] holds one-byte numbers: the number of lists, the length of each list,
+-- and for each entry the index of its list, counted from 1. ARGV[2] is the nonce. ARGV[3] is
 -- the number of bytes after which the script reads no more entries. The lists follow, each with the
 -- request of `look_up` without the secret, and the names of fields; then the secret of each entry.
 -- Answers in MessagePack: for each entry the answer of `look_up`. If the lookup failed, or if

@@ -46,8 +46,8 @@ local function join(id, nonce, listed, limit)
 end
 
 -- Completes a sign-in, unless a revocation came after `join`. Answers 1 if the sign-in is complete,
--- else 0. Without the mark, the entry can be removed once the session has ended. A second run finds
--- that the first one has completed the sign-in: a revocation would have replaced the `+`.
+-- else 0. Without the mark, the entry can be removed after the session has ended. A second run
+-- finds that the first one has completed the sign-in: a revocation would have replaced the `+`.
 local function verify(id, mark, listed)
   local held = find_entry(id)
   local state, marks = parse_entry(held)

@@ -1,4 +1,5 @@
--- Notes that a session is used.
+-- Applies a use to a session record in memory: starts the grace period of a former secret, moves
+-- the idle deadline. Writes nothing: `save` does.
 --
 -- defines: start_grace, extend_idle
 
