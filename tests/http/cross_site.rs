@@ -116,6 +116,28 @@ async fn a_token_is_valid_only_in_its_own_session() {
     );
 }
 
+/// After a sign-out, a browser may send the former cookie once more, for example because the user clicked twice.
+/// The page that it then gets may have a form.
+#[tokio::test]
+async fn a_form_right_after_a_sign_out_works() {
+    let store = InstrumentedStore::new(MemoryStore::new());
+    let ada = shop(store);
+    ada.text("/sign-in/ada").await;
+    let before = ada.text("/token").await;
+    let late = ada.steal();
+    ada.text("/end").await;
+    let page = late.get("/token").await;
+    assert_eq!((page.status, page.set_cookies().len()), (StatusCode::OK, 0));
+    assert!(is_valid(&late, &page.text()).await);
+    assert!(!is_valid(&late, &before).await, "the token of the ended session should be refused");
+    assert!(!is_valid(&ada.stranger(), &page.text()).await);
+    let other = ada.stranger();
+    other.text("/begin").await;
+    assert!(!is_valid(&other, &page.text()).await);
+    late.text("/sign-in/ada").await;
+    assert!(!is_valid(&late, &page.text()).await, "a token should not be valid after a sign-in");
+}
+
 /// The user clicks twice on the button of a form, or misses the response and sends the form again.
 // proves: NIST-5.1-g
 #[tokio::test]

@@ -20,16 +20,17 @@ const BYTES: usize = 32;
 /// Returns a new token: a random mask, then the bound bytes XORed with the mask.
 pub(super) fn token(request: &RequestSession) -> Boxed<'_, String> {
     Box::pin(async move {
-        if request.get(SEED.name(), None).await?.is_none() {
-            let fresh = codec::wrap_own(&token::random::<BYTES>()?);
-            // If another request has stored a seed since the read, that seed stays.
-            let keep = &mut |held: Option<&Plaintext>| {
-                Ok(Some(held.map_or(&fresh, |held| &held.bytes).clone()))
-            };
-            request.modify(&SEED, None, keep).await?;
-        }
         let mask = token::random::<BYTES>()?;
-        let bound = bound_bytes(request).await?.ok_or(Error::Ended)?;
+        let bound = match add_seed(request).await {
+            // A late request starts no session. But its page may have a form, such as the page of a sign-in
+            // right after a sign-out.
+            Err(Error::Ended) => bound_to_refused(request).await?,
+            added => {
+                added?;
+                bound_bytes(request).await?
+            }
+        };
+        let bound = bound.ok_or(Error::Ended)?;
         Ok(URL_SAFE_NO_PAD.encode([mask, xor(&mask, &bound)].concat()))
     })
 }
@@ -45,15 +46,20 @@ pub(super) fn verify<'a>(request: &'a RequestSession, text: &'a str) -> Boxed<'a
         let bound = xor(mask, masked);
         let accepted = match bound_bytes(request).await? {
             Some(accepted) => vec![accepted],
-            // The user may have clicked twice on a sign-in form, or the response may be lost. The token of the
-            // form is bound to a guest, or to the principal of the former session.
-            None => match request.get_of_former(SEED.name()).await? {
-                Some((seed, principal)) => {
-                    let principals = [None].into_iter().chain(principal.map(Some));
-                    principals.map(|principal| bind(&seed, principal)).collect::<Result<_, _>>()?
-                }
-                None => Vec::new(),
-            },
+            None => {
+                let refused = bound_to_refused(request).await?.into_iter();
+                // The user may have clicked twice on a sign-in form, or the response may be lost. The token of
+                // the form is bound to a guest, or to the principal of the former session.
+                let former = match request.get_of_former(SEED.name()).await? {
+                    Some((seed, principal)) => {
+                        let seed = unwrap(&seed)?;
+                        let principals = [None].into_iter().chain(principal.map(Some));
+                        principals.map(|principal| bind(&seed, principal)).collect()
+                    }
+                    None => Vec::new(),
+                };
+                refused.chain(former).collect()
+            }
         };
         Ok(accepted.iter().any(|accepted| bound.ct_eq(accepted).into()))
     })
@@ -64,18 +70,43 @@ pub(super) fn verify<'a>(request: &'a RequestSession, text: &'a str) -> Boxed<'a
 async fn bound_bytes(request: &RequestSession) -> Result<Option<[u8; BYTES]>, Error> {
     let Some(seed) = request.get(SEED.name(), None).await? else { return Ok(None) };
     let signed_in = request.known_meta().await?.and_then(|meta| meta.signed_in);
-    bind(&seed.bytes, signed_in.map(|signed_in| signed_in.principal)).map(Some)
+    let principal = signed_in.map(|signed_in| signed_in.principal);
+    Ok(Some(bind(&unwrap(&seed.bytes)?, principal)))
 }
 
-/// Returns the bytes of a stored seed and a principal.
-fn bind(seed: &[u8], principal: Option<PrincipalKey>) -> Result<[u8; BYTES], Error> {
-    let seed =
-        codec::unwrap_own(seed).map_err(|source| value::decode_error(SEED.name(), source))?;
+/// Returns the bytes that are bound to the refused secret of this request. `None` if the store has refused no
+/// secret of it.
+async fn bound_to_refused(request: &RequestSession) -> Result<Option<[u8; BYTES]>, Error> {
+    let secret = request.refused_secret().await?;
+    Ok(secret.map(|secret| bind(secret.as_bytes(), None)))
+}
+
+/// Stores a seed, unless the session has one.
+async fn add_seed(request: &RequestSession) -> Result<(), Error> {
+    if request.get(SEED.name(), None).await?.is_none() {
+        let fresh = codec::wrap_own(&token::random::<BYTES>()?);
+        // If another request has stored a seed since the read, that seed stays.
+        let keep = &mut |held: Option<&Plaintext>| {
+            Ok(Some(held.map_or(&fresh, |held| &held.bytes).clone()))
+        };
+        request.modify(&SEED, None, keep).await?;
+    }
+    Ok(())
+}
+
+/// Returns the seed in a stored field.
+fn unwrap(stored: &[u8]) -> Result<Vec<u8>, Error> {
+    let seed = codec::unwrap_own(stored).map_err(|source| value::decode_error(SEED.name(), source));
+    seed.map(|seed| seed.to_vec())
+}
+
+/// Returns the bytes of a seed and a principal.
+fn bind(seed: &[u8], principal: Option<PrincipalKey>) -> [u8; BYTES] {
     let digest = Sha256::new_with_prefix("csrf")
         .chain_update([u8::from(principal.is_some())])
         .chain_update(principal.map_or([0; 32], |principal| *principal.as_bytes()))
         .chain_update(seed);
-    Ok(digest.finalize().into())
+    digest.finalize().into()
 }
 
 fn xor(a: &[u8], b: &[u8]) -> [u8; BYTES] {

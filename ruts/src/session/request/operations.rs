@@ -50,7 +50,7 @@ use crate::{
         AbsoluteDeadline, Change, Credentials, DynStore, FieldWrite, Precondition, Projection,
         SessionMeta, TakeField, Update, Updated,
     },
-    token::{CookieLife, SessionId, Token},
+    token::{CookieLife, SecretHash, SessionId, Token},
     ttl::Ttl,
 };
 
@@ -248,6 +248,14 @@ impl RequestSession {
                 }
             }
             Ok(None)
+        })
+    }
+
+    /// Returns the hash of the secret that the client presents, if the store has refused it.
+    pub(in crate::session) fn refused_secret(&self) -> Boxed<'_, Option<SecretHash>> {
+        Box::pin(async move {
+            let state = self.0.lock().await?;
+            Ok(state.refused.first().map(|refused| refused.secret))
         })
     }
 
