@@ -133,13 +133,14 @@ async fn an_entry_that_is_added_again_stays() {
     assert_eq!(fixture.by("a").revoke_all().await.unwrap(), 1);
 }
 
-/// The entry is added when the session is known to be live, and before the caller gets an answer.
+/// The entry is added when the session is known to be live, before the write, and checked after the write.
 #[tokio::test]
 async fn a_refused_write_leaves_no_entry() {
     let fixture = Fixture::new().await;
     fixture.store.take_calls();
     fixture.set("b").await.unwrap();
-    assert_eq!(fixture.store.take_calls(), ["load", "update", "create", "update", "load"]);
+    let of_new_value = ["load", "create", "update", "inspect", "update", "load"];
+    assert_eq!(fixture.store.take_calls(), of_new_value);
     fixture.set("b").await.unwrap();
     assert_eq!(
         fixture.store.take_calls(),
@@ -371,7 +372,7 @@ async fn a_sign_in_finds_a_value_that_was_written_after_it_was_read() {
 #[tokio::test]
 async fn a_late_free_does_not_remove_the_entry_of_a_value_written_again() {
     let fixture = Fixture::new().await;
-    let mut pause = fixture.store.pause_after("create");
+    let mut pause = fixture.store.pause_after("inspect");
     let (store, client) = (fixture.store.clone(), fixture.client.clone());
     let late = tokio::spawn(async move {
         let set = |account: Account| async move { account.set_sid("b").await };
@@ -382,6 +383,41 @@ async fn a_late_free_does_not_remove_the_entry_of_a_value_written_again() {
     pause.resume();
     late.await.unwrap().unwrap();
     assert_eq!(fixture.number("a").await, 1);
+}
+
+/// The client disconnects after the store has made the write, so the request is dropped.
+#[tokio::test]
+async fn a_dropped_write_is_found_by_its_value() {
+    let fixture = Fixture::new().await;
+    let mut pause = fixture.store.pause_after("update");
+    let (store, client) = (fixture.store.clone(), fixture.client.clone());
+    let dropped = tokio::spawn(async move {
+        let set = |account: Account| async move { account.set_sid("b").await };
+        with_session(&client, &SessionLayer::new(store), set).await
+    });
+    pause.reached().await;
+    dropped.abort();
+    assert!(dropped.await.unwrap_err().is_cancelled());
+    assert_eq!(fixture.number("b").await, 1);
+    assert_eq!(fixture.by("b").revoke_all().await.unwrap(), 1);
+}
+
+/// Another request frees the entry of a value after it was added and before the value is written.
+#[tokio::test]
+async fn an_entry_that_was_freed_before_the_write_is_added_again() {
+    let fixture = Fixture::new().await;
+    let mut pause = fixture.store.pause_before("update");
+    let (store, client) = (fixture.store.clone(), fixture.client.clone());
+    let write = tokio::spawn(async move {
+        let set = |account: Account| async move { account.set_sid("c").await };
+        with_session(&client, &SessionLayer::new(store), set).await
+    });
+    pause.reached().await;
+    fixture.set("c").await.unwrap();
+    fixture.set("d").await.unwrap();
+    pause.resume();
+    write.await.unwrap().unwrap();
+    assert_eq!(fixture.number("c").await, 1);
 }
 
 /// After a sign-in that starts a new session, the old session stays live. So the sign-in does not remove the

@@ -86,6 +86,11 @@ impl IndexEntry {
         refused.map_or(Ok(()), |error| Err(error.into()))
     }
 
+    /// Returns whether the entry is on the list of its value. One round trip.
+    pub(super) async fn is_listed(&self, store: &dyn DynStore) -> Result<bool, Error> {
+        Ok(store.inspect(&self.id).await?.is_some_and(|meta| meta.signed_in.is_some()))
+    }
+
     /// Frees the entry of a session that no longer has the value. With `target`, only if the entry still has
     /// this target.
     pub(super) async fn free(self, store: &dyn DynStore, target: Option<&Bytes>) {

@@ -1327,9 +1327,9 @@ mod faults {
         let server = Postgres::start(&[]);
         let (store, pool, schema) = store(&server).await;
         for (change, expected) in [
-            ("ended_at = clock_timestamp(), idle_at = null", "ended"),
+            ("ended_at = clock_timestamp(), idle_at = null", "deleted"),
             (
-                "replaced = secret, secret = sha256('new'), issued_at = clock_timestamp()",
+                "former_secret = secret, secret = sha256('new'), issued_at = clock_timestamp()",
                 "replaced",
             ),
         ] {
@@ -1345,7 +1345,7 @@ mod faults {
             wait_for_lock_queue(&pool).await;
             writer.commit().await.unwrap();
             let answer = match reading.await.unwrap().unwrap() {
-                Err(Refused::Deleted { .. }) => "ended",
+                Err(Refused::Deleted { .. }) => "deleted",
                 Err(Refused::Replaced { .. }) => "replaced",
                 other => panic!("{other:?}"),
             };

@@ -7,7 +7,9 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use super::{identity::Identity, state::State, transfer::Transfer, write_plan::WritePlan};
+use super::{
+    identity::Identity, shared::Shared, state::State, transfer::Transfer, write_plan::WritePlan,
+};
 use crate::{
     auth::PrincipalKey,
     error::Error,
@@ -20,14 +22,15 @@ use crate::{
         value,
     },
     store::{Change, Credentials, DynStore, FieldWrite, Projection},
-    token::SessionId,
+    token::{CookieLife, SessionId},
     ttl::Ttl,
 };
 
 /// The values of indexed fields before and after a write.
 ///
-/// The entry of a new value is added after the write, because the session is then known to be live. It is
-/// added before the caller gets an answer. The entry of the former value is freed last.
+/// The entry of a new value is added before the write. If the caller drops the request or the process dies after
+/// the write, the session is still found by its value. The entry is checked after the write, because another
+/// request may have freed it in the meantime. The entry of the former value is freed last.
 pub(super) struct IndexChange {
     fields: Vec<IndexedField>,
     /// Names and values of the reserved fields that hold the keys of the new values.
@@ -41,12 +44,14 @@ struct IndexedField {
     former: Option<PrincipalKey>,
     /// `None` if the write does not change the field.
     next: Option<Option<PrincipalKey>>,
+    /// The key whose entry was added before the write.
+    added: Option<PrincipalKey>,
 }
 
 impl IndexedField {
     /// A field that the write does not change.
     const fn kept(spec: &'static FieldSpec) -> Self {
-        Self { spec, former: None, next: None }
+        Self { spec, former: None, next: None, added: None }
     }
 }
 
@@ -64,7 +69,35 @@ impl IndexChange {
         }
         // Boxed: few writes are indexed, and this read would otherwise enlarge the future of every
         // write.
-        Box::pin(Self::read(transfer, specs, changes, plan)).await.map(Some)
+        Box::pin(async {
+            let mut index = Self::read(transfer, specs, changes, plan).await?;
+            index.add_entries(transfer, plan).await?;
+            Ok(Some(index))
+        })
+        .await
+    }
+
+    /// Adds the entries of the values that the session will have after the write. A new session gets its entries
+    /// in [`finish`](Self::finish): until then, no client has its secret.
+    async fn add_entries(
+        &mut self,
+        transfer: &Transfer<'_>,
+        plan: &WritePlan,
+    ) -> Result<(), Error> {
+        let (shared, state) = (transfer.exchange.shared, &*transfer.exchange.state);
+        let is_signed_in =
+            plan.is_sign_in() || state.principal.is_some() && plan.principal_change.is_none();
+        let Some(id) = self.former.filter(|_| is_signed_in) else { return Ok(()) };
+        let cookie_life = plan.cookie_life(state.principal, state.identity.cookie_life());
+        let life = entry_life(shared, state, cookie_life);
+        for IndexedField { former, next, added, .. } in &mut self.fields {
+            let next = next.unwrap_or(*former);
+            if let Some(key) = next.filter(|_| plan.is_sign_in() || next != *former) {
+                IndexEntry::add(&key, &id, shared.call_store(), life).await?;
+                *added = Some(key);
+            }
+        }
+        Ok(())
     }
 
     async fn read(
@@ -130,11 +163,7 @@ impl IndexChange {
         let is_signed_in = !matches!(plan.principal_change, Some(PrincipalChange::Out(_)))
             && state.principal.is_some();
         let layer = shared.config().layer;
-        let config_life = shared.config().absolute_of(state.identity.cookie_life(), None);
-        // A deploy may have lowered the absolute timeout since the session began. So an entry lasts at least
-        // as long as the session.
-        let remaining = state.meta_now().and_then(|meta| meta.absolute_remaining);
-        let life = config_life.max(remaining.and_then(|left| Ttl::new(left).ok()));
+        let life = entry_life(shared, state, state.identity.cookie_life());
         // A write may start a new session. Then `former` does not count: the field cache has the inherited
         // fields.
         let is_same = self.former == Some(id);
@@ -145,7 +174,8 @@ impl IndexChange {
             true => Some(stored_keys(store, layer, &id, &self.fields).await?),
             false => None,
         };
-        for (at, IndexedField { spec, former, next }) in self.fields.into_iter().enumerate() {
+        for (at, IndexedField { spec, former, next, added }) in self.fields.into_iter().enumerate()
+        {
             // A sign-in prolongs the session. So it also prolongs the entries of the values that it
             // keeps.
             let kept = || match &stored {
@@ -154,7 +184,10 @@ impl IndexChange {
             };
             let next = next.unwrap_or_else(kept).filter(|_| is_signed_in);
             if let Some(key) = &next {
-                IndexEntry::add(key, &id, store, life).await?;
+                let was_added = is_same && added == next;
+                if !was_added || !IndexEntry::new(key, &id).is_listed(store).await? {
+                    IndexEntry::add(key, &id, store, life).await?;
+                }
             }
             let replaced = former.filter(|key| is_same && next != Some(*key));
             if let Some(key) = replaced {
@@ -169,6 +202,15 @@ impl IndexChange {
         }
         Ok(())
     }
+}
+
+/// Returns the lifetime of the entries of a session whose cookie has this lifetime.
+fn entry_life(shared: &Shared, state: &State, cookie_life: CookieLife) -> Option<Ttl> {
+    let of_config = shared.config().absolute_of(cookie_life, None);
+    // A deploy may have lowered the absolute timeout since the session began. So an entry lasts at least as
+    // long as the session.
+    let remaining = state.meta_now().and_then(|meta| meta.absolute_remaining);
+    of_config.max(remaining.and_then(|left| Ttl::new(left).ok()))
 }
 
 /// Returns the keys of the values that a session has in the store. `None` if the session has ended or belongs
