@@ -16,10 +16,10 @@ const SAME_SHAPE: [&str; 1] = ["Euros(u64) to Cents(u64)"];
 /// Number of changes after which every value keeps its meaning: one row for bincode, one for
 /// MessagePack. In each row, the new release reads values of the old one first, and then the
 /// reverse.
-const RIGHT: [[usize; 2]; 2] = [[15, 15], [59, 41]];
+const RIGHT: [[usize; 2]; 2] = [[15, 15], [60, 41]];
 
 /// The same number for bincode with the lock, when the new release reads values of the old one.
-const RIGHT_BY_LOCK: usize = 53;
+const RIGHT_BY_LOCK: usize = 54;
 
 const VALUES: usize = 30;
 
@@ -41,7 +41,7 @@ async fn no_change_of_a_type_is_misread() {
 /// misread.
 async fn count_right(session: &Session, seed: u64) -> [[usize; 2]; 2] {
     let changes = changes();
-    assert_eq!(changes.len(), 87);
+    assert_eq!(changes.len(), 89);
     let mut right = [[0; 2]; 2];
     let mut misread = Vec::new();
     for (codec, right) in [Codec::Bincode, Codec::MessagePack].into_iter().zip(&mut right) {
@@ -78,7 +78,10 @@ async fn the_lock_lets_bincode_read_by_names() {
         assert_eq!(by_lock.wrong > 0, SAME_SHAPE.contains(&name), "{name}: {by_lock:?}");
         // bincode cannot read back values with some attributes, in any release.
         let is_unwritable = by_lock.right < by_names.right && by_lock.refused > by_names.refused;
-        assert!(by_lock == by_names || is_unwritable, "{name}: {by_lock:?} {by_names:?}");
+        // A type with two forms writes text to MessagePack only.
+        let has_two_forms = name == "two forms to bytes";
+        let is_expected = by_lock == by_names || is_unwritable || has_two_forms;
+        assert!(is_expected, "{name}: {by_lock:?} {by_names:?}");
         right += usize::from(by_lock.is_right());
     }
     assert_eq!(right, RIGHT_BY_LOCK);

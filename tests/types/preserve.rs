@@ -503,6 +503,66 @@ async fn another_variant_never_gets_the_unknown_fields() {
     }
     let lend: fn(&mut OldPart) = |part| *part = OldPart::Lent(OldItem { sku: "tea".to_owned() });
     assert_eq!(updated(NewPart::Sold(item("tea", 7)), lend).await, NewPart::Lent(item("tea", 0)));
+
+    // serde reads the tag of an enum with struct variants in a different way.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    #[serde(tag = "kind", content = "item")]
+    enum OldPaid {
+        Card { number: u32 },
+        Wire { number: u32 },
+    }
+    impl Default for OldPaid {
+        fn default() -> Self {
+            Self::Card { number: 0 }
+        }
+    }
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    #[serde(tag = "kind", content = "item")]
+    enum NewPaid {
+        Card {
+            number: u32,
+            #[serde(default)]
+            fee: u32,
+        },
+        Wire {
+            number: u32,
+            #[serde(default)]
+            fee: u32,
+        },
+    }
+    let wire: fn(&mut OldPaid) = |paid| *paid = OldPaid::Wire { number: 1 };
+    let next = updated(NewPaid::Card { number: 1, fee: 7 }, wire);
+    assert_eq!(next.await, NewPaid::Wire { number: 1, fee: 0 });
+    let card: fn(&mut OldPaid) = |paid| *paid = OldPaid::Card { number: 2 };
+    let next = updated(NewPaid::Card { number: 1, fee: 7 }, card);
+    assert_eq!(next.await, NewPaid::Card { number: 2, fee: 7 });
+}
+
+/// A user replaces the only article in a cart. The engraving of the former article belongs to that article.
+#[tokio::test]
+async fn another_element_never_gets_the_unknown_fields() {
+    #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+    struct Old {
+        sku: String,
+        units: u32,
+    }
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    struct New {
+        sku: String,
+        units: u32,
+        #[serde(default)]
+        engraving: Option<String>,
+    }
+    let new = |sku: &str, units, engraving: Option<&str>| New {
+        sku: sku.to_owned(),
+        units,
+        engraving: engraving.map(str::to_owned),
+    };
+    let ring = || vec![new("ring", 1, Some("Anna"))];
+    let replace: fn(&mut Vec<Old>) = |cart| *cart = vec![Old { sku: "drill".to_owned(), units: 1 }];
+    assert_eq!(updated(ring(), replace).await, [new("drill", 1, None)]);
+    let add: fn(&mut Vec<Old>) = |cart| cart[0].units = 2;
+    assert_eq!(updated(ring(), add).await, [new("ring", 2, Some("Anna"))]);
 }
 
 /// The renamed field has its default in the previous release, next to a field whose default differs each time.

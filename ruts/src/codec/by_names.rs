@@ -106,6 +106,7 @@ impl<'s> Transcoder<'_, 's> {
         }
         match shape {
             Shape::Leaf(word) => self.leaf(word)?,
+            Shape::TwoForms(inner) => self.value(inner, depth + 1)?,
             Shape::Option(inner) => match self.array()? {
                 [0] => self.out.push(0xc0),
                 [1] => {

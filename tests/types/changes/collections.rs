@@ -1,9 +1,15 @@
 //! Changes of lists, maps and tuples.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    net::IpAddr,
+};
 
 use arbitrary::Unstructured;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Visitor};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{Error, Visitor},
+};
 
 use super::change;
 use crate::change::Change;
@@ -44,6 +50,10 @@ impl<'de> Deserialize<'de> for Blob {
                 Ok(Blob(bytes.into()))
             }
 
+            fn visit_str<E>(self, text: &str) -> Result<Blob, E> {
+                Ok(Blob(text.into()))
+            }
+
             fn visit_seq<A: serde::de::SeqAccess<'de>>(
                 self,
                 mut list: A,
@@ -60,8 +70,39 @@ impl<'de> Deserialize<'de> for Blob {
     }
 }
 
+/// A value with two forms: hexadecimal text in a readable format, and bytes in others.
+#[derive(Debug, Clone, PartialEq, arbitrary::Arbitrary)]
+struct Digest([u8; 4]);
+
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match serializer.is_human_readable() {
+            true => serializer.serialize_str(&format!("{:08x}", u32::from_be_bytes(self.0))),
+            false => serializer.serialize_bytes(&self.0),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if deserializer.is_human_readable() {
+            let text = String::deserialize(deserializer)?;
+            let number = u32::from_str_radix(&text, 16).map_err(D::Error::custom)?;
+            return Ok(Self(number.to_be_bytes()));
+        }
+        let Blob(bytes) = Blob::deserialize(deserializer)?;
+        bytes.try_into().map(Self).map_err(|_| D::Error::custom("a digest has four bytes"))
+    }
+}
+
 pub(super) fn changes() -> Vec<Change> {
     vec![
+        change!("two forms to bytes": Digest => Blob,
+            |digest| Some(Blob(digest.0.into())),
+            |blob| blob.0.try_into().ok().map(Digest)),
+        change!("IpAddr to String": IpAddr => String,
+            |address| Some(address.to_string()),
+            |text| text.parse().ok()),
         change!("Vec to BTreeSet": Vec<u32> => BTreeSet<u32>,
             |list| Some(list.into_iter().collect()),
             |set| Some(set.into_iter().collect())),

@@ -121,9 +121,9 @@ impl<'de> de::Deserializer<'de> for Value<'_, '_> {
         if matches!(self.0.peek(), Some(0x90..=0x9f | 0xdc | 0xdd)) {
             return self.deserialize_seq(visitor);
         }
+        // Text is refused. The bytes of a text are not the bytes of a UUID that was written as this text.
         match self.0.token()? {
             Token::Bytes(bytes) => visitor.visit_bytes(bytes),
-            Token::Text(text) => visitor.visit_str(to_text(text)?),
             _ => Err(ReadError::SHAPE),
         }
     }

@@ -250,8 +250,9 @@ fn first_text<'a>(entries: &'a Entries<'_>) -> Option<&'a str> {
 /// change.
 ///
 /// Equal elements are matched first: at the same index if both lists have the same length, then in the order
-/// of the list, then anywhere. If both lists have the same length, an element without an equal counts as
-/// changed: it is matched with the element at its own index.
+/// of the list, then anywhere. If both lists have the same length, an element without an equal is matched with
+/// the element at its own index, if it [resembles](resembles) that element. Otherwise it is a new element, as if
+/// a user had replaced the only article in a cart.
 fn origins(known: &[Node<'_>], next: &[Node<'_>]) -> Vec<Option<usize>> {
     let has_same_len = known.len() == next.len();
     let mut origins = vec![None; next.len()];
@@ -279,10 +280,29 @@ fn origins(known: &[Node<'_>], next: &[Node<'_>]) -> Vec<Option<usize>> {
     }
     if has_same_len {
         for at in places.into_values().flatten() {
-            origins[at] = origins[at].or(Some(at));
+            origins[at] = origins[at].or(Some(at).filter(|&at| resembles(&known[at], &next[at])));
         }
     }
     origins
+}
+
+/// Returns whether an element may be a changed form of another: their first values are equal, or most of their
+/// values, or they have only one value. The first value often identifies an element.
+fn resembles(known: &Node<'_>, next: &Node<'_>) -> bool {
+    let (mut of_known, mut of_next) = (Vec::new(), Vec::new());
+    add_leaves(known, &mut of_known);
+    add_leaves(next, &mut of_next);
+    let equal = of_known.iter().zip(&of_next).filter(|(known, next)| known == next).count();
+    let len = of_known.len().max(of_next.len());
+    len <= 1 || of_known.first() == of_next.first() || 2 * equal > len
+}
+
+fn add_leaves<'b>(node: &Node<'b>, leaves: &mut Vec<&'b [u8]>) {
+    match node {
+        Node::Leaf(leaf) => leaves.push(leaf),
+        Node::List(nodes) => nodes.iter().for_each(|node| add_leaves(node, leaves)),
+        Node::Map(entries) => entries.iter().for_each(|(_, node)| add_leaves(node, leaves)),
+    }
 }
 
 /// Values without parts that differ between `stored` and `known`. This release may read some values as

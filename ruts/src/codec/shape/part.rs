@@ -50,6 +50,14 @@ impl<'t> TypePart<'t> {
         match tree.kind(node) {
             None => PartKind::Unknown,
             Some(Kind::Struct) if tree.has_tag(node) => PartKind::Tagged,
+            // An enum with `tag` and `content`, and with struct variants. serde reads its tag as an enum.
+            Some(Kind::Struct)
+                if is_described(0) == Some(Some(Kind::Enum))
+                    && is_described(1) == Some(None)
+                    && tree.part(node, 2).is_none() =>
+            {
+                PartKind::Tagged
+            }
             Some(Kind::Struct) => PartKind::Struct,
             Some(Kind::Enum) => PartKind::Enum,
             // A struct that writes the fields of a second struct in addition to its own.

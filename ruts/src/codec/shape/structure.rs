@@ -26,6 +26,8 @@ pub(crate) enum Shape {
         /// A variant accepts all unknown names: `#[serde(other)]`.
         has_other: bool,
     },
+    /// A type with two forms, such as a UUID: text in MessagePack, and this shape in bincode.
+    TwoForms(Box<Shape>),
     /// An enclosing struct or enum, this many levels up.
     Recursion(usize),
 }
@@ -75,7 +77,9 @@ impl Shape {
         change(self);
         match self {
             Self::Leaf(_) | Self::Recursion(_) => {}
-            Self::Option(inner) | Self::Seq(inner) => inner.for_each_part(change),
+            Self::Option(inner) | Self::Seq(inner) | Self::TwoForms(inner) => {
+                inner.for_each_part(change);
+            }
             Self::Map(entry) => {
                 entry.0.for_each_part(change);
                 entry.1.for_each_part(change);
@@ -92,7 +96,9 @@ impl Shape {
         is_wanted(self)
             || match self {
                 Self::Leaf(_) | Self::Recursion(_) => false,
-                Self::Option(inner) | Self::Seq(inner) => inner.has(is_wanted),
+                Self::Option(inner) | Self::Seq(inner) | Self::TwoForms(inner) => {
+                    inner.has(is_wanted)
+                }
                 Self::Map(entry) => entry.0.has(is_wanted) || entry.1.has(is_wanted),
                 Self::Tuple(parts) => parts.iter().any(|part| part.has(is_wanted)),
                 Self::Struct { fields: parts, .. } | Self::Enum { variants: parts, .. } => {

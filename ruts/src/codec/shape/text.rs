@@ -7,6 +7,7 @@
 //! {!, id: u64}                                                unknown fields are refused
 //! <Cash / Card u32 / Parcel {width: u32} / *>                 an enum; `*` a variant for all others
 //! (u8, str)  map<str, u32>  ^1                                a tuple, a map, recursion
+//! text<bytes>                                                 text in MessagePack, bytes in bincode
 //! ```
 
 use super::structure::{Part, Shape};
@@ -98,6 +99,11 @@ impl Parser<'_> {
             let inner = self.shape()?;
             self.expect(">")?;
             return Some(Shape::Option(Box::new(inner)));
+        }
+        if self.eat("text<") {
+            let inner = self.shape()?;
+            self.expect(">")?;
+            return Some(Shape::TwoForms(Box::new(inner)));
         }
         if self.eat("map<") {
             let key = self.shape()?;

@@ -99,6 +99,15 @@ impl<'t> Walk<'t> {
 
     #[cfg(feature = "testing")]
     fn shape_of(&mut self, node: NodeId) -> Shape {
+        let shape = self.shape_of_form(node);
+        match self.tree.nodes[node].has_forms.get() {
+            true => Shape::TwoForms(Box::new(shape)),
+            false => shape,
+        }
+    }
+
+    #[cfg(feature = "testing")]
+    fn shape_of_form(&mut self, node: NodeId) -> Shape {
         let tree = self.tree;
         let Node { kind, names, varies, .. } = &tree.nodes[node];
         if let Some(levels) = self.levels_to(node) {

@@ -129,7 +129,8 @@ impl Probe<'_> {
     fn shape(&self, shape: &mut Shape, places: Vec<Place<'_, '_>>) {
         let elements = |place: &Place<'_, '_>| place.elements().len();
         match shape {
-            Shape::Leaf(_) | Shape::Recursion(_) => {}
+            // MessagePack holds the text of a type with two forms, which has no parts.
+            Shape::Leaf(_) | Shape::TwoForms(_) | Shape::Recursion(_) => {}
             Shape::Option(inner) => {
                 let is_nil =
                     |place: &Place<'_, '_>| matches!(place.node(), Some(Node::Leaf([0xc0])) | None);

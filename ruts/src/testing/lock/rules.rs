@@ -141,6 +141,10 @@ impl Check {
             (Shape::Leaf("bytes"), Shape::Seq(element))
             | (Shape::Seq(element), Shape::Leaf("bytes"))
                 if **element == Shape::Leaf("u8") => {}
+            (Shape::TwoForms(_), Shape::Leaf("str")) => {}
+            (Shape::Leaf("str"), Shape::TwoForms(_)) => {
+                self.refuse_some("a string of a different form is an error");
+            }
             (Shape::Leaf(writer), Shape::Leaf(reader)) => self.leaf(writer, reader),
             (writer, reader) => self.differ(writer, reader),
         }

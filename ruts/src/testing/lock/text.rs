@@ -56,6 +56,11 @@ pub(super) fn write(shape: &Shape, out: &mut impl Write) -> fmt::Result {
             }
             out.write_str(if *has_other { " / *>" } else { ">" })
         }
+        Shape::TwoForms(inner) => {
+            out.write_str("text<")?;
+            write(inner, out)?;
+            out.write_char('>')
+        }
         Shape::Recursion(levels) => write!(out, "^{levels}"),
     }
 }
