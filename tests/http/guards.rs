@@ -152,18 +152,41 @@ async fn the_sign_in_page_leads_back() {
     }
 }
 
+/// `Router::nest` removes the beginning of the path.
+#[tokio::test]
+async fn the_sign_in_page_of_a_nested_router_leads_back() {
+    let shop = Router::new()
+        .route("/orders", get(|| async { "orders" }))
+        .layer(require::<Aal<Shop, 1>>())
+        .layer(SessionLayer::new(MemoryStore::new()).sign_in_page("/shop/enter"));
+    let client = new_client(Router::new().nest("/shop", shop));
+    let reply = client.get_with("/shop/orders?page=2", &[HTML]).await;
+    let location = "/shop/enter?next=%2Fshop%2Forders%3Fpage%3D2";
+    assert_eq!(reply.headers[header::LOCATION], location);
+}
+
 #[tokio::test]
 async fn a_guard_in_front_of_the_sign_in_page_is_reported() {
+    for prefix in ["", "/shop"] {
+        reports_a_guard_in_front_of_the_sign_in_page(prefix).await;
+    }
+}
+
+async fn reports_a_guard_in_front_of_the_sign_in_page(prefix: &str) {
+    let layer = SessionLayer::new(MemoryStore::new());
     let app = Router::new()
         .route("/enter", get(|| async { "form" }).post(|| async { "signed in" }))
         .layer(require::<Aal<Shop, 1>>())
-        .layer(SessionLayer::new(MemoryStore::new()).sign_in_page("/enter?lang=en"));
+        .layer(layer.sign_in_page(&format!("{prefix}/enter?lang=en")));
+    let app = if prefix.is_empty() { app } else { Router::new().nest(prefix, app) };
     let client = new_client(app);
     let (log, _guard) = Log::start();
     for path in ["/enter", "/enter?next=%2F"] {
+        let path = &format!("{prefix}{path}");
         assert_eq!(client.get_with(path, &[HTML]).await.status, StatusCode::UNAUTHORIZED);
     }
-    assert_eq!(client.post_with("/enter", &[HTML]).await.status, StatusCode::UNAUTHORIZED);
+    let enter = format!("{prefix}/enter");
+    assert_eq!(client.post_with(&enter, &[HTML]).await.status, StatusCode::UNAUTHORIZED);
     let text = "a guard covers the sign-in page itself";
     assert_eq!(log.text().matches(text).count(), 3, "{}", log.text());
 }

@@ -91,6 +91,7 @@ const HIDDEN: [(&str, &[&str]); 11] = [
 
 /// Crates that only some modules may name.
 const CRATES: &[(&str, &[&str])] = &[
+    ("axum", &["layer"]),
     ("axum_core", &["axum", "guard", "private"]),
     ("form_urlencoded", &["guard"]),
     ("futures_core", &["store::redis"]),

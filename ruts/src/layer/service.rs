@@ -9,7 +9,9 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{Request, Response, Uri, uri::PathAndQuery};
+#[cfg(feature = "axum")]
+use axum::extract::OriginalUri;
+use http::{Request, Response, uri::PathAndQuery};
 use tower_service::Service;
 
 use super::{
@@ -88,7 +90,7 @@ where
             others: presented.others,
             client: watch.map(|watch| (watch.describe)(request.headers(), request.extensions())),
             closed: refusal.map(|_| ResponseClosed::NotLoopback),
-            target: target(context, request.uri()),
+            target: target(context, &request),
             is_look,
         };
         if Session::shares_token_with_outer(request.extensions(), context) {
@@ -103,8 +105,14 @@ where
 
 /// Returns the page that the client asks for, to which it may return after a sign-in. `None` if the
 /// layer has no sign-in page.
-fn target(context: &SessionContext, uri: &Uri) -> Option<PathAndQuery> {
-    context.config.sign_in_page.as_ref().and_then(|_| uri.path_and_query().cloned())
+fn target<B>(context: &SessionContext, request: &Request<B>) -> Option<PathAndQuery> {
+    context.config.sign_in_page.as_ref()?;
+    // Inside `Router::nest`, the URI of the request lacks the beginning of the path.
+    #[cfg(feature = "axum")]
+    if let Some(OriginalUri(uri)) = request.extensions().get::<OriginalUri>() {
+        return uri.path_and_query().cloned();
+    }
+    request.uri().path_and_query().cloned()
 }
 
 fn log_conflict<L: LayerName>() {
