@@ -89,6 +89,34 @@ async fn a_careful_application_keeps_all_rules() {
     // The checks themselves sign in often, but few of their sessions are live at the same time.
     let app = limited(&clock, 3, OnLimit::Reject);
     assert_session_security(self::scenario(app, &clock).max_sessions(3)).await;
+    let app = limited(&clock, 1, OnLimit::Reject);
+    let report = check_session_security(&self::scenario(app, &clock).max_sessions(1)).await;
+    assert_eq!(report.broken().count(), 0, "{report}");
+    let finding = report.about("ASVS-7.4.3").unwrap();
+    assert_eq!(finding.outcome, Outcome::NotChecked("max_sessions"), "needs two sessions");
+}
+
+/// A check must not count a rule as kept because an earlier step has failed.
+#[tokio::test]
+async fn a_sign_in_that_fails_is_a_broken_rule() {
+    let clock = ManualClock::new();
+    let sign_in = |client: Client| async move {
+        if client.cookies().is_empty() {
+            client.post("/in", "").await
+        } else {
+            client.get("/").await
+        }
+    };
+    let sign_out = |client: Client| async move { client.post("/out", "").await };
+    let app = careful(&clock);
+    let scenario = SessionSecurity::new(Client::new(app), "/account", sign_in, sign_out)
+        .guest(|client| async move { client.post("/cart", "").await })
+        .elevate(|client| async move { client.post("/out", "").await });
+    let report = check_session_security(&scenario).await;
+    for id in ["ASVS-7.2.2", "ASVS-7.2.4", "CS-8"] {
+        let finding = report.about(id).unwrap();
+        assert!(matches!(finding.outcome, Outcome::Broken(_)), "{report}");
+    }
 }
 
 #[tokio::test]

@@ -47,6 +47,31 @@ where
 
 impl SessionSecurity {
     /// Describes an application whose page `private` succeeds only for signed-in clients.
+    ///
+    /// The checks also call `sign_in` and `sign_out` with clients in other states: with a planted cookie, or not
+    /// signed in. So both return the reply of the application even if the application refuses the request. If the
+    /// forms of the application have CSRF tokens, a closure reads the token from the page with the form:
+    ///
+    /// ```
+    /// use ruts::testing::{Client, Reply, SessionSecurity};
+    ///
+    /// async fn submit(client: Client, page: &str) -> Reply {
+    ///     let form = client.get(page).await;
+    ///     match form.text().split_once("name=\"csrf\" value=\"") {
+    ///         Some((_, rest)) => {
+    ///             let token = rest.split('"').next().unwrap_or_default();
+    ///             client.post(page, &format!("csrf={token}&password=correct")).await
+    ///         }
+    ///         // The application shows no form in this state.
+    ///         None => form,
+    ///     }
+    /// }
+    ///
+    /// # fn scenario(client: Client) -> SessionSecurity {
+    /// let sign_in = |client| submit(client, "/sign-in");
+    /// SessionSecurity::new(client, "/account", sign_in, |client| submit(client, "/sign-out"))
+    /// # }
+    /// ```
     pub fn new<I, O>(
         client: Client,
         private: &str,
