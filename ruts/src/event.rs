@@ -40,6 +40,7 @@ pub(crate) fn layer_applied() {
         "ruts_revoked_everyone_total",
         "ruts_secrets_reused_total",
         "ruts_unknown_tokens_total",
+        "ruts_unreadable_tokens_total",
     ] {
         metrics::counter!(name).increment(0);
     }
@@ -190,6 +191,14 @@ pub(crate) fn decrypted(field: &str, by_first: bool) {
     let _ = (field, key);
 }
 
+/// A signed or encrypted cookie was read, with the first key of the ring or with a former one.
+#[cfg(any(feature = "signed", feature = "private"))]
+pub(crate) fn cookie_read(by_first: bool) {
+    let key = if by_first { "first" } else { "former" };
+    count!("ruts_cookies_read_total", "key" => key);
+    let _ = key;
+}
+
 /// A declared field was read. The label `shape` is `own` if the field's own type wrote the value, and `other`
 /// if a different type wrote it. It is `unknown` if the value does not have the fingerprint of a single type.
 #[cfg(feature = "metrics")]
@@ -210,6 +219,13 @@ pub(crate) fn unreadable(field: &str, error: &dyn std::error::Error) {
     if logged.len() < 1000 && logged.insert(field.to_owned()) {
         tracing::warn!(field, %error, "unreadable values of this session field are read as absent");
     }
+}
+
+/// A request presented a session cookie or header without a readable token. It was signed or encrypted with a
+/// key that the layer does not have, or was altered.
+pub(crate) fn unreadable_token() {
+    count!("ruts_unreadable_tokens_total");
+    tracing::info!("unreadable session token");
 }
 
 /// A request presented a token that does not belong to a live session: the session has expired or was

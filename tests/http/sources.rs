@@ -172,8 +172,10 @@ async fn cookie_keys_can_be_replaced_while_sessions_live() {
         ring.replace([secrets[1]]).unwrap();
         assert_eq!(newer.text("/visit").await, "2", "a cookie of the new key should be accepted");
         store.take_calls();
+        let (log, _guard) = Log::start();
         assert_eq!(client.text("/read").await, "0", "a cookie of a removed key should be refused");
         assert_eq!(store.take_calls(), [""; 0], "a cookie of a removed key should cause no call");
+        assert!(log.text().contains("unreadable session token"), "{}", log.text());
 
         let mut tampered = newer.token().unwrap().into_bytes();
         tampered[3] ^= 1;

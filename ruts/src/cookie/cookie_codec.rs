@@ -3,6 +3,8 @@
 //! Called by `session_cookie`. Knows nothing about attributes or headers.
 
 #[cfg(any(feature = "signed", feature = "private"))]
+use crate::event;
+#[cfg(any(feature = "signed", feature = "private"))]
 use crate::token::TOKEN_LEN;
 use crate::token::{LONG_TOKEN_LEN, Token};
 
@@ -41,22 +43,22 @@ impl CookieCodec {
             #[cfg(feature = "signed")]
             Self::Signed(ring) if is_length_of(value, signed) => {
                 let cookie = cookie(name, std::str::from_utf8(value).ok()?);
-                ring.with_any(|key| {
+                counted(ring.with_any(|key| {
                     let jar = ::cookie::CookieJar::new();
                     Token::parse(
                         jar.signed(&key.cookies).verify(cookie.clone())?.value().as_bytes(),
                     )
-                })
+                }))
             }
             #[cfg(feature = "private")]
             Self::Encrypted(ring) if is_length_of(value, encrypted) => {
                 let cookie = cookie(name, std::str::from_utf8(value).ok()?);
-                ring.with_any(|key| {
+                counted(ring.with_any(|key| {
                     let jar = ::cookie::CookieJar::new();
                     Token::parse(
                         jar.private(&key.cookies).decrypt(cookie.clone())?.value().as_bytes(),
                     )
-                })
+                }))
             }
             #[cfg(any(feature = "signed", feature = "private"))]
             _ => None,
@@ -82,6 +84,14 @@ impl CookieCodec {
             })?,
         }
     }
+}
+
+/// Counts a token by the key that has accepted it.
+#[cfg(any(feature = "signed", feature = "private"))]
+fn counted(found: Option<(Token, bool)>) -> Option<Token> {
+    let (token, by_first) = found?;
+    event::cookie_read(by_first);
+    Some(token)
 }
 
 /// Returns whether a value has the length of a token in this form. A value of a different length is

@@ -133,7 +133,7 @@ impl FieldCipher {
             is_named.then(|| key.values.decrypt(nonce, ciphertext, &aad)).flatten()
         });
         match payload {
-            Some(payload) => Ok(codec::join_decrypted(header, &payload)),
+            Some((payload, _)) => Ok(codec::join_decrypted(header, &payload)),
             None if knows_key => Err(CodecError::Tampered),
             None => Err(CodecError::NoKey),
         }

@@ -102,9 +102,13 @@ impl KeyRing {
         self.0.read().unwrap_or_else(PoisonError::into_inner).first().map(work)
     }
 
-    /// Calls `work` with each key until one yields a result.
-    pub(crate) fn with_any<T>(&self, work: impl FnMut(&RingKey) -> Option<T>) -> Option<T> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).iter().find_map(work)
+    /// Calls `work` with each key until one yields a result. Also returns whether this was the first key.
+    pub(crate) fn with_any<T>(
+        &self,
+        mut work: impl FnMut(&RingKey) -> Option<T>,
+    ) -> Option<(T, bool)> {
+        let keys = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        keys.iter().enumerate().find_map(|(at, key)| work(key).map(|result| (result, at == 0)))
     }
 }
 

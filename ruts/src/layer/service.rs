@@ -83,6 +83,9 @@ where
         if presented.is_duplicated && !is_look {
             event::duplicate_cookies();
         }
+        if presented.is_current && presented.token.is_none() && !is_look {
+            event::unreadable_token();
+        }
         let watch = context.config.clients.as_ref();
         let incoming = Incoming {
             has_cookie: presented.is_current,
