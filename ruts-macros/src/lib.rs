@@ -37,7 +37,7 @@ use proc_macro::TokenStream;
 /// | --- | --- |
 /// | `prefix = "auth"` | stored names become `auth.x`: separates schemas that share a session |
 /// | `codec = "messagepack"` | the codec of new values: `"bincode"` or `"messagepack"` |
-/// | `retired("basket")` | stored names of former fields, which no new field may have |
+/// | `retired("basket")` | stored names of former fields without the prefix, which no new field may have |
 /// | `layer = Staff` | uses the session of the layer with the name type `Staff`, see `SessionLayer::named` |
 /// | `lock`, `lock = "path"` | generates a test that compares the types with `sessions.lock` next to `Cargo.toml` |
 /// | `crate = path` | the path of `ruts`, if it was renamed |
@@ -58,7 +58,7 @@ use proc_macro::TokenStream;
 /// | `index` | `Shop::sessions(&store)` also finds sessions by this field, see `IndexedSessions` |
 /// | `encrypt` | encrypted at rest with the keys of the layer (feature `encrypt`) |
 /// | `encrypt(since = 2)` | the same, but values of version 1 may be plaintext |
-/// | `rename = "name"` | the stored name, if it differs from the name of the field |
+/// | `rename = "name"` | the stored name without the prefix, if it differs from the name of the field |
 /// | `version = 2` | the version of the type, see below |
 /// | `migrate(1 => CartV1)` | the types of former versions, see below |
 /// | `writes = 1` | new values are written as this former version |

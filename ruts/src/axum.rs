@@ -11,6 +11,7 @@ use http::{StatusCode, header, request::Parts};
 
 use crate::{
     auth::Assurance,
+    codec::CodecError,
     error::Error,
     session::{handle::Session, typed::optional},
 };
@@ -38,7 +39,10 @@ impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let error: &dyn std::error::Error = &self;
         let status = match &self {
-            Self::Store(_) | Self::Newer { .. } => {
+            Self::Store(_)
+            | Self::Newer { .. }
+            // The value cannot be written in the version of the previous release. After the deploy, it can.
+            | Self::Encode { source: CodecError::Migrate(_), .. } => {
                 tracing::error!(error, "session error");
                 return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")])
                     .into_response();

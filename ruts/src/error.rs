@@ -21,7 +21,7 @@ use crate::{
 ///
 /// | error | status |
 /// | --- | --- |
-/// | [`Store`](Self::Store), [`Newer`](Self::Newer) | 503 |
+/// | [`Store`](Self::Store), [`Newer`](Self::Newer), [`Encode`](Self::Encode) with [`CodecError::Migrate`] | 503 |
 /// | [`SignInRequired`](Self::SignInRequired), [`StepUpRequired`](Self::StepUpRequired) | 401 |
 /// | [`Ended`](Self::Ended) | 409 |
 /// | [`TooManySessions`](Self::TooManySessions) | 429 |

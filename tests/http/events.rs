@@ -45,15 +45,15 @@ async fn cause_every_event() -> Vec<String> {
     client.text("/begin").await;
     tokens.extend(client.token());
     let thief = client.steal();
-    client.text("/sign-in/ada").await;
+    client.text("/sign-in/lovelace").await;
     tokens.extend(client.token());
     clock.advance(Duration::from_secs(900));
     thief.text("/read").await;
     client.text("/read").await;
     tokens.extend(client.token());
     let second = client.stranger();
-    second.text("/sign-in/ada").await;
-    client.stranger().get("/sign-in/ada").await;
+    second.text("/sign-in/lovelace").await;
+    client.stranger().get("/sign-in/lovelace").await;
     tokens.extend(second.token());
     second.text("/sign-out").await;
     tokens.extend(second.token());

@@ -36,19 +36,42 @@ pub(super) struct Names {
     items: HashMap<String, Ident>,
     stored: HashMap<String, Ident>,
     retired: Vec<String>,
+    prefix: String,
 }
 
 impl Names {
-    /// Creates the names of a session. `retired` are the stored names of its former fields.
-    pub(super) fn new(has_principal: bool, retired: &[String]) -> Self {
+    /// Creates the names of a session. `prefix` comes before each stored name. `retired` are the stored names of
+    /// its former fields.
+    pub(super) fn new(has_principal: bool, prefix: &str, retired: &[LitStr]) -> Self {
         let mut reserved = RESERVED.to_vec();
         if has_principal {
             reserved.extend(RESERVED_WITH_A_PRINCIPAL);
         }
-        Self { reserved, items: HashMap::new(), stored: HashMap::new(), retired: retired.to_vec() }
+        let retired = retired.iter().map(|name| format!("{prefix}{}", name.value())).collect();
+        let (items, stored) = (HashMap::new(), HashMap::new());
+        Self { reserved, items, stored, retired, prefix: prefix.to_owned() }
     }
 
-    /// Claims the names of a field and reports conflicts. Returns whether there was no conflict.
+    /// Returns the stored names of former fields.
+    pub(super) fn into_retired(self) -> Vec<String> {
+        self.retired
+    }
+
+    /// Reports a name that repeats the prefix.
+    pub(super) fn check_prefix(&self, name: &LitStr, diagnostics: &mut Diagnostics) {
+        let text = name.value();
+        let rest = text.strip_prefix(&self.prefix).filter(|_| !self.prefix.is_empty());
+        if let Some(rest) = rest {
+            let message = format!(
+                "the prefix comes before each stored name, so this one would be \"{}{text}\"; write \
+                 \"{rest}\"",
+                self.prefix
+            );
+            diagnostics.at(name, message);
+        }
+    }
+
+    /// Reserves the names of a field and reports conflicts. Returns whether there was no conflict.
     pub(super) fn reserve(
         &mut self,
         rename: Option<&LitStr>,
@@ -99,10 +122,13 @@ impl Names {
             diagnostics.at(name, message);
             return false;
         }
-        self.claim_stored(rename, field, diagnostics)
+        if let Some(rename) = rename {
+            self.check_prefix(rename, diagnostics);
+        }
+        self.reserve_stored(rename, field, diagnostics)
     }
 
-    fn claim_stored(
+    fn reserve_stored(
         &mut self,
         rename: Option<&LitStr>,
         field: &Field,

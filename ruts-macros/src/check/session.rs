@@ -31,15 +31,9 @@ pub(crate) fn session(raw: RawSession, diagnostics: &mut Diagnostics) -> Session
     });
 
     let signs_in = raw.fields.iter().any(|field| field.args.principal.is_set());
-    let retired: Vec<String> = raw
-        .args
-        .retired
-        .get()
-        .into_iter()
-        .flatten()
-        .map(|name| format!("{prefix}{}", name.value()))
-        .collect();
-    let mut names = Names::new(signs_in, &retired);
+    let retired = raw.args.retired.get().map_or(&[][..], |retired| retired);
+    let mut names = Names::new(signs_in, &prefix, retired);
+    retired.iter().for_each(|name| names.check_prefix(name, diagnostics));
     let fields: Vec<Field> = (raw.fields.into_iter())
         .filter_map(|field| {
             let rename = field.args.rename.get().cloned();
@@ -65,7 +59,7 @@ pub(crate) fn session(raw: RawSession, diagnostics: &mut Diagnostics) -> Session
         layer,
         fields,
         prefix,
-        retired,
+        retired: names.into_retired(),
         lock,
     }
 }
