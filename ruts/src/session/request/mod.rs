@@ -21,11 +21,14 @@
 //!      sign-in.
 //!    - `inherited`: the fields that a sign-in takes over from lost sessions.
 //!    - `creation`: creates a session, within the session limit.
-//!    - `transfer`: reads and writes fields.
+//!    - `transfer`: reads fields, and changes the presented session.
+//!    - `new_session`: starts a session for a write that needs one.
+//!    - `successor`: signs in to a session that a page view has started after a lost sign-in.
+//!    - `write`: decides which session a write changes.
 //!    - `renewal`: renews the secret, as the last step.
 //!    - `current`: lists the requests that run on this thread.
 //!
-//! [`Request`](operations::Request) is the interface to the rest of `session`. It passes values as
+//! [`RequestSession`](operations::RequestSession) is the interface to the rest of `session`. It passes values as
 //! stored bytes.
 
 mod client_check;
@@ -37,6 +40,7 @@ mod former_token;
 mod identity;
 mod index;
 mod inherited;
+mod new_session;
 pub(super) mod operations;
 mod orphan;
 pub(super) mod own_fields;
@@ -45,5 +49,7 @@ pub(super) mod response;
 pub(super) mod shared;
 mod state;
 mod store_call;
+mod successor;
 mod transfer;
+mod write;
 pub(super) mod write_plan;

@@ -24,6 +24,7 @@ use super::{
     state::{RefusedToken, State},
     store_call::Delete,
     transfer::{Transfer, log_principal_change},
+    write,
     write_plan::{EagerGroup, WritePlan, field_write},
 };
 #[cfg(feature = "axum")]
@@ -301,7 +302,7 @@ impl RequestSession {
             let change = Change::Set(FieldWrite::new(STAMP, &value));
             let update = Update { changes: &[change], ..Update::default() };
             let mut transfer = Transfer::new(&self.0, &mut state);
-            match transfer.update(update, &WritePlan::default()).await {
+            match write::update(&mut transfer, update, &WritePlan::default()).await {
                 // A client has used the new secret. The sign-in that follows starts a new session. This session
                 // has to end when the stamp changes, so it needs no second stamp.
                 Err(Error::Ended) if is_former => return Ok(()),
@@ -434,7 +435,7 @@ impl RequestSession {
         let index = IndexChange::begin(&mut transfer, changes, &plan).await?;
         let with_keys = IndexChange::with_keys(index.as_ref(), changes);
         let update = Update { changes: &with_keys, ..Update::default() };
-        let updated = transfer.update(update, &plan).await;
+        let updated = write::update(&mut transfer, update, &plan).await;
         if updated.is_err() && plan.is_sign_in() {
             // The fields may have been read without a check of the client, so they are forgotten.
             let state = &mut *transfer.exchange.state;
@@ -476,7 +477,7 @@ impl RequestSession {
         let may_create = state.identity.may_create();
         let mut transfer = Transfer::new(&self.0, &mut state);
         if !may_create {
-            transfer.update(update, &plan).await?;
+            write::update(&mut transfer, update, &plan).await?;
         }
         transfer.exchange.check_fresh()
     }
@@ -513,7 +514,7 @@ impl RequestSession {
                 let index = IndexChange::begin(&mut transfer, &changes, &plan).await?;
                 let with_keys = IndexChange::with_keys(index.as_ref(), &changes);
                 let update = Update { changes: &with_keys, precondition, ..Update::default() };
-                match transfer.update(update, &plan).await? {
+                match write::update(&mut transfer, update, &plan).await? {
                     Updated::Applied { .. } => {
                         if let Some(index) = index {
                             Box::pin(index.finish(&transfer, &plan)).await?;
@@ -582,7 +583,8 @@ impl RequestSession {
                 let changes: Vec<Change<'_>> = iter::once(change).chain(keys).collect();
                 let update = Update { changes: &changes, precondition, ..Update::default() };
                 let mut transfer = Transfer::new(&self.0, &mut state);
-                if let Updated::Applied { .. } = transfer.update(update, &plan).await? {
+                if let Updated::Applied { .. } = write::update(&mut transfer, update, &plan).await?
+                {
                     return transfer.exchange.check_fresh().map(|()| true);
                 }
             }

@@ -1,27 +1,22 @@
 //! [`Transfer`]: reads and writes fields through the store, and keeps the field cache up to date.
 //!
-//! Used by `operations` and `index`. Knows stored bytes and encryption, and nothing about value
+//! Used by `write`, `new_session`, `successor`, `operations` and `index`. Knows stored bytes and encryption, and nothing about value
 //! types.
-
-use std::iter;
 
 use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{
     client_check,
-    creation::{create_for, create_incomplete, revoke},
     exchange::Exchange,
     field_cache::{FieldCache, Life},
-    former_token::{FORMER, FormerToken},
     identity::Identity,
-    inherited::{Inherited, NewId},
     own_fields::OwnFields,
     renewal::{Use, note_due, note_use, renew},
     shared::Shared,
     state::{ClientTrust, Rotation, State},
-    store_call::{Delete, Load, StoreCall},
-    write_plan::{EagerGroup, WritePlan, outcome, remember},
+    store_call::Load,
+    write_plan::{EagerGroup, WritePlan, remember},
 };
 use crate::{
     client::RECORD,
@@ -31,16 +26,10 @@ use crate::{
     event,
     field::SessionSchema,
     session::{config::PrincipalChange, value},
-    store::{
-        AuthChange, Change, Create, Credentials, FieldWrite, Loaded, Projection, SessionLimit,
-        SessionMeta, StoreErrorKind, StoredField, Update, Updated, Written,
-    },
-    token::{CookieLife, Secret, SecretHash, SessionId, Token},
+    store::{AuthChange, Change, Loaded, Projection, SessionLimit, SessionMeta, Update, Updated},
+    token::{CookieLife, SessionId},
     ttl::Ttl,
 };
-
-/// Maximum number of ids of sign-in attempts that `create` tries before it takes a random id.
-const MAX_TRIES: u8 = 16;
 
 /// Moves fields between the store and the state of a request.
 pub(super) struct Transfer<'a> {
@@ -62,11 +51,11 @@ impl<'a> Transfer<'a> {
         Self { is_passive: true, ..Self::new(shared, state) }
     }
 
-    fn state(&mut self) -> &mut State {
+    pub(super) fn state(&mut self) -> &mut State {
         self.exchange.state
     }
 
-    fn shared(&self) -> &'a Shared {
+    pub(super) fn shared(&self) -> &'a Shared {
         self.exchange.shared
     }
 
@@ -158,161 +147,8 @@ impl<'a> Transfer<'a> {
         Ok(())
     }
 
-    /// Changes the session. Starts a session if there is none and this request may start one.
-    pub(super) async fn update(
-        &mut self,
-        update: Update<'_>,
-        plan: &WritePlan,
-    ) -> Result<Updated, Error> {
-        self.exchange.resolve().await?;
-        if !plan.is_sign_in() {
-            self.check_client().await?;
-        } else if self.state().identity.is_successor() {
-            // Boxed, because few sessions are successors.
-            return Box::pin(self.sign_in_successor(update, plan)).await;
-        }
-        self.update_or_create(update, plan).await
-    }
-
-    /// Signs in to a successor, then adds the fields of the lost sessions that came before it.
-    ///
-    /// The sign-in comes first, so a guest's session never holds these fields. The sign-in also replaces the
-    /// secret, so no other request of the client changes the session while the fields are added. If adding
-    /// the fields fails, the next sign-in adds them.
-    async fn sign_in_successor(
-        &mut self,
-        update: Update<'_>,
-        plan: &WritePlan,
-    ) -> Result<Updated, Error> {
-        // A sign-in proves who the user is, so the fingerprint of the client is not compared.
-        self.checks_client = false;
-        self.ensure_all_known(vec![FORMER]).await?;
-        let Some(inherited) = self.inherited_by_successor(plan).await? else {
-            self.state().identity.set_successor(false);
-            let forget = iter::once(Change::Remove(FORMER));
-            let changes: Vec<Change<'_>> = update.changes.iter().copied().chain(forget).collect();
-            let updated = self.update_or_create(Update { changes: &changes, ..update }, plan).await;
-            if updated.is_err() {
-                self.state().identity.set_successor(true);
-            }
-            return updated;
-        };
-        // A secret that the client does not have yet is not replaced again, so its cookie stays as it is.
-        let is_first = self.state().principal.is_none() && !self.shared().response().sets_fresh();
-        let plan = &match inherited.principal {
-            Some(_) if is_first && plan.keeps_cookie() => plan.with_cookie(inherited.cookie_life),
-            _ => plan.clone(),
-        };
-        let Some((updated, holder)) = self.sign_in_for(&inherited, update, plan).await? else {
-            return self.create(update, plan).await;
-        };
-        let stale_for = self.state().stale_for;
-        self.add_fields(&inherited, update.changes).await?;
-        if let Some(secret) = holder {
-            // If this fails, the session ends ten minutes after its creation.
-            let credentials = Credentials::new(&inherited.id, &secret);
-            let _ =
-                Delete { tried_before: false }.run(self.shared().call_store(), credentials).await;
-        }
-        let state = self.state();
-        state.stale_for = state.stale_for.max(stale_for);
-        Ok(updated)
-    }
-
-    /// Returns the parts that the successor takes over when the principal signs in, or `None` if there are
-    /// none.
-    async fn inherited_by_successor(
-        &mut self,
-        plan: &WritePlan,
-    ) -> Result<Option<Inherited>, Error> {
-        let shared = self.shared();
-        let state = self.state();
-        // The session of a different principal takes nothing over.
-        let is_other = state.principal.is_some_and(|principal| !plan.signs_in(&principal));
-        let former = state.fields.get(FORMER).filter(|_| !is_other);
-        let principal =
-            plan.principal_change.and_then(|principal_change| principal_change.principal());
-        let (Some(id), Some(former), Some(principal)) = (state.identity.id(), former, principal)
-        else {
-            return Ok(None);
-        };
-        let inherited = Inherited::of_successor(shared, id, former, &principal).await?;
-        Ok(Some(inherited).filter(|it| it.principal.is_some() || !it.fields.is_empty()))
-    }
-
-    /// Signs in to the successor. If the session limit refuses the sign-in, ends the sessions that the
-    /// successor replaces, and signs in again. In case this fails, an incomplete session holds the inherited
-    /// fields. Returns its secret, too. Returns `None` if the successor is no longer live.
-    async fn sign_in_for(
-        &mut self,
-        inherited: &Inherited,
-        update: Update<'_>,
-        plan: &WritePlan,
-    ) -> Result<Option<(Updated, Option<SecretHash>)>, Error> {
-        let shared = self.shared();
-        let counts = shared.config().limit.is_some() && !inherited.replaced.is_empty();
-        let Some(principal) = inherited.principal.filter(|_| counts) else {
-            return Ok(self.update_presented(update, plan).await?.map(|updated| (updated, None)));
-        };
-        let rejecting = WritePlan { rejects: true, ..plan.clone() };
-        match self.update_presented(update, &rejecting).await {
-            Err(Error::TooManySessions) => {}
-            signed_in => return Ok(signed_in?.map(|updated| (updated, None))),
-        }
-        let secret = Secret::random(CookieLife::Default)?.hash(shared.config().layer);
-        let fields: Vec<Change<'_>> = inherited.fields.iter().map(copy).collect();
-        let create = Create::new(&inherited.id, &secret);
-        let holder = match create_incomplete(shared, create.fields(&outcome(&fields))).await {
-            // A parallel request has created this session, with the same fields.
-            Err(error) if error.kind() == StoreErrorKind::Exists => None,
-            created => Some(created.map(|_| secret)?),
-        };
-        // The fields may then exist only in this session, so it stays even if no client gets its token.
-        shared.response().created = None;
-        let revoked = revoke(shared, &principal, &inherited.replaced).await?;
-        let signed_in = self.update_presented(update, plan).await?;
-        let state = self.state();
-        state.stale_for = state.stale_for.max(revoked);
-        Ok(signed_in.map(|updated| (updated, holder)))
-    }
-
-    /// Adds the inherited fields that the session does not have, and that the sign-in has not written or removed.
-    async fn add_fields(
-        &mut self,
-        inherited: &Inherited,
-        written: &[Change<'_>],
-    ) -> Result<(), Error> {
-        let shared = self.shared();
-        self.load(Projection::All).await?;
-        let Some(id) = self.state().identity.id() else { return Ok(()) };
-        let mut fields = inherited.fields_for(shared, &id);
-        fields.retain(|field| {
-            self.state().fields.get(&field.name).is_none()
-                && written.iter().all(|change| change.name() != &*field.name)
-        });
-        let forget = iter::once(Change::Remove(FORMER));
-        let changes: Vec<Change<'_>> = fields.iter().map(copy).chain(forget).collect();
-        self.update_presented(Update::new(&changes), &WritePlan::default()).await.map(drop)
-    }
-
-    /// Changes the session. Starts a session if there is none and this request may start one.
-    async fn update_or_create(
-        &mut self,
-        update: Update<'_>,
-        plan: &WritePlan,
-    ) -> Result<Updated, Error> {
-        if let Some(updated) = self.update_presented(update, plan).await? {
-            return Ok(updated);
-        }
-        // A sign-in proves who the user is, so it starts a session in any case.
-        if !plan.is_sign_in() && !self.exchange.is_without_session().await? {
-            return Err(Error::Ended);
-        }
-        self.create(update, plan).await
-    }
-
-    /// Changes the session that the client presents. Returns `None` if there is none.
-    async fn update_presented(
+    /// Changes the session that the client presents. Returns `None` if there is none. Does not check the client.
+    pub(super) async fn update_presented(
         &mut self,
         update: Update<'_>,
         plan: &WritePlan,
@@ -443,104 +279,10 @@ impl<'a> Transfer<'a> {
         }
         error
     }
-
-    /// Creates a session with the inherited fields, and applies the changes of the update to it.
-    async fn create(&mut self, update: Update<'_>, plan: &WritePlan) -> Result<Updated, Error> {
-        if update.precondition.is_some_and(|precondition| precondition.value.is_some()) {
-            return Ok(Updated::Conflict { current: None });
-        }
-        for tries in 0..MAX_TRIES {
-            let inherited = self.inherited(plan, NewId::OfAttempt { tries }).await?;
-            match self.create_from(inherited, update, plan).await {
-                // A parallel request with the same token has created that session.
-                Err(Error::Store(error)) if error.kind() == StoreErrorKind::Exists => {}
-                created => return created,
-            }
-        }
-        let inherited = self.inherited(plan, NewId::Random).await?;
-        self.create_from(inherited, update, plan).await
-    }
-
-    /// Finds the parts that a new session takes over. Boxed, because most writes create no session.
-    async fn inherited(&mut self, plan: &WritePlan, id: NewId) -> Result<Inherited, Error> {
-        let shared = self.shared();
-        Box::pin(Inherited::find(shared, &self.state().refused, plan, id)).await
-    }
-
-    async fn create_from(
-        &mut self,
-        inherited: Inherited,
-        update: Update<'_>,
-        plan: &WritePlan,
-    ) -> Result<Updated, Error> {
-        let shared = self.shared();
-        let id = inherited.id;
-        let values = encrypt(shared, &id, update.changes, plan)?;
-        let cookie_life = plan.cookie_life(inherited.principal, inherited.cookie_life);
-        let former = match plan.is_sign_in() {
-            true => None,
-            false => FormerToken::encode(&self.state().refused),
-        };
-        let own = OwnFields::new(shared, &id, plan, [CookieLife::Default, cookie_life]);
-        let changes = plan.with_values(update.changes, &values, own.changes());
-        let taken_over = inherited.fields.iter().map(copy);
-        let changes: Vec<Change<'_>> = taken_over.chain(changes.iter().copied()).collect();
-        let mut fields = outcome(&changes);
-        if fields.is_empty() {
-            return Ok(Updated::Applied { found: 0 });
-        }
-        fields.extend(former.iter().map(|former| FieldWrite::new(FORMER, former)));
-        shared.response().require_open()?;
-        let is_successor = former.is_some();
-        let secret = Secret::random(cookie_life)?.with_successor(is_successor);
-        let config = shared.config();
-        let hash = secret.hash(config.layer);
-        let create = Create::new(&id, &hash).idle(config.idle_of(cookie_life)).fields(&fields);
-        let create = create.absolute(config.absolute);
-        let change = config.auth_change(plan.principal_change.as_ref(), cookie_life);
-        let created = Box::pin(create_for(shared, create, change, &inherited)).await;
-        if matches!(created, Err(Error::TooManySessions)) {
-            event::limit_reached();
-        }
-        let Written { answer: is_only_source, stale_for } = created?;
-        // A session in `created` is deleted if no client gets its token. If the fields exist only in this
-        // session, it has to stay, so that another attempt finds them.
-        shared.response().created = (!is_only_source).then_some(id);
-        let longest = if plan.is_sign_in() { deadline_of(change) } else { config.absolute };
-        let longest = longest.map(Ttl::as_duration);
-        self.exchange.issue_cookie(Token { id, secret }, &hash, longest).await?;
-        event::created(&id);
-        let state = self.state();
-        let refused = std::mem::take(&mut state.refused);
-        *state = State::new(Identity::Confirmed { id, secret: hash, cookie_life, is_successor });
-        if !plan.is_sign_in() {
-            state.refused = refused;
-        }
-        state.stale_for = stale_for;
-        state.fields = FieldCache::empty();
-        state.client = ClientTrust::Trusted;
-        state.principal =
-            plan.principal_change.and_then(|principal_change| principal_change.principal());
-        remember(&mut state.fields, &changes);
-        if let Some(former) = former {
-            state.fields.remember(FORMER, Some((former, Life::Session)));
-        }
-        if let Some(principal_change) = plan.principal_change.filter(|_| plan.is_sign_in()) {
-            log_principal_change(shared, &principal_change);
-        }
-        Ok(Updated::Applied { found: 0 })
-    }
-}
-
-/// Returns the change that copies a field to another session.
-fn copy(field: &StoredField) -> Change<'_> {
-    let write = FieldWrite::new(&field.name, &field.value)
-        .ttl(field.ttl.and_then(|left| Ttl::new(left).ok()));
-    Change::Set(write.cache_policy(field.cache_policy))
 }
 
 /// Returns the time until the absolute deadline that a sign-in sets.
-fn deadline_of(change: Option<AuthChange<'_>>) -> Option<Ttl> {
+pub(super) fn deadline_of(change: Option<AuthChange<'_>>) -> Option<Ttl> {
     match change {
         Some(AuthChange::In { absolute, .. }) => absolute,
         Some(AuthChange::Lapse(_) | AuthChange::Out) | None => None,
@@ -548,7 +290,7 @@ fn deadline_of(change: Option<AuthChange<'_>>) -> Option<Ttl> {
 }
 
 /// Encrypts the values of encrypted fields, in the order of the changes.
-fn encrypt(
+pub(super) fn encrypt(
     shared: &Shared,
     id: &SessionId,
     changes: &[Change<'_>],
