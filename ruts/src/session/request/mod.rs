@@ -25,6 +25,8 @@
 //!    - `new_session`: starts a session for a write that needs one.
 //!    - `successor`: signs in to a session that a page view has started after a lost sign-in.
 //!    - `write`: decides which session a write changes.
+//!    - `decrypted`: decrypts stored values.
+//!    - `rewrite`: reads, changes and writes one field atomically.
 //!    - `renewal`: renews the secret, as the last step.
 //!    - `current`: lists the requests that run on this thread.
 //!
@@ -34,6 +36,7 @@
 mod client_check;
 mod creation;
 pub(super) mod current;
+mod decrypted;
 mod exchange;
 mod field_cache;
 mod former_token;
@@ -46,6 +49,7 @@ mod orphan;
 pub(super) mod own_fields;
 mod renewal;
 pub(super) mod response;
+pub(super) mod rewrite;
 pub(super) mod shared;
 mod state;
 mod store_call;

@@ -6,34 +6,33 @@
 //! Most methods return a boxed future. rustc compiles an `async fn` in each crate that awaits it, so without
 //! the boxes, every application would compile this whole folder.
 
-use std::{iter, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use tokio::time::Instant;
 
 use super::{
+    decrypted::{decrypt, decrypt_field, names_signed_in_principal},
     exchange::Exchange,
-    field_cache::{FieldCache, Life},
+    field_cache::FieldCache,
     identity::{Identity, LostReason},
     index::{IndexChange, known, names_of},
     orphan::delete_lost,
     own_fields::{STAMP, accept_stamp, accepts_stamp},
     renewal::{note_use, renew},
     response::{CookieAction, TokenOrigin},
+    rewrite::{self, Modify},
     shared::{Incoming, Shared},
     state::{RefusedToken, State},
     store_call::Delete,
     transfer::{Transfer, log_principal_change},
     write,
-    write_plan::{EagerGroup, WritePlan, field_write},
+    write_plan::{EagerGroup, WritePlan},
 };
 #[cfg(feature = "axum")]
 use crate::field::SessionSchema;
 use crate::{
     auth::PrincipalKey,
-    cache_policy::CachePolicy,
-    codec::{self, CodecError},
-    crypto::field_cipher::{FieldAad, Plaintext},
+    crypto::field_cipher::Plaintext,
     error::Error,
     event,
     field::{FieldSpec, is_reserved},
@@ -41,28 +40,18 @@ use crate::{
         config::{PrincipalChange, SessionConfig, SessionContext, check_lifetime, stamp_digest},
         future::{Boxed, Renewal},
         index_entry::IndexEntry,
-        index_key::key_beside,
         map::{SessionMap, Undecrypted},
         schemas::Schemas,
         token_status::TokenStatus,
-        update_queue, value,
+        value,
     },
     store::{
-        AbsoluteDeadline, Change, Credentials, DynStore, FieldWrite, Precondition, Projection,
-        SessionMeta, TakeField, Update, Updated,
+        AbsoluteDeadline, Change, Credentials, DynStore, FieldWrite, Projection, SessionMeta,
+        TakeField, Update, Updated,
     },
     token::{CookieLife, SecretHash, SessionId, Token},
     ttl::Ttl,
 };
-
-/// Maximum number of attempts to update or rewrite a field.
-const TRIES: u32 = 48;
-/// Maximum pause between two attempts of an `update`.
-const LONGEST_PAUSE: Duration = Duration::from_millis(50);
-
-/// The change of an `update`. It may run several times.
-pub(in crate::session) type Modify<'a> =
-    &'a mut (dyn FnMut(Option<&Plaintext>) -> Result<Option<Bytes>, Error> + Send);
 
 /// The session of one request, shared by all of its extractions. Its operations run one at a time.
 pub(in crate::session) struct RequestSession(Shared);
@@ -186,13 +175,6 @@ impl RequestSession {
         })
     }
 
-    /// Passes the cache policy of a field to the store, if a cache must not answer without the origin.
-    pub(in crate::session) fn hint_cache_policy(&self, field: &FieldSpec) {
-        if matches!(field.cache_policy(), CachePolicy::NoStore | CachePolicy::Revalidate) {
-            self.store().hint_cache_policy(field.name(), field.cache_policy());
-        }
-    }
-
     /// Returns the value of a field. If the field is not known yet, reads it together with `group`.
     pub(in crate::session) fn get<'a>(
         &'a self,
@@ -202,7 +184,7 @@ impl RequestSession {
         Box::pin(async move {
             let mut state = self.0.lock().await?;
             Transfer::new(&self.0, &mut state).ensure_known(name, group).await?;
-            self.decrypt_field(&state, name, 1, state.fields.get(name))
+            decrypt_field(&self.0, &state, name, 1, state.fields.get(name))
         })
     }
 
@@ -214,13 +196,13 @@ impl RequestSession {
         group: EagerGroup,
     ) -> Boxed<'a, Option<Plaintext>> {
         Box::pin(async move {
-            self.hint_cache_policy(field);
+            self.0.hint_cache_policy(field);
             let mut state = self.0.lock().await?;
             Transfer::new(&self.0, &mut state).ensure_known(field.name(), group).await?;
             let stored = state.fields.get(field.name());
-            let value = self.decrypt_field(&state, field.name(), field.version(), stored)?;
+            let value = decrypt_field(&self.0, &state, field.name(), field.version(), stored)?;
             let names_signed_in_principal =
-                match self.names_signed_in_principal(&state, field, value.as_ref()) {
+                match names_signed_in_principal(&self.0, &state, field, value.as_ref()) {
                     Ok(names_signed_in_principal) => names_signed_in_principal,
                     Err(source) => {
                         value::read_as_absent(field.name(), source, self.config().unreadable)?;
@@ -354,25 +336,13 @@ impl RequestSession {
     async fn signs_out(&self, state: &mut State, field: &FieldSpec) -> Result<bool, Error> {
         Transfer::new(&self.0, state).ensure_known(field.name(), None).await?;
         let stored = state.fields.get(field.name());
-        Ok(match self.decrypt_field(state, field.name(), field.version(), stored) {
+        Ok(match decrypt_field(&self.0, state, field.name(), field.version(), stored) {
             Ok(None) => false,
             Ok(Some(value)) => {
-                self.names_signed_in_principal(state, field, Some(&value)).unwrap_or(true)
+                names_signed_in_principal(&self.0, state, field, Some(&value)).unwrap_or(true)
             }
             Err(_) => true,
         })
-    }
-
-    /// Returns whether the value of a principal field names the signed-in principal. True for other fields.
-    fn names_signed_in_principal(
-        &self,
-        state: &State,
-        field: &FieldSpec,
-        value: Option<&Plaintext>,
-    ) -> Result<bool, CodecError> {
-        let (true, Some(value)) = (field.is_principal(), value) else { return Ok(true) };
-        let named = field.principal_key(self.config().layer, &value.bytes)?;
-        Ok(state.principal == Some(named))
     }
 
     /// Returns the values of fields, in the order of `fields`.
@@ -381,13 +351,13 @@ impl RequestSession {
         fields: &[&FieldSpec],
     ) -> Result<Vec<Option<Result<Plaintext, Undecrypted>>>, Error> {
         let mut state = self.0.lock().await?;
-        fields.iter().for_each(|field| self.hint_cache_policy(field));
+        fields.iter().for_each(|field| self.0.hint_cache_policy(field));
         let names = fields.iter().map(|field| field.name()).collect();
         Transfer::new(&self.0, &mut state).ensure_all_known(names).await?;
         let decrypt = |field: &&FieldSpec| {
             let Some(stored) = state.fields.get(field.name()) else { return Ok(None) };
-            let value = self.decrypt(&state, field.name(), stored);
-            match self.names_signed_in_principal(&state, field, value.as_ref().ok()) {
+            let value = decrypt(&self.0, &state, field.name(), stored);
+            match names_signed_in_principal(&self.0, &state, field, value.as_ref().ok()) {
                 Ok(true) => Ok(Some(value)),
                 Ok(false) => Ok(None),
                 Err(source) => {
@@ -413,7 +383,7 @@ impl RequestSession {
                 matches!(state.identity, Identity::Confirmed { .. } | Identity::Internal(_));
             let fields = state.fields.present().filter(|(name, _)| !is_reserved(name));
             let fields =
-                fields.map(|(name, stored)| (name.clone(), self.decrypt(&state, name, stored)));
+                fields.map(|(name, stored)| (name.clone(), decrypt(&self.0, &state, name, stored)));
             Ok(is_open.then(|| SessionMap::new(fields, self.config().unreadable)))
         })
     }
@@ -482,55 +452,18 @@ impl RequestSession {
         transfer.exchange.check_fresh()
     }
 
-    /// Reads, changes and writes one field atomically: repeats a compare-and-set until it succeeds,
-    /// at most [`TRIES`] times. The updates of a session in one process run one at a time.
+    /// Reads, changes and writes one field atomically.
     pub(in crate::session) fn modify<'a>(
         &'a self,
         field: &'static FieldSpec,
         group: EagerGroup,
         modify: Modify<'a>,
     ) -> Boxed<'a, ()> {
-        Box::pin(async move {
-            let mut state = self.0.lock().await?;
-            self.hint_cache_policy(field);
-            let _turn = match state.identity.id() {
-                Some(id) => update_queue::turn(id).await,
-                None => None,
-            };
-            Transfer::new(&self.0, &mut state).ensure_known(field.name(), group).await?;
-            for attempt in 0..TRIES {
-                let current = state.fields.get(field.name()).cloned();
-                let (name, known) = (field.name(), field.version());
-                let plaintext = self.decrypt_field(&state, name, known, current.as_ref())?;
-                let next = modify(plaintext.as_ref())?;
-                let change = match &next {
-                    Some(value) => Change::Set(field_write(field, value)),
-                    None if current.is_none() => return Ok(()),
-                    None => Change::Remove(field.name()),
-                };
-                let precondition = Some(Precondition::new(field.name(), current.as_ref()));
-                let (changes, plan) = ([change], WritePlan::of(field));
-                let mut transfer = Transfer::new(&self.0, &mut state);
-                let index = IndexChange::begin(&mut transfer, &changes, &plan).await?;
-                let with_keys = IndexChange::with_keys(index.as_ref(), &changes);
-                let update = Update { changes: &with_keys, precondition, ..Update::default() };
-                match write::update(&mut transfer, update, &plan).await? {
-                    Updated::Applied { .. } => {
-                        if let Some(index) = index {
-                            Box::pin(index.finish(&transfer, &plan)).await?;
-                        }
-                        return transfer.exchange.check_fresh();
-                    }
-                    Updated::Conflict { .. } | Updated::NotDue => pause(attempt).await,
-                }
-            }
-            Err(Error::Conflict { field: field.name().to_owned() })
-        })
+        Box::pin(rewrite::modify(&self.0, field, group, modify))
     }
 
-    /// Rewrites a field with its remaining lifetime, if its value is not stored in the current
-    /// form. Returns whether the field was rewritten. `is_current` returns whether a stored value
-    /// has the current form.
+    /// Rewrites a field with its remaining lifetime, if its value is not stored in the current form. Returns whether
+    /// the field was rewritten.
     pub(in crate::session) fn settle<'a>(
         &'a self,
         field: &'static FieldSpec,
@@ -538,58 +471,7 @@ impl RequestSession {
         is_current: &'a (dyn Fn(&[u8]) -> bool + Sync),
         encode: Modify<'a>,
     ) -> Boxed<'a, bool> {
-        Box::pin(async move {
-            let name = field.name();
-            let mut state = self.0.lock().await?;
-            self.hint_cache_policy(field);
-            for _ in 0..TRIES {
-                let mut transfer = Transfer::new(&self.0, &mut state);
-                transfer.ensure_known(name, group).await?;
-                let Some(current) = state.fields.get(name).cloned() else { return Ok(false) };
-                let encrypts = field.encrypts(field.written_version());
-                let has_current_key = self.config().cipher.is_current(encrypts, &current);
-                if is_current(&current) && has_current_key {
-                    return Ok(false);
-                }
-                let ttl = match state.fields.life(name) {
-                    Life::Session => None,
-                    Life::Until(end) => match Ttl::new(end.duration_since(Instant::now())) {
-                        Ok(ttl) => Some(ttl),
-                        // The field has expired since it was read.
-                        Err(_) => return Ok(false),
-                    },
-                    Life::Unknown => {
-                        state.fields.forget(name);
-                        continue;
-                    }
-                };
-                let plaintext =
-                    self.decrypt_field(&state, name, field.version(), Some(&current))?;
-                let Some(next) = encode(plaintext.as_ref())? else { return Ok(false) };
-                // `encode` keeps the fields that only another release knows, so `next` may equal the
-                // stored value.
-                let is_same =
-                    |stored: &Plaintext| codec::is_merged_to_the_same(&stored.bytes, &next);
-                if has_current_key && plaintext.as_ref().is_some_and(is_same) {
-                    return Ok(false);
-                }
-                let precondition = Some(Precondition::new(name, Some(&current)));
-                // The value stays the same, so the secret is not replaced, and the entries of an index stay.
-                let plan = WritePlan { rotate: false, indexed: Vec::new(), ..WritePlan::of(field) };
-                let key = key_beside(field, self.config().layer, &next)
-                    .map_err(|source| value::encode_error(name, source))?;
-                let change = Change::Set(field_write(field, &next).ttl(ttl));
-                let keys = key.iter().map(|(name, key)| Change::Set(FieldWrite::new(name, key)));
-                let changes: Vec<Change<'_>> = iter::once(change).chain(keys).collect();
-                let update = Update { changes: &changes, precondition, ..Update::default() };
-                let mut transfer = Transfer::new(&self.0, &mut state);
-                if let Updated::Applied { .. } = write::update(&mut transfer, update, &plan).await?
-                {
-                    return transfer.exchange.check_fresh().map(|()| true);
-                }
-            }
-            Err(Error::Conflict { field: name.to_owned() })
-        })
+        Box::pin(rewrite::settle(&self.0, field, group, is_current, encode))
     }
 
     /// Removes a field and returns its value.
@@ -641,7 +523,7 @@ impl RequestSession {
                     "a cache may still show a field that was taken"
                 );
             }
-            self.decrypt_field(&state, name, field.version(), value.as_ref())
+            decrypt_field(&self.0, &state, name, field.version(), value.as_ref())
         })
     }
 
@@ -751,7 +633,7 @@ impl RequestSession {
                 Self::give_up(this, token);
                 CookieAction::Keep
             }
-            cookie_life => cookie_life,
+            action => action,
         }
     }
 
@@ -781,38 +663,6 @@ impl RequestSession {
     pub(in crate::session) fn has_ended(&self) -> bool {
         self.0.response().has_ended
     }
-
-    fn decrypt(&self, state: &State, name: &str, stored: &Bytes) -> Result<Plaintext, Undecrypted> {
-        let plaintext = match &state.identity.id() {
-            Some(id) => self.config().cipher.decrypt(FieldAad { id, field: name }, stored),
-            None => Err(CodecError::NoKey),
-        };
-        if plaintext.as_ref().is_ok_and(|plaintext| plaintext.was_encrypted) {
-            event::decrypted(name, self.config().cipher.is_current(true, stored));
-        }
-        plaintext.map_err(|source| Undecrypted::new(source, stored))
-    }
-
-    /// Decrypts the value of a field. `known` is the version of the field. The error names this version.
-    fn decrypt_field(
-        &self,
-        state: &State,
-        name: &str,
-        known: u16,
-        stored: Option<&Bytes>,
-    ) -> Result<Option<Plaintext>, Error> {
-        let plaintext = stored.map(|stored| self.decrypt(state, name, stored)).transpose();
-        plaintext.map_err(|failed| value::decode_error(name, failed.error(known)))
-    }
-}
-
-/// Waits for a random time, so that concurrent updates do not collide again. The maximum of this time doubles
-/// with each attempt, up to [`LONGEST_PAUSE`].
-async fn pause(attempt: u32) {
-    let longest = LONGEST_PAUSE.min(Duration::from_micros(500) * 2_u32.saturating_pow(attempt));
-    // Without random numbers the pause is the maximum.
-    let share = getrandom::u32().map_or(1.0, |random| f64::from(random) / f64::from(u32::MAX));
-    tokio::time::sleep(longest.mul_f64(share)).await;
 }
 
 /// Returns the answer of a `take` without a session. Returns an error if only the secret was replaced,

@@ -19,9 +19,11 @@ use super::{
     state::State,
 };
 use crate::{
+    cache_policy::CachePolicy,
     client::ClientFingerprint,
     error::Error,
     event,
+    field::FieldSpec,
     session::{
         config::{SessionConfig, SessionContext},
         schemas::Schemas,
@@ -173,6 +175,13 @@ impl Shared {
 
     pub(super) fn config(&self) -> &SessionConfig {
         &self.context.config
+    }
+
+    /// Passes the cache policy of a field to the store, if a cache must not answer without the origin.
+    pub(super) fn hint_cache_policy(&self, field: &FieldSpec) {
+        if matches!(field.cache_policy(), CachePolicy::NoStore | CachePolicy::Revalidate) {
+            self.store().hint_cache_policy(field.name(), field.cache_policy());
+        }
     }
 
     /// Returns the schemas that share the sessions of the layer.
