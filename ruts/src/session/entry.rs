@@ -16,7 +16,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{
     config::Unreadable,
     future::{ReadFuture, WriteFuture},
-    preserve::UnknownFields,
+    preserve,
     request::{
         operations::RequestSession,
         write_plan::{EagerGroup, WritePlan},
@@ -174,11 +174,10 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
         WriteFuture::new(async move {
             let spec = field.spec();
             let mut encode = |stored: Option<&Plaintext>| {
-                let value = value::decode(field, stored, Unreadable::Error)?;
-                let unknown = UnknownFields::of(field, stored, value.as_ref());
-                let next = value.map(|value| field.encode(&value)).transpose();
-                let next = next.map_err(|source| value::encode_error(spec.name(), source))?;
-                Ok(next.map(|next| UnknownFields::keep(unknown, field, next)))
+                preserve::rewrite(field, stored, Unreadable::Error, |value| {
+                    let next = value.map(|value| field.encode(&value)).transpose();
+                    next.map_err(|source| value::encode_error(spec.name(), source))
+                })
             };
             let is_current = |stored: &[u8]| field.writes_like(stored);
             request.settle(spec, group, &is_current, &mut encode).await
@@ -240,14 +239,12 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
             let mut result = None;
             request
                 .modify(spec, group, &mut |stored| {
-                    let read = value::decode(field, stored, unreadable)?;
-                    let unknown = UnknownFields::of(field, stored, read.as_ref());
-                    let mut value = mode.value(read);
-                    result = Some(change(&mut value));
-                    let Some(value) = mode.stored(value) else { return Ok(None) };
-                    let next = field.encode(&value);
-                    let next = next.map_err(|source| value::encode_error(spec.name(), source))?;
-                    Ok(Some(UnknownFields::keep(unknown, field, next)))
+                    preserve::rewrite(field, stored, unreadable, |read| {
+                        let mut value = mode.value(read);
+                        result = Some(change(&mut value));
+                        let next = mode.stored(value).map(|value| field.encode(&value)).transpose();
+                        next.map_err(|source| value::encode_error(spec.name(), source))
+                    })
                 })
                 .await?;
             // Never an error here: `modify` succeeds only after `change` has run.
@@ -452,12 +449,11 @@ impl<'a, U: Serialize + DeserializeOwned + Send + Sync + 'a> Entry<'a, Vec<U>, O
         let unreadable = request.config().unreadable;
         WriteFuture::new(async move {
             let mut append = |stored: Option<&Plaintext>| {
-                let list: Option<Vec<U>> = value::decode(field, stored, unreadable)?;
-                let unknown = UnknownFields::of(field, stored, list.as_ref());
-                let list = list.unwrap_or_default();
-                let list: Vec<&U> = list.iter().chain([&value]).collect();
-                let next = value::encode(field, &list)?;
-                Ok(Some(UnknownFields::keep(unknown, field, next)))
+                preserve::rewrite(field, stored, unreadable, |list: Option<Vec<U>>| {
+                    let list = list.unwrap_or_default();
+                    let list: Vec<&U> = list.iter().chain([&value]).collect();
+                    value::encode(field, &list).map(Some)
+                })
             };
             request.modify(field.spec(), None, &mut append).await
         })
