@@ -9,20 +9,20 @@
 //! `f64` to an `f32`.
 
 mod deserializer;
+mod merging;
 mod node;
 mod payload;
-mod preserve;
 mod reader;
 mod writer;
 
 #[cfg(feature = "testing")]
 pub(crate) use self::node::{Node, text_of};
+pub(super) use self::{
+    merging::{changed_names, merge},
+    payload::{read, write},
+};
 #[cfg(feature = "bincode")]
 pub(super) use self::{
     node::write_head,
     writer::{LARGE, NEGATIVE},
-};
-pub(super) use self::{
-    payload::{read, write},
-    preserve::{changed_names, merge},
 };
