@@ -16,7 +16,7 @@ use sqlx::{
     AssertSqlSafe, Either, Executor as _, MySql, MySqlConnection, MySqlPool, mysql::MySqlRow,
     pool::PoolConnection,
 };
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, timeout};
 use tracing::Instrument;
 
 use super::{
@@ -29,7 +29,7 @@ use super::{
 use crate::{
     store::{
         StoreError, StoreErrorKind,
-        sql::{Connections, Dispatch, FinishOnDrop, Patience, Replacing, Taken},
+        sql::{Connections, Dispatch, FinishOnDrop, Patience, Retry, Taken},
     },
     turns::{Turn, Turns},
 };
@@ -154,10 +154,7 @@ impl Executor {
         dispatch: Arc<Dispatch>,
         deadline: Instant,
     ) -> Result<W::Answer, StatementError> {
-        // Maximum number of retries after a dead connection. Each dead connection is closed, so the last
-        // of these retries gets a new connection.
-        let mut spare = self.connections.pool().size().max(1);
-        let mut replacing = Replacing::default();
+        let mut retry = Retry::new(self.connections.pool(), deadline);
         loop {
             let taken = self.connections.take(deadline).await.map_err(connection_error)?;
             let Taken { connection, is_new } = taken;
@@ -176,25 +173,19 @@ impl Executor {
             match &mut answer {
                 Ok(_) => self.connections.note_fit(is_new),
                 Err(failed) if failed.is_unfit => {
-                    failed.connection_is_dead = self.connections.note_unfit(is_new, &mut replacing);
+                    failed.connection_is_dead =
+                        self.connections.note_unfit(is_new, &mut retry.replacing);
                 }
                 Err(_) => {}
             }
-            let wait = replacing.wait.take();
             attempt.finish(answer.as_ref().is_err_and(|failed| failed.connection_is_dead));
             let failed = match answer {
                 Ok(answer) => return Ok(answer),
                 Err(failed) => failed,
             };
-            let can_repeat = (wait.is_some() || failed.can_repeat())
-                && (spare > 0 || !failed.connection_is_dead)
-                && wait.unwrap_or_else(Instant::now) < deadline;
-            if !can_repeat || !dispatch.take_back() {
+            let can_repeat = failed.can_repeat();
+            if !retry.attempt_again(can_repeat, failed.connection_is_dead, &dispatch).await {
                 return Err(failed);
-            }
-            spare -= u32::from(failed.connection_is_dead);
-            if let Some(until) = wait {
-                sleep_until(until).await;
             }
         }
     }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use sqlx::{Either, Executor as _, PgConnection, PgPool, Postgres, Row, postgres::PgRow};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tracing::{Instrument, warn};
 
 use super::{
@@ -24,7 +24,7 @@ use super::{
 use crate::{
     store::{
         StoreError, StoreErrorKind,
-        sql::{Connections, Dispatch, FinishOnDrop, Patience, Replacing, Taken},
+        sql::{Connections, Dispatch, FinishOnDrop, Patience, Retry, Taken},
     },
     turns::{Turn, Turns},
 };
@@ -158,10 +158,7 @@ impl Executor {
         dispatch: Arc<Dispatch>,
         deadline: Instant,
     ) -> Result<Vec<PgRow>, StatementError> {
-        // Maximum number of retries after a dead connection. Each dead connection is closed, so the last
-        // of these retries gets a new connection.
-        let mut spare = self.connections.pool().size().max(1);
-        let mut replacing = Replacing::default();
+        let mut retry = Retry::new(self.connections.pool(), deadline);
         loop {
             let taken = self.connections.take(deadline).await.map_err(connection_error)?;
             let Taken { mut connection, is_new } = taken;
@@ -184,23 +181,17 @@ impl Executor {
             }
             failed.connection_is_dead |= failed.lacks_right && self.may_replace_for_right();
             if failed.is_unfit {
-                failed.connection_is_dead = self.connections.note_unfit(is_new, &mut replacing);
+                failed.connection_is_dead =
+                    self.connections.note_unfit(is_new, &mut retry.replacing);
             }
-            let wait = replacing.wait.take();
             if failed.connection_is_dead {
                 self.connections.discard(connection);
             } else {
                 self.connections.give_back(connection);
             }
-            let can_repeat = (wait.is_some() || failed.can_repeat(statement.is_read()))
-                && (spare > 0 || !failed.connection_is_dead)
-                && wait.unwrap_or_else(Instant::now) < deadline;
-            if !can_repeat || !dispatch.take_back() {
+            let can_repeat = failed.can_repeat(statement.is_read());
+            if !retry.attempt_again(can_repeat, failed.connection_is_dead, &dispatch).await {
                 return Err(failed);
-            }
-            spare -= u32::from(failed.connection_is_dead);
-            if let Some(until) = wait {
-                sleep_until(until).await;
             }
         }
     }

@@ -10,17 +10,19 @@ mod name;
 mod patience;
 mod read_limits;
 mod resend;
+mod retry;
 mod wrong_version;
 
 pub use self::name::InvalidName;
 pub(in crate::store) use self::{
     cleanup::{Cleanup, clean_up},
-    connections::{Connections, Replacing, Taken},
+    connections::{Connections, Taken},
     dispatch::Dispatch,
     finish_on_drop::FinishOnDrop,
     name::check_name,
     patience::Patience,
     read_limits::{MAX_READS, has_its_share},
     resend::resend_refused,
+    retry::Retry,
     wrong_version::WrongVersion,
 };
