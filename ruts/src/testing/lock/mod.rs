@@ -2,12 +2,15 @@
 //! text.
 //!
 //! Used by the tests of an application, never by the application. `file` reads and writes the text.
-//! `describe` finds the types of this build with the tracer, and with values that `probe` changes. `report`
-//! compares the text with the types: by `rules`, and by the fields that samples leave out (`omitted`).
+//! `describe` finds the types of this build with the tracer, and with values that `probe` changes. `report` and
+//! `field_report` compare the text with the types: by `rules`, and by the fields that samples leave out
+//! (`omitted`). A `finding` is one difference.
 
 mod assert;
 mod describe;
+mod field_report;
 mod file;
+mod finding;
 mod locked_schema;
 mod locked_type;
 #[cfg(feature = "messagepack")]
@@ -21,5 +24,6 @@ mod text;
 pub use self::{
     assert::{LockTest, assert_lock},
     file::{Lock, ParseLockError},
-    report::{LockFinding, LockLevel, LockReport},
+    finding::{LockFinding, LockLevel},
+    report::LockReport,
 };
