@@ -559,7 +559,7 @@ async fn a_user_without_a_right_is_refused_before_anything_is_done() {
         let server = Redis::start(flavour, &[]);
         for (rights, words) in [
             (&["~*", "+@all", "-pexpireat"][..], "PEXPIREAT"),
-            (&["~*", "+@all", "-hpexpireat"], "Redis 7.4"),
+            (&["~*", "+@all", "-hpexpireat"], "to run HPEXPIREAT in a script"),
             (&["~other*", "+@all"], "access a key"),
         ] {
             let mut user = vec!["ACL", "SETUSER", "app", "reset", "on", ">word"];

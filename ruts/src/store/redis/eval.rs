@@ -224,11 +224,10 @@ pub(super) async fn probe<C: CommandClient>(
     let unfit =
         match send(client, ScriptName::Text(probe), key, &[], OnUnknown::Resend, deadline).await {
             Ok(Reply::Int(1)) => return Ok(()),
-            Ok(Reply::Bytes(command))
-                if !matches!(&*command, b"HPTTL" | b"HPEXPIRE" | b"HPEXPIREAT") =>
-            {
-                Unfit::NotAllowed(String::from_utf8_lossy(&command).into_owned())
-            }
+            Ok(Reply::Bytes(answer)) => match answer.strip_prefix(b"denied ") {
+                Some(command) => Unfit::NotAllowed(String::from_utf8_lossy(command).into_owned()),
+                None => Unfit::NoFieldExpiry,
+            },
             Ok(_) => Unfit::NoFieldExpiry,
             // The probe changes nothing and the script was not sent, so the outcome of the operation is known.
             Err(CommandError::OutcomeUnknown(source)) => return Err(CommandError::NotSent(source)),

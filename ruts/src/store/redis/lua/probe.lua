@@ -2,8 +2,8 @@
 --
 -- needs: KEYS, commands
 --
--- `commands` lists the commands, and is defined in front of this text. Answers 1, or the name of the
--- first command that cannot be run, or the error of the HDEL at the end. That HDEL names a field that
+-- `commands` lists the commands, and is defined in front of this text. Answers 1, or `unknown` or `denied` with
+-- the first command that the server does not have or the user may not run, or the error of the HDEL at the end. That HDEL names a field that
 -- never exists. A replica refuses the HDEL. A leader that only temporarily refuses writes passes the
 -- probe.
 --
@@ -17,7 +17,8 @@ for command in string.gmatch(commands, '%S+') do
     is_known, is_allowed = pcall(redis.acl_check_cmd, command, unpack(arguments, 1, count))
     if is_known then break end
   end
-  if not (is_known and is_allowed) then return command end
+  if not is_known then return 'unknown ' .. command end
+  if not is_allowed then return 'denied ' .. command end
 end
 local answer = redis.pcall('HDEL', KEYS[1], '~?')
 local code = type(answer) == 'table' and string.match(answer.err or '', '^%u+')
