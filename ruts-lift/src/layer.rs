@@ -22,6 +22,7 @@ use crate::{
     lift::{Departure, DynLift, Lift, Rollout},
     old::{OldSession, OldSessions},
     requests::BoxFuture,
+    sessions::Sessions,
 };
 
 /// Layer that lifts sessions of another library into ruts. It wraps the session layer:
@@ -154,8 +155,8 @@ impl LiftLayer {
         R: Future<Output = Result<(), Error>> + Send + 'static,
     {
         let claims = Claims::new(store.into_store(), L::NAME);
-        let (name, sessions) = (sessions.cookie_name(), sessions.clone());
-        Self { lift: Arc::new(Lift { sessions, name, claims, cookie, old, lift, rollout }) }
+        let sessions = Sessions { name: sessions.cookie_name(), layer: sessions.clone() };
+        Self { lift: Arc::new(Lift { sessions, claims, cookie, old, lift, rollout }) }
     }
 }
 
