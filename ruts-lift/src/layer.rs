@@ -213,7 +213,10 @@ where
             let mut response = inner.call(Request::from_parts(parts, body)).await?;
             if let Err(error) = lift.depart(departure, response.headers_mut()).await {
                 let cause: &dyn std::error::Error = &error;
-                tracing::error!(error = cause, "a sign-out did not reach the old session");
+                tracing::error!(
+                    error = cause,
+                    "a sign-in or sign-out did not reach the old session"
+                );
                 return Ok(unavailable(mem::take(response.headers_mut())));
             }
             Ok(response)

@@ -145,7 +145,8 @@ pub(crate) trait DynLift: Send + Sync {
         departure: &'a mut Departure,
     ) -> BoxFuture<'a, Result<(), Error>>;
 
-    /// Completes the response to the request. Fails if a sign-out did not reach the old session.
+    /// Completes the response to the request. Fails if a sign-in or sign-out did not reach the old
+    /// session.
     fn depart<'a>(
         &'a self,
         departure: Departure,

@@ -35,7 +35,11 @@ impl<L: LayerName> Sessions<L> {
     async fn look_at(&self, parts: &Parts, exactly: bool) -> Result<Seen, Error> {
         let look = |session: Session| -> BoxFuture<'_, Result<Seen, ruts::Error>> {
             Box::pin(async move {
-                let link = session.entry(LINK).await?;
+                let link = match session.entry(LINK).await {
+                    // Another release may have written the link. It must not lock the client out.
+                    Err(ruts::Error::Decode { .. }) => None,
+                    link => link?,
+                };
                 let signed_in = session.signed_in().await?;
                 let meta = if exactly { session.metadata().await? } else { None };
                 let sign_in = meta.as_ref().and_then(SignIn::of);

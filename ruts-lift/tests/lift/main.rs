@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, http::StatusCode};
+use axum::{Router, http::StatusCode, routing::post};
 use ruts::{
     Session, SessionLayer,
     store::memory::{ManualClock, MemoryStore},
@@ -136,7 +136,7 @@ fn setup_with(configure: impl FnOnce(SessionLayer) -> SessionLayer) -> Setup {
     let app = Router::new()
         .nest("/old", old_program::program(old.clone()))
         .nest("/both", shop(sessions.clone()).layer(both))
-        .nest("/plain", shop(sessions.clone()))
+        .nest("/plain", spoil(sessions.clone()).merge(shop(sessions.clone())))
         .nest("/last", shop(sessions).layer(last));
     Setup { app, old, clock, store, load, lifting, lifts, is_down }
 }
@@ -161,6 +161,12 @@ impl Setup {
     fn lifts(&self) -> usize {
         *self.lifts.lock().unwrap()
     }
+}
+
+/// Returns a program that writes a link of an unknown form.
+fn spoil(sessions: SessionLayer) -> Router {
+    let spoil = |session: Session| async move { session.set("ruts-lift", "?", None, None).await };
+    Router::new().route("/spoil-link", post(spoil)).layer(sessions)
 }
 
 /// Returns a client that has only the old cookie of this client, like an attacker who has planted

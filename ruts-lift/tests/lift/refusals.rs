@@ -1,8 +1,11 @@
 //! Tests of old sessions that cannot be lifted, and of lifts that fail.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use axum::{Router, http::StatusCode};
@@ -14,7 +17,6 @@ use ruts::{
 use ruts_lift::{BoxError, LiftLayer, Malformed, OldCookie, OldSession, OldSessions};
 use ruts_tests_support::{Log, wait_until};
 use serde_json::json;
-use std::time::Duration;
 
 use super::{
     COOKIE, add,
@@ -148,6 +150,17 @@ async fn an_outage_under_the_lease_keeps_no_lease() {
     assert_eq!(request.await.unwrap(), StatusCode::SERVICE_UNAVAILABLE);
     *setup.is_down.lock().unwrap() = false;
     expect(&client, "/both/show", "ada: a").await;
+}
+
+#[tokio::test]
+async fn a_link_of_an_unknown_form_locks_nobody_out() {
+    let setup = setup();
+    let client = setup.ada().await;
+    expect(&client, "/both/show", "ada: a").await;
+    assert_eq!(client.post("/plain/spoil-link", "").await.status, StatusCode::OK);
+    expect(&client, "/both/show", "ada: a").await;
+    expect(&client, "/both/show", "ada: a").await;
+    assert_eq!(setup.live_sessions().await, 1);
 }
 
 /// An old store whose record is damaged.
