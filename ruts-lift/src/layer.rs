@@ -66,12 +66,13 @@ use crate::{
 /// - During the rollout, for a request with a session: one round trip to each store.
 /// - During the rollout, for a request with neither an old cookie nor a session cookie: none.
 /// - After the rollout: none without an old cookie.
-/// - During a lift: about twelve.
+/// - During a lift: about 13.
 ///
 /// # Errors
 ///
-/// If a session cannot be lifted, the response has the status 503, and an event at level `ERROR`
-/// reports the cause. The next request retries.
+/// If a lift fails and a retry may succeed, the response has the status 503. The next request
+/// retries. If a retry cannot succeed, the request continues without the old session. An event at
+/// level `ERROR` reports the cause. [`Error`] tells the two apart.
 ///
 /// # Cancel safety
 ///
@@ -83,6 +84,10 @@ use crate::{
 /// it. So before the lift function signs a user in, it has to compare the stamp of the old session with the
 /// stamp of the user. Otherwise it lifts sessions from before a change of the password. An example of a stamp
 /// is the `auth_hash` of axum-login.
+///
+/// An attacker can plant the cookie of an old session of their own. The old cookie opens only a
+/// session that the lift has started or signed in. A sign-in or a step-up in ruts ends the old
+/// session.
 #[derive(Clone)]
 pub struct LiftLayer {
     lift: Arc<dyn DynLift>,
@@ -96,8 +101,8 @@ impl LiftLayer {
     /// sessions.
     ///
     /// `store` has to be the store of the session layer. `lift` writes the values that the
-    /// application needs. It is called again when values have changed. If `lift` writes nothing,
-    /// the old session is not lifted.
+    /// application needs. It is called again when values have changed, and for a trial if a user is
+    /// signed in already. If `lift` writes nothing, the old session is not lifted.
     ///
     /// # Panics
     ///

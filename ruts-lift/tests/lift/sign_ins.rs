@@ -14,6 +14,7 @@ use std::{
 use axum::Router;
 use ruts::{SessionLayer, store::memory::MemoryStore, testing::Client};
 use ruts_lift::{BoxError, LiftLayer, OldCookie, OldSession, OldSessions};
+use ruts_tests_support::wait_until;
 use serde_json::json;
 use tower_sessions::{SessionStore, session::Id};
 
@@ -149,6 +150,45 @@ async fn an_old_session_of_a_guest_beside_a_user_is_ignored() {
     expect(&victim, "/last/show", "ada: planted").await;
     assert_eq!(victim.cookie(COOKIE), None);
     expect(&other, "/old/show", "guest: ").await;
+}
+
+#[tokio::test]
+async fn an_old_session_of_a_guest_does_not_open_the_session_that_got_its_values() {
+    let setup = setup();
+    let attacker = guest(&setup, "planted").await;
+    let victim = setup.client();
+    post_to(&victim, "/both/add", "item=own").await;
+    plant(&victim, &attacker);
+    expect(&victim, "/both/show", "guest: own,planted").await;
+    expect(&with_old_cookie_of(&attacker), "/both/show", "guest: planted").await;
+    post_to(&victim, "/both/sign-in", "name=ada").await;
+    expect(&attacker, "/both/show", "guest: ").await;
+    expect(&victim, "/both/show", "ada: own,planted").await;
+}
+
+#[tokio::test]
+async fn first_requests_of_a_guest_who_has_signed_in_at_an_old_instance_lift_once() {
+    let setup = setup();
+    let client = setup.client();
+    post_to(&client, "/both/add", "item=own").await;
+    post_to(&client, "/old/sign-in", "name=ada").await;
+    let other = client.steal();
+    let mut stopped = setup.lifting.stop_next();
+    let one = add(&client, "/both/add", "item=b");
+    (&mut stopped.reached).await.unwrap();
+    setup.store.take_calls();
+    let second = add(&other, "/both/add", "item=c");
+    wait_until("the other request should wait", async || {
+        setup.store.take_calls().contains(&"update")
+    })
+    .await;
+    stopped.resume.send(()).unwrap();
+    one.await.unwrap();
+    second.await.unwrap();
+    assert_eq!((setup.lifts(), setup.live_sessions().await), (1, 1));
+    let text = client.get("/both/show").await.text();
+    assert!(text == "ada: own,b,c" || text == "ada: own,c,b", "{text}");
+    expect(&other, "/both/show", &text).await;
 }
 
 #[tokio::test]
