@@ -78,8 +78,14 @@ async fn a_lift_that_fails_halfway_keeps_the_sessions_together() {
         post_to(&client, "/both/add", "item=own").await;
         post_to(&client, "/old/sign-in", "name=ada").await;
         post_to(&client, "/old/set-count", "").await;
+        let before = setup.lifts();
         expect(&client, "/both/show", "ada: own").await;
         expect(&client, "/both/show", "ada: own").await;
+        assert_eq!(setup.lifts(), before + 1);
+        // The next lift tries all values again.
+        setup.clock.advance(Duration::from_secs(601));
+        expect(&client, "/both/show", "ada: own").await;
+        assert_eq!(setup.lifts(), before + 2);
         let thief = client.steal();
         post_to(&client, path, "").await;
         expect(&thief, "/both/show", "guest: ").await;

@@ -106,6 +106,12 @@ async fn a_sign_in_that_missed_the_lift_layer_ends_the_old_session_at_the_next_r
     expect(&victim, "/both/show", "ada: a").await;
     assert_eq!(victim.cookie(COOKIE), None);
     expect(&with_old_cookie_of(&attacker), "/both/show", "guest: ").await;
+
+    let client = setup.ada().await;
+    expect(&client, "/both/show", "ada: a").await;
+    post_to(&client, "/plain/step-up", "name=ada").await;
+    expect(&client, "/both/show", "ada: a").await;
+    assert_eq!(client.cookie(COOKIE), None);
 }
 
 /// The old session ends, but its link stays, because the store of ruts fails.
@@ -154,12 +160,17 @@ async fn an_old_session_of_a_guest_beside_a_user_is_ignored() {
 
 #[tokio::test]
 async fn an_old_session_of_a_guest_does_not_open_the_session_that_got_its_values() {
-    let setup = setup();
+    let hour = Duration::from_secs(3600);
+    let setup = setup_with(|layer| layer.renew_every(hour));
     let attacker = guest(&setup, "planted").await;
     let victim = setup.client();
     post_to(&victim, "/both/add", "item=own").await;
     plant(&victim, &attacker);
     expect(&victim, "/both/show", "guest: own,planted").await;
+    let secret = victim.cookie(RUTS_COOKIE);
+    setup.clock.advance(hour * 2);
+    expect(&victim, "/both/show", "guest: own,planted").await;
+    assert_ne!(victim.cookie(RUTS_COOKIE), secret);
     expect(&with_old_cookie_of(&attacker), "/both/show", "guest: planted").await;
     post_to(&victim, "/both/sign-in", "name=ada").await;
     expect(&attacker, "/both/show", "guest: ").await;
@@ -250,6 +261,24 @@ async fn a_write_of_an_old_instance_during_a_sign_in_is_lifted() {
     expect(&client, "/both/show", "ada: a,b").await;
     assert_eq!(client.cookie(COOKIE), None);
     expect(&with_old_cookie_of(&at_old_instance), "/both/show", "guest: ").await;
+}
+
+/// An old library that does not change the id at a sign-in.
+#[tokio::test]
+async fn a_sign_in_at_an_old_instance_does_not_replace_one_in_ruts() {
+    let setup = setup();
+    let attacker = guest(&setup, "a").await;
+    let victim = setup.client();
+    plant(&victim, &attacker);
+    expect(&victim, "/both/show", "guest: a").await;
+    post_to(&victim, "/plain/sign-in", "name=ada").await;
+    let id: Id = attacker.cookie(COOKIE).unwrap().parse().unwrap();
+    let mut record = setup.old.load(&id).await.unwrap().unwrap();
+    record.data.insert("user".to_owned(), "eve".into());
+    setup.old.save(&record).await.unwrap();
+    expect(&victim, "/both/show", "ada: a").await;
+    assert_eq!(victim.cookie(COOKIE), None);
+    expect(&attacker, "/old/show", "guest: ").await;
 }
 
 /// A sign-out at an old instance, after which a guest's old session begins before the next request
