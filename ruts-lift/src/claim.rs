@@ -3,8 +3,11 @@
 //!
 //! Used by `lift`. A claim is a separate record in the ruts store. Its id and its secret are
 //! derived from the id of the old session, so only requests with the old cookie find it. A claim
-//! has two fields. `busy` holds the lease of the request that is lifting the session. `done` holds
-//! the cookie of the lifted session, encrypted with a key that is also derived from the old id.
+//! has these fields:
+//!
+//! - `busy`: the lease of the request that is lifting the session.
+//! - `done`: a [`Done`], encrypted with a key that is also derived from the old id.
+//! - `refused`: a hash of the state of an old session that cannot be lifted.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,12 +22,13 @@ use ruts::{
     },
     token::{SecretHash, SessionId},
 };
-use sha2::{Digest, Sha256};
+use sha2::{Digest as _, Sha256};
 
-use crate::error::Error;
+use crate::{error::Error, link::Digest};
 
 const BUSY: &str = "busy";
 const DONE: &str = "done";
+const REFUSED: &str = "refused";
 
 /// Time after which another request may lift the session if the first request has not finished.
 const LEASE: Ttl = Ttl::from_secs(10);
@@ -33,7 +37,14 @@ const LEASE: Ttl = Ttl::from_secs(10);
 const CLAIM: Ttl = Ttl::from_secs(60 * 24 * 60 * 60);
 /// Minimum time between two extensions of a claim.
 const TOUCH_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+/// Time for which other requests get the lifted session after the lift has ended the old session. A
+/// client may send several requests before it gets the new cookie, or may miss a response.
+const HANDOVER: Ttl = Ttl::from_secs(10 * 60);
+/// Time after which a refused lift is tried again, for example by a new release.
+const REFUSAL: Ttl = Ttl::from_secs(10 * 60);
 const SALT: usize = 16;
+/// The plaintext of [`Done::Closed`]. No `Set-Cookie` header has this value.
+const CLOSED: &[u8] = b"closed";
 
 /// The claims in a store.
 pub(crate) struct Claims<S> {
@@ -59,10 +70,23 @@ pub(crate) enum Claimed {
 }
 
 /// The session that an old session became.
-pub(crate) struct Done {
-    /// The `Set-Cookie` header of the session. `None` if the client already had the session and its cookie
-    /// did not change.
-    pub(crate) set_cookie: Option<HeaderValue>,
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Done {
+    /// The `Set-Cookie` header of the session, for requests that have only the old cookie.
+    Opens(HeaderValue),
+    /// The client already had the session. The old cookie must not open it.
+    Joined,
+    /// The old session has to end. Its user has signed in, stepped up or signed out in ruts.
+    Closed,
+}
+
+/// The change of a claim at the end of a lease.
+pub(crate) enum Outcome {
+    /// Nothing was lifted.
+    Unchanged,
+    Done(Done),
+    /// An old session with this digest cannot be lifted.
+    Refused(Digest),
 }
 
 /// Id, secret hash and encryption key of the claim on one old session.
@@ -99,7 +123,12 @@ impl Claim {
         ChaCha20Poly1305::new(&key.into())
     }
 
-    fn encrypt(&self, text: &[u8]) -> Result<Bytes, Error> {
+    fn encrypt(&self, done: &Done) -> Result<Bytes, Error> {
+        let text = match done {
+            Done::Opens(cookie) => cookie.as_bytes(),
+            Done::Joined => b"",
+            Done::Closed => CLOSED,
+        };
         let mut value = vec![0; SALT];
         getrandom::fill(&mut value).map_err(|_| Error::Random)?;
         // Encryption fails only for texts of 256 GiB and more.
@@ -112,8 +141,19 @@ impl Claim {
     fn decrypt(&self, value: &[u8]) -> Option<Done> {
         let (salt, sealed) = value.split_at_checked(SALT)?;
         let text = self.cipher(salt).decrypt(&[0; 12].into(), sealed).ok()?;
-        let set_cookie = (!text.is_empty()).then(|| HeaderValue::from_bytes(&text).ok());
-        Some(Done { set_cookie: set_cookie.flatten() })
+        match &*text {
+            b"" => Some(Done::Joined),
+            CLOSED => Some(Done::Closed),
+            cookie => HeaderValue::from_bytes(cookie).ok().map(Done::Opens),
+        }
+    }
+
+    /// Hashes the digest of an old session. The key keeps a reader of the store from testing
+    /// guesses.
+    fn refused(&self, [high, low]: Digest) -> Bytes {
+        let hash = Sha256::new_with_prefix(self.key).chain_update(REFUSED);
+        let hash = hash.chain_update(high.to_be_bytes()).chain_update(low.to_be_bytes());
+        Bytes::copy_from_slice(&hash.finalize())
     }
 }
 
@@ -125,11 +165,21 @@ impl<S: Store> Claims<S> {
     /// Returns the session that an old session became, if it was lifted. One round trip.
     pub(crate) async fn find(&self, old: &str) -> Result<Option<Done>, Error> {
         let claim = Claim::of(self.layer, old);
+        let done = self.load(&claim, DONE).await?;
+        Ok(done.and_then(|done| claim.decrypt(&done)))
+    }
+
+    /// Returns whether the lift of an old session in this state was refused. One round trip.
+    pub(crate) async fn is_refused(&self, old: &str, state: Digest) -> Result<bool, Error> {
+        let claim = Claim::of(self.layer, old);
+        Ok(self.load(&claim, REFUSED).await? == Some(claim.refused(state)))
+    }
+
+    async fn load(&self, claim: &Claim, field: &str) -> Result<Option<Bytes>, Error> {
         let touch = Some(Touch::new(CLAIM, TOUCH_AFTER));
-        let fields = Projection::Named(&[DONE]);
-        let loaded = self.store.load(claim.credentials(), fields, touch).await;
-        let Ok(loaded) = loaded.map_err(Error::Claim)? else { return Ok(None) };
-        Ok(loaded.fields.first().and_then(|field| claim.decrypt(&field.value)))
+        let loaded = self.store.load(claim.credentials(), Projection::Named(&[field]), touch).await;
+        let Ok(mut loaded) = loaded.map_err(Error::Claim)? else { return Ok(None) };
+        Ok(loaded.fields.pop().map(|field| field.value))
     }
 
     /// Tries to take the lease on an old session. At most two round trips.
@@ -165,32 +215,46 @@ impl<S: Store> Claims<S> {
         }
     }
 
-    /// Ends a lease, and stores the cookie of the session that the old session became. Returns whether this
-    /// request still held the lease.
-    pub(crate) async fn finish(
-        &self,
-        lease: Lease,
-        set_cookie: Option<&HeaderValue>,
-    ) -> Result<bool, Error> {
-        let text = set_cookie.map_or(&b""[..], HeaderValue::as_bytes);
-        let done = lease.claim.encrypt(text)?;
-        let done = Change::Set(field(DONE, &done));
-        self.end(&lease, &[done, Change::Remove(BUSY)]).await
+    /// Ends a lease. Returns whether this request still held it. One round trip.
+    pub(crate) async fn finish(&self, lease: &Lease, outcome: &Outcome) -> Result<bool, Error> {
+        let free = Change::Remove(BUSY);
+        match outcome {
+            Outcome::Unchanged => self.end(lease, &[free]).await,
+            Outcome::Done(done) => {
+                let done = lease.claim.encrypt(done)?;
+                self.end(lease, &[Change::Set(field(DONE, &done)), free]).await
+            }
+            Outcome::Refused(state) => {
+                let state = lease.claim.refused(*state);
+                self.end(lease, &[Change::Set(field(REFUSED, &state).ttl(REFUSAL)), free]).await
+            }
+        }
     }
 
     /// Stores the cookie of the session that an old session became, because this cookie has changed. Does
     /// nothing if there is no claim. One round trip.
-    pub(crate) async fn renew(&self, old: &str, set_cookie: &HeaderValue) -> Result<(), Error> {
+    pub(crate) async fn renew(&self, old: &str, set_cookie: HeaderValue) -> Result<(), Error> {
         let claim = Claim::of(self.layer, old);
-        let done = claim.encrypt(set_cookie.as_bytes())?;
-        let changes = [Change::Set(field(DONE, &done))];
-        let updated = self.store.update(claim.credentials(), Update::new(&changes)).await;
-        updated.map(drop).map_err(Error::Claim)
+        let done = claim.encrypt(&Done::Opens(set_cookie))?;
+        self.update(&claim, &[Change::Set(field(DONE, &done))]).await
     }
 
-    /// Ends a lease without changing `done`.
-    pub(crate) async fn release(&self, lease: Lease) -> Result<(), Error> {
-        self.end(&lease, &[Change::Remove(BUSY)]).await.map(drop)
+    /// Closes a claim: from now on, an old session with this id ends. Does nothing if there is no
+    /// claim. One round trip.
+    pub(crate) async fn close(&self, old: &str) -> Result<(), Error> {
+        let claim = Claim::of(self.layer, old);
+        let done = claim.encrypt(&Done::Closed)?;
+        self.update(&claim, &[Change::Set(field(DONE, &done)), Change::Remove(REFUSED)]).await
+    }
+
+    /// Lets the claim name the lifted session only for the time of a handover. One round trip.
+    pub(crate) async fn hand_over(&self, old: &str) -> Result<(), Error> {
+        self.update(&Claim::of(self.layer, old), &[Change::Expire(DONE, HANDOVER)]).await
+    }
+
+    async fn update(&self, claim: &Claim, changes: &[Change<'_>]) -> Result<(), Error> {
+        let updated = self.store.update(claim.credentials(), Update::new(changes)).await;
+        updated.map(drop).map_err(Error::Claim)
     }
 
     async fn end(&self, lease: &Lease, changes: &[Change<'_>]) -> Result<bool, Error> {
@@ -207,7 +271,7 @@ fn field<'a>(name: &'a str, value: &'a Bytes) -> FieldWrite<'a> {
 
 #[cfg(test)]
 mod tests {
-    use ruts::store::memory::MemoryStore;
+    use ruts::store::memory::{ManualClock, MemoryStore};
 
     use super::*;
 
@@ -231,8 +295,9 @@ mod tests {
         assert!(matches!(there.begin("old").await.unwrap(), Claimed::Busy));
         assert!(matches!(there.begin("another").await.unwrap(), Claimed::Mine(..)));
         let cookie = HeaderValue::from_static("id=1; Path=/");
-        assert!(here.finish(mine, Some(&cookie)).await.unwrap());
-        assert_eq!(there.find("old").await.unwrap().unwrap().set_cookie, Some(cookie));
+        let done = Outcome::Done(Done::Opens(cookie.clone()));
+        assert!(here.finish(&mine, &done).await.unwrap());
+        assert_eq!(there.find("old").await.unwrap(), Some(Done::Opens(cookie)));
         assert!(there.find("older").await.unwrap().is_none());
 
         let (_mine, done) = lease(&there).await;
@@ -245,18 +310,43 @@ mod tests {
         let claims = claims(&store);
         let (mine, _) = lease(&claims).await;
         let lost = Lease { claim: Claim::of("", "old"), busy: Bytes::from_static(b"another") };
-        assert!(!claims.finish(lost, None).await.unwrap());
+        assert!(!claims.finish(&lost, &Outcome::Done(Done::Joined)).await.unwrap());
         assert!(claims.find("old").await.unwrap().is_none());
-        claims.release(mine).await.unwrap();
+        assert!(claims.finish(&mine, &Outcome::Unchanged).await.unwrap());
         assert!(lease(&claims).await.1.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_refusal_holds_for_one_state_and_ends_with_its_time() {
+        let clock = ManualClock::new();
+        let store = Arc::new(MemoryStore::builder().clock(clock.clone()).build());
+        let claims = claims(&store);
+        let (mine, _) = lease(&claims).await;
+        assert!(claims.finish(&mine, &Outcome::Refused([1, 2])).await.unwrap());
+        assert!(claims.is_refused("old", [1, 2]).await.unwrap());
+        assert!(!claims.is_refused("old", [1, 3]).await.unwrap());
+        clock.advance(Duration::from_secs(601));
+        assert!(!claims.is_refused("old", [1, 2]).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_closed_claim_hands_out_nothing() {
+        let store = Arc::new(MemoryStore::new());
+        let claims = claims(&store);
+        let (mine, _) = lease(&claims).await;
+        let cookie = HeaderValue::from_static("id=1; Path=/");
+        claims.finish(&mine, &Outcome::Done(Done::Opens(cookie))).await.unwrap();
+        claims.close("old").await.unwrap();
+        assert_eq!(claims.find("old").await.unwrap(), Some(Done::Closed));
     }
 
     #[test]
     fn a_cookie_opens_with_its_own_old_id_alone() {
         let claim = Claim::of("", "old");
-        let value = claim.encrypt(b"id=secret").unwrap();
+        let cookie = HeaderValue::from_static("id=secret");
+        let value = claim.encrypt(&Done::Opens(cookie.clone())).unwrap();
         assert!(!value.windows(6).any(|part| part == b"secret"));
-        assert!(claim.decrypt(&value).unwrap().set_cookie.is_some());
+        assert_eq!(claim.decrypt(&value), Some(Done::Opens(cookie)));
         for other in [Claim::of("", "new"), Claim::of("admin", "old")] {
             assert!(other.id != claim.id && other.secret != claim.secret);
             assert!(other.decrypt(&value).is_none());

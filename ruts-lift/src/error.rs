@@ -7,7 +7,15 @@ use ruts::store::StoreError;
 
 use crate::old::BoxError;
 
-/// A failure of a lift. The response has status 503, and no session is lost.
+/// A failure of a lift. No session is lost.
+///
+/// | failure | response |
+/// | --- | --- |
+/// | outage: a retry may succeed | 503 |
+/// | refusal: a retry cannot succeed | the request continues without the old session |
+///
+/// [`Value`](Self::Value) and [`Malformed`] are refusals, and so are all errors of a session except
+/// those of its store, such as [`ruts::Error::TooManySessions`]. [`App`](Self::App) is an outage.
 ///
 /// No message and no source contains a cookie or a value, except in an error of the application.
 #[derive(Debug, thiserror::Error)]
@@ -44,10 +52,38 @@ impl Error {
     pub fn app(source: impl Into<BoxError>) -> Self {
         Self::App(source.into())
     }
+
+    /// Returns whether a retry cannot succeed. Such an error must not keep the client from every
+    /// page.
+    pub(crate) fn is_refusal(&self) -> bool {
+        use ruts::Error as E;
+        match self {
+            Self::Value { .. } => true,
+            Self::Old(source) => source.is::<Malformed>(),
+            Self::Session(error) => !matches!(
+                error,
+                E::Store(_)
+                    | E::Newer { .. }
+                    | E::Busy
+                    | E::Conflict { .. }
+                    | E::StaleCache { .. }
+                    | E::ResponseSent
+                    | E::Random(_)
+                    | E::LoadUser(_)
+            ),
+            Self::Claim(_) | Self::Busy | Self::Random | Self::App(_) => false,
+        }
+    }
+
+    /// Returns whether the error is due to this request, and not to the old session.
+    pub(crate) fn is_of_request(&self) -> bool {
+        matches!(self, Self::Session(ruts::Error::Ended | ruts::Error::NotLoopback))
+    }
 }
 
 /// An old session cannot be decoded. It has no source: serde errors may quote values.
-#[cfg(any(feature = "tower-sessions", feature = "axum-session", feature = "ruts-013"))]
-#[derive(Debug, thiserror::Error)]
+///
+/// Returned by [`OldSessions::load`](crate::OldSessions::load).
+#[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("the old session cannot be decoded")]
-pub(crate) struct Malformed;
+pub struct Malformed;

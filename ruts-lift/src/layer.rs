@@ -22,6 +22,7 @@ use crate::{
     lift::{Departure, DynLift, Lift, Rollout},
     old::{OldSession, OldSessions},
     requests::BoxFuture,
+    sessions::Sessions,
 };
 
 /// Layer that lifts sessions of another library into ruts. It wraps the session layer:
@@ -65,12 +66,13 @@ use crate::{
 /// - During the rollout, for a request with a session: one round trip to each store.
 /// - During the rollout, for a request with neither an old cookie nor a session cookie: none.
 /// - After the rollout: none without an old cookie.
-/// - During a lift: about twelve.
+/// - During a lift: about 13.
 ///
 /// # Errors
 ///
-/// If a session cannot be lifted, the response has the status 503, and an event at level `ERROR`
-/// reports the cause. The next request retries.
+/// If a lift fails and a retry may succeed, the response has the status 503. The next request
+/// retries. If a retry cannot succeed, the request continues without the old session. An event at
+/// level `ERROR` reports the cause. [`Error`] tells the two apart.
 ///
 /// # Cancel safety
 ///
@@ -82,6 +84,10 @@ use crate::{
 /// it. So before the lift function signs a user in, it has to compare the stamp of the old session with the
 /// stamp of the user. Otherwise it lifts sessions from before a change of the password. An example of a stamp
 /// is the `auth_hash` of axum-login.
+///
+/// An attacker can plant the cookie of an old session of their own. The old cookie opens only a
+/// session that the lift has started or signed in. A sign-in or a step-up in ruts ends the old
+/// session.
 #[derive(Clone)]
 pub struct LiftLayer {
     lift: Arc<dyn DynLift>,
@@ -95,8 +101,8 @@ impl LiftLayer {
     /// sessions.
     ///
     /// `store` has to be the store of the session layer. `lift` writes the values that the
-    /// application needs. It is called again when values have changed. If `lift` writes nothing,
-    /// the old session is not lifted.
+    /// application needs. It is called again when values have changed, and for a trial if a user is
+    /// signed in already. If `lift` writes nothing, the old session is not lifted.
     ///
     /// # Panics
     ///
@@ -154,8 +160,8 @@ impl LiftLayer {
         R: Future<Output = Result<(), Error>> + Send + 'static,
     {
         let claims = Claims::new(store.into_store(), L::NAME);
-        let (name, sessions) = (sessions.cookie_name(), sessions.clone());
-        Self { lift: Arc::new(Lift { sessions, name, claims, cookie, old, lift, rollout }) }
+        let sessions = Sessions { name: sessions.cookie_name(), layer: sessions.clone() };
+        Self { lift: Arc::new(Lift { sessions, claims, cookie, old, lift, rollout }) }
     }
 }
 
@@ -212,7 +218,10 @@ where
             let mut response = inner.call(Request::from_parts(parts, body)).await?;
             if let Err(error) = lift.depart(departure, response.headers_mut()).await {
                 let cause: &dyn std::error::Error = &error;
-                tracing::error!(error = cause, "a sign-out did not reach the old session");
+                tracing::error!(
+                    error = cause,
+                    "a sign-in or sign-out did not reach the old session"
+                );
                 return Ok(unavailable(mem::take(response.headers_mut())));
             }
             Ok(response)

@@ -8,6 +8,8 @@ mod lift;
 mod link;
 mod old;
 mod requests;
+mod seen;
+mod sessions;
 
 #[cfg(feature = "axum-session")]
 mod axum_session;
@@ -24,7 +26,7 @@ pub use self::ruts_013::Ruts013;
 pub use self::tower_sessions::TowerSessions;
 pub use self::{
     cookies::OldCookie,
-    error::Error,
+    error::{Error, Malformed},
     layer::{LiftLayer, LiftService},
     old::{BoxError, OldSession, OldSessions},
 };

@@ -4,39 +4,51 @@
 //! | the request has | and | then |
 //! | --- | --- | --- |
 //! | an old session | no request has lifted it | it is lifted |
+//! | an old session | its lift was refused | the request continues without it |
 //! | an old session and the session it became | the old library has written to the old session since the last lift | the changes are lifted |
 //! | an old session and the session it became | the old library has not written to the old session since the last lift | nothing changes; after the rollout the old session ends |
+//! | an old session and the session it became | the user has signed in or stepped up in ruts since | the old session ends |
 //! | an old session | it was lifted for another request | the request gets the session it became |
 //! | an old session | the session it became has ended | the old session ends, too |
+//! | an old session and the session of a user who was not lifted from it | it names the same user | it is lifted |
+//! | an old session and the session of a user who was not lifted from it | it names a different user | the old session ends |
+//! | an old session and the session of a user who was not lifted from it | it names no user | it is ignored; after the rollout it ends |
 //! | the session of a user | its old session was signed out | the session ends |
+//!
+//! Any host of the domain can set the old cookie, and an attacker knows the old cookies of their
+//! own sessions. So the old cookie opens a session only while [`Seen::opens_with`] is true.
 
 use std::{
     future::Future,
     time::{Duration, Instant},
 };
 
-use http::{HeaderMap, HeaderValue, Request, header, request::Parts};
+use http::{HeaderMap, HeaderValue, header, request::Parts};
 use ruts::{
-    Session, SessionLayer,
+    Session,
     auth::PrincipalKey,
     layer::Companion,
     session::{LayerName, TokenStatus},
-    store::Store,
+    store::{Expiry, Store},
 };
 
 use crate::{
-    claim::{Claimed, Claims, Done, Lease},
+    claim::{Claimed, Claims, Done, Outcome},
     cookies::{self, OldCookie, SetCookie, set_cookie},
     error::Error,
-    link::{LINK, Link},
+    link::{Digest, LINK, Link, OldState, SignIn},
     old::{OldSession, OldSessions},
-    requests::{BoxFuture, in_session, look_at_session},
+    requests::BoxFuture,
+    seen::Seen,
+    sessions::Sessions,
 };
 
 /// Time between two checks of a claim that another request holds.
 const POLL: Duration = Duration::from_millis(20);
 /// Maximum wait for another request, three times the lease of a claim.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Stands for the state of an old session that cannot be decoded.
+const UNREADABLE: Digest = [0; 2];
 
 /// Whether programs with the old library still serve requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,9 +59,7 @@ pub(crate) enum Rollout {
 
 /// The settings of a [`LiftLayer`](crate::LiftLayer).
 pub(crate) struct Lift<O, F, S, L> {
-    pub(crate) sessions: SessionLayer<L>,
-    /// Name of the session cookie.
-    pub(crate) name: String,
+    pub(crate) sessions: Sessions<L>,
     pub(crate) claims: Claims<S>,
     pub(crate) cookie: OldCookie,
     pub(crate) old: O,
@@ -60,15 +70,57 @@ pub(crate) struct Lift<O, F, S, L> {
 /// The work that remains for the response to a request.
 #[derive(Default)]
 pub(crate) struct Departure {
-    /// The id of the live old session of this request. The old session ends if the response ends the ruts
-    /// session, or signs its user out.
-    old: Option<String>,
-    /// The user who was signed in to the ruts session.
-    user: Option<PrincipalKey>,
+    /// The live old session of this request.
+    old: Option<KeptOld>,
     /// The cookie of the lifted session. The client does not have this cookie yet.
     set_cookie: Option<HeaderValue>,
     /// Whether the response has to remove the old cookie.
     clear: bool,
+}
+
+/// An old session that stays live during a request. It ends if the response ends the ruts session
+/// or changes its sign-in.
+struct KeptOld {
+    id: String,
+    /// Whether the ruts session was lifted from it.
+    is_linked: bool,
+    /// The user who was signed in to the ruts session.
+    user: Option<PrincipalKey>,
+    /// The request, for the checks of the client.
+    parts: Parts,
+}
+
+impl KeptOld {
+    fn new(id: &str, seen: &Seen, parts: &Parts) -> Self {
+        let is_linked = seen.link_to(id).is_some();
+        Self { id: id.to_owned(), is_linked, user: seen.user(), parts: parts.clone() }
+    }
+}
+
+/// The next step of a request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// The sessions may have changed, so the request has to be examined again.
+    Again,
+    /// The application can handle the request.
+    Ready,
+}
+
+/// The result of the work under a lease.
+struct Lifted {
+    next: Next,
+    outcome: Outcome,
+    /// The cookie of the session, if the lift has changed it.
+    cookie: Option<HeaderValue>,
+    /// Whether the lift has started the session.
+    is_new: bool,
+}
+
+impl Lifted {
+    /// Nothing was lifted.
+    fn not(next: Next) -> Self {
+        Self { next, outcome: Outcome::Unchanged, cookie: None, is_new: false }
+    }
 }
 
 impl Departure {
@@ -93,34 +145,13 @@ pub(crate) trait DynLift: Send + Sync {
         departure: &'a mut Departure,
     ) -> BoxFuture<'a, Result<(), Error>>;
 
-    /// Completes the response to the request. Fails if a sign-out did not reach the old session.
+    /// Completes the response to the request. Fails if a sign-in or sign-out did not reach the old
+    /// session.
     fn depart<'a>(
         &'a self,
         departure: Departure,
         headers: &'a mut HeaderMap,
     ) -> BoxFuture<'a, Result<(), Error>>;
-}
-
-/// The session of a request.
-struct Seen {
-    status: TokenStatus,
-    user: Option<PrincipalKey>,
-    link: Option<Link>,
-}
-
-impl Seen {
-    fn is_live(&self) -> bool {
-        self.status == TokenStatus::Live
-    }
-
-    /// Returns whether the session was lifted from this state of the old session.
-    fn is_lifted(&self, old: &OldSession, old_id: &str) -> bool {
-        self.link.as_ref().is_some_and(|link| *link == old.link(old_id))
-    }
-
-    fn is_linked_to(&self, old_id: &str) -> bool {
-        self.link.as_ref().is_some_and(|link| link.id == old_id)
-    }
 }
 
 impl<O, F, R, S, L> DynLift for Lift<O, F, S, L>
@@ -164,109 +195,164 @@ where
         let Some(old_id) = self.cookie.read(&parts.headers) else {
             // An old program removes its cookie at a sign-out. So a request without this cookie finds the old
             // session by its link.
-            let has_session = cookies::value(&parts.headers, &self.name).is_some();
+            let has_session = cookies::value(&parts.headers, &self.sessions.name).is_some();
             if has_session && self.rollout == Rollout::Running {
-                let seen = self.look(parts).await?;
+                let seen = self.sessions.look(parts).await?;
                 self.follow(parts, seen, departure).await?;
             }
             return Ok(());
         };
         let start = Instant::now();
-        loop {
-            // The old session is read before the new session. In the other order, a lift that ends in between
-            // would look like a sign-out.
-            let Some(old) = self.load(&old_id).await? else {
-                return self.without_old(parts, &old_id, departure).await;
-            };
-            let seen = self.look(parts).await?;
-            if seen.is_lifted(&old, &old_id) {
-                return self.keep(parts, old_id, seen, departure).await;
+        while self.examine(parts, &old_id, departure).await? == Next::Again {
+            if start.elapsed() > PATIENCE {
+                return Err(Error::Busy);
             }
-            if seen.link.is_none() && old.is_empty() {
-                return self.forget(&old_id, departure).await;
+        }
+        Ok(())
+    }
+
+    async fn examine(
+        &self,
+        parts: &mut Parts,
+        old_id: &str,
+        departure: &mut Departure,
+    ) -> Result<Next, Error> {
+        // The old session is read before the new session. In the other order, a lift that ends in between
+        // would look like a sign-out.
+        let (state, examined) = match self.load(old_id).await {
+            Ok(Some(old)) => {
+                let state = old.state(old_id);
+                (state.digest(), self.lift_if_due(parts, (old, state), departure).await)
             }
-            let (lease, done) = match self.claims.begin(&old_id).await? {
-                Claimed::Mine(lease, done) => (lease, done),
-                Claimed::Revoked => {
-                    self.end_old(&old_id).await?;
-                    departure.clear = true;
-                    return Ok(());
-                }
-                Claimed::Busy if start.elapsed() > PATIENCE => return Err(Error::Busy),
-                Claimed::Busy => {
-                    tokio::time::sleep(POLL).await;
-                    continue;
-                }
-            };
-            // The old session and the ruts session are read again, because another request may have
-            // lifted the old session before this request got the lease.
-            let (old, seen) = (self.load(&old_id).await?, self.look(parts).await?);
-            let old = match old {
-                Some(old) if !seen.is_lifted(&old, &old_id) => old,
-                _ => {
-                    self.claims.release(lease).await?;
-                    continue;
-                }
-            };
-            let is_done = match done {
-                Some(done) if !seen.is_linked_to(&old_id) => {
-                    let again = self.adopt(parts, done, &seen, &old_id, departure).await;
-                    self.claims.release(lease).await?;
-                    !again?
-                }
-                // A different host of the domain can set the old cookie. This cookie must not replace the
-                // user who is signed in.
-                None if self.is_of_another_user(parts, &seen, &old_id).await? => {
-                    self.claims.release(lease).await?;
-                    self.end_old(&old_id).await?;
-                    departure.clear = true;
-                    true
-                }
-                done => {
-                    let lease = (lease, done);
-                    !self.lift_now(parts, (&old_id, old), seen, lease, departure).await?
-                }
-            };
-            if is_done {
-                return Ok(());
+            Ok(None) => {
+                self.without_old(parts, old_id, departure).await?;
+                return Ok(Next::Ready);
             }
+            Err(error) => (UNREADABLE, Err(error)),
+        };
+        match examined {
+            Err(error) if error.is_refusal() => {
+                self.refuse(old_id, state, error).await?;
+                self.leave(parts, old_id, departure).await
+            }
+            examined => examined,
         }
     }
 
-    /// Returns whether a user is signed in to the session of the request, and a different user to an old
-    /// session that was never lifted. Only the lift function knows the user of the old session. So this
-    /// method runs the lift function in a session that ends immediately.
-    ///
-    /// Returns `false` if the ruts session is linked to a different old session that has ended. In this case,
-    /// the old library itself may have signed the different user in, under a new id.
-    async fn is_of_another_user(
+    async fn lift_if_due(
+        &self,
+        parts: &mut Parts,
+        (old, state): (OldSession, OldState),
+        departure: &mut Departure,
+    ) -> Result<Next, Error> {
+        let old_id = &*state.id;
+        let seen = self.sessions.look(parts).await?;
+        if seen.is_lifted(&state) {
+            return self.keep(parts, old_id, seen, departure).await;
+        }
+        if seen.link.is_none() && old.is_empty() {
+            return self.forget(parts, old_id, &seen, departure).await;
+        }
+        if self.claims.is_refused(old_id, state.digest()).await? {
+            return self.leave(parts, old_id, departure).await;
+        }
+        let seen = self.sessions.look_exactly(parts).await?;
+        let linked = seen.link_to(old_id).is_some();
+        let user = seen.user();
+        if user.is_some() && (!linked || seen.has_own_sign_in()) {
+            // A different host of the domain can set the old cookie. So an old session that does
+            // not name the signed-in user must not get near the user's session.
+            let mut tried = old;
+            if linked {
+                tried.since(seen.link.as_ref());
+            }
+            let named = self.user_named_by(parts, tried).await?;
+            if linked && named.is_some() {
+                return self.retire(parts, old_id, departure).await;
+            }
+            if !linked && named != user {
+                return self.reject(parts, old_id, seen, named.is_some(), departure).await;
+            }
+        }
+        self.lift_once(parts, &state, user, departure).await
+    }
+
+    /// Returns the user whom the lift of an old session would sign in. Only the lift function knows
+    /// this user. So it runs with a store that holds nothing and is dropped afterwards.
+    async fn user_named_by(
         &self,
         parts: &Parts,
-        seen: &Seen,
-        old_id: &str,
-    ) -> Result<bool, Error> {
-        let Some(user) = seen.user.filter(|_| !seen.is_linked_to(old_id)) else {
-            return Ok(false);
-        };
-        if let Some(link) = &seen.link
-            && self.load(&link.id).await?.is_none()
-        {
-            return Ok(false);
-        }
-        let Some(old) = self.load(old_id).await? else { return Ok(false) };
-        let mut without_session = parts.clone();
-        cookies::remove(&mut without_session.headers, &self.name);
-        without_session.headers.remove(header::AUTHORIZATION);
+        old: OldSession,
+    ) -> Result<Option<PrincipalKey>, Error> {
         let job = |session: Session| -> BoxFuture<'_, Result<Option<PrincipalKey>, Error>> {
             Box::pin(async move {
-                let lifted = (self.lift)(old, session.clone()).await;
-                let signed_in = session.signed_in().await?;
-                session.delete().await?;
-                lifted.map(|()| signed_in.map(|signed_in| signed_in.principal))
+                (self.lift)(old, session.clone()).await?;
+                Ok(session.signed_in().await?.map(|signed_in| signed_in.principal))
             })
         };
-        let other = in_session(&self.sessions, &without_session, job).await?.0?;
-        Ok(other.is_some_and(|other| other != user))
+        self.sessions.try_out(parts, job).await?
+    }
+
+    /// Handles an old session that does not name the user of the session.
+    async fn reject(
+        &self,
+        parts: &mut Parts,
+        old_id: &str,
+        seen: Seen,
+        names_user: bool,
+        departure: &mut Departure,
+    ) -> Result<Next, Error> {
+        if self.follow(parts, seen, departure).await? {
+            // The old library has signed the user out, and has started the old session since.
+            self.sessions.forget(parts);
+            return Ok(Next::Again);
+        }
+        match names_user || self.rollout == Rollout::Over {
+            true => self.end(old_id, departure).await,
+            false => Ok(Next::Ready),
+        }
+    }
+
+    /// Notes that an old session in this state cannot be lifted, so that it is not tried at each
+    /// request.
+    async fn refuse(&self, old_id: &str, state: Digest, error: Error) -> Result<(), Error> {
+        if !error.is_of_request() {
+            if self.claims.is_refused(old_id, state).await? {
+                return Ok(());
+            }
+            if let Claimed::Mine(lease, _) = self.claims.begin(old_id).await? {
+                self.claims.finish(&lease, &Outcome::Refused(state)).await?;
+            }
+        }
+        let cause: &dyn std::error::Error = &error;
+        tracing::error!(
+            error = cause,
+            "an old session cannot be lifted: its requests continue without it"
+        );
+        Ok(())
+    }
+
+    /// Leaves an old session as it is. The session of the request still follows the old session
+    /// that it was lifted from.
+    async fn leave(
+        &self,
+        parts: &mut Parts,
+        old_id: &str,
+        departure: &mut Departure,
+    ) -> Result<Next, Error> {
+        let seen = self.sessions.look(parts).await?;
+        let is_linked = seen.link_to(old_id).is_some();
+        if is_linked && seen.has_own_sign_in() {
+            return self.retire(parts, old_id, departure).await;
+        }
+        let kept = KeptOld::new(old_id, &seen, parts);
+        if !is_linked && self.follow(parts, seen, departure).await? {
+            // The session has ended, so the request has to be examined without it.
+            self.sessions.forget(parts);
+            return Ok(Next::Again);
+        }
+        departure.old.get_or_insert(kept);
+        Ok(Next::Ready)
     }
 
     async fn load(&self, old_id: &str) -> Result<Option<OldSession>, Error> {
@@ -277,110 +363,170 @@ where
         self.old.delete(old_id).await.map_err(Error::Old)
     }
 
-    /// Reads the session of the request. No round trip without a session cookie.
-    async fn look(&self, parts: &Parts) -> Result<Seen, Error> {
-        let look = |session: Session| -> BoxFuture<'_, Result<Seen, ruts::Error>> {
-            Box::pin(async move {
-                let link = session.entry(LINK).await?;
-                let user = session.signed_in().await?.map(|signed_in| signed_in.principal);
-                Ok(Seen { status: session.token_status().await?, user, link })
-            })
-        };
-        Ok(look_at_session(&self.sessions, parts, look).await??)
-    }
-
-    /// Lifts an old session into the session of the request. Returns whether the request has to be
-    /// examined again.
-    async fn lift_now(
+    /// Lifts an old session, unless another request is lifting it or has lifted it. `user` is
+    /// signed in to the session that gets the values.
+    async fn lift_once(
         &self,
         parts: &mut Parts,
-        (old_id, mut old): (&str, OldSession),
-        seen: Seen,
-        (lease, done): (Lease, Option<Done>),
+        state: &OldState,
+        user: Option<PrincipalKey>,
         departure: &mut Departure,
-    ) -> Result<bool, Error> {
+    ) -> Result<Next, Error> {
+        let (lease, done) = match self.claims.begin(&state.id).await? {
+            Claimed::Mine(lease, done) => (lease, done),
+            Claimed::Busy => {
+                tokio::time::sleep(POLL).await;
+                return Ok(Next::Again);
+            }
+            Claimed::Revoked => return self.end(&state.id, departure).await,
+        };
+        // No code between here and `finish` returns early, so that no failure keeps the lease.
+        let lifted = self.lift_claimed(parts, state, user, done, departure).await;
+        let outcome = lifted.as_ref().map_or(&Outcome::Unchanged, |lifted| &lifted.outcome);
+        let finished = self.claims.finish(&lease, outcome).await;
+        let Lifted { next, cookie, is_new, .. } = match (lifted, &finished) {
+            (Err(error), Err(cause)) => {
+                tracing::warn!(%cause, "the next lift of this session has to wait until the lease expires");
+                return Err(error);
+            }
+            (lifted, _) => lifted?,
+        };
+        if let Some(cookie) = cookie {
+            let with_cookie = self.sessions.with_cookie(parts, &cookie);
+            if is_new && matches!(finished, Ok(false)) {
+                // This lift took longer than a lease, and another request has lifted the session in that
+                // time.
+                self.sessions.end(&with_cookie).await?;
+                return Ok(Next::Again);
+            }
+            *parts = with_cookie;
+            departure.set_cookie = Some(cookie);
+        }
+        finished.map(|_| next)
+    }
+
+    /// Lifts an old session under a lease, if its state and the user of the session are still the
+    /// same.
+    async fn lift_claimed(
+        &self,
+        parts: &mut Parts,
+        state: &OldState,
+        user: Option<PrincipalKey>,
+        done: Option<Done>,
+        departure: &mut Departure,
+    ) -> Result<Lifted, Error> {
+        let old_id = &*state.id;
+        // Another request may have lifted the old session before this request got the lease.
+        let (old, seen) = (self.load(old_id).await?, self.sessions.look_exactly(parts).await?);
+        let is_due = |old: &OldSession| {
+            let now = old.state(old_id);
+            now.digests == state.digests && seen.user() == user && !seen.is_lifted(&now)
+        };
+        let Some(old) = old.filter(is_due) else { return Ok(Lifted::not(Next::Again)) };
+        let has_done = done.is_some();
+        match done {
+            Some(Done::Closed) => return self.end(old_id, departure).await.map(Lifted::not),
+            Some(done) if seen.link_to(old_id).is_none() => {
+                if let Some(next) = self.adopt(parts, done, &seen, old_id, departure).await? {
+                    return Ok(Lifted::not(next));
+                }
+            }
+            _ => {}
+        }
+        self.lift_into(parts, old_id, old, seen, has_done, departure).await
+    }
+
+    /// Lifts an old session into the session of the request.
+    async fn lift_into(
+        &self,
+        parts: &mut Parts,
+        old_id: &str,
+        mut old: OldSession,
+        seen: Seen,
+        has_done: bool,
+        departure: &mut Departure,
+    ) -> Result<Lifted, Error> {
         old.since(seen.link.as_ref());
-        let link = old.link(old_id);
-        let job = |session: Session| -> BoxFuture<'_, Result<bool, Error>> {
+        let mut state = old.state(old_id);
+        let (is_new, before) = (!seen.is_live(), seen.sign_in);
+        let has_own_sign_in = seen.has_own_sign_in();
+        let former = seen.link.filter(|link| link.old.id == old_id);
+        let job = |session: Session| -> BoxFuture<'_, Result<Option<bool>, Error>> {
             Box::pin(async move {
                 // In many cases the old library has only extended the lifetime of the old session. Then there
                 // is nothing to write.
-                if old.has_changes() {
-                    (self.lift)(old, session.clone()).await?;
+                let lifted = match old.has_changes() {
+                    true => (self.lift)(old, session.clone()).await,
+                    false => Ok(()),
+                };
+                if is_new && lifted.is_err() {
+                    return lifted.map(|()| None);
                 }
-                let has_session = session.verify().await?.is_some();
-                if has_session {
-                    session.entry(LINK).set(&link).await?;
+                let Some(meta) = session.metadata().await? else { return lifted.map(|()| None) };
+                let mut sign_in = SignIn::of(&meta);
+                let has_signed_in = sign_in.is_some() && sign_in != before;
+                let mut opens = is_new || has_signed_in;
+                if let Some(former) = &former
+                    && !has_signed_in
+                {
+                    (sign_in, opens) = (former.sign_in, former.opens && !has_own_sign_in);
                 }
-                Ok(has_session)
+                if lifted.is_err() {
+                    // The lift may have signed the user in before it failed. The link then lets a
+                    // sign-out end both sessions, and the next lift tries all values again.
+                    state.digests = former.map(|former| former.old.digests).unwrap_or_default();
+                }
+                let link = Link { old: state, sign_in, opens, moved: false };
+                session.entry(LINK).set(&link).await?;
+                lifted.map(|()| Some(opens))
             })
         };
-        let (lifted, headers) = in_session(&self.sessions, parts, job).await?;
-        match lifted {
-            Ok(true) => {}
-            Ok(false) => {
-                self.claims.release(lease).await?;
-                self.forget(old_id, departure).await?;
-                return Ok(false);
-            }
-            Err(error) => {
-                self.undo(parts, &seen, &headers, departure).await;
-                if let Err(error) = self.claims.release(lease).await {
-                    tracing::warn!(%error, "the next lift of this session has to wait until the lease expires");
-                }
-                return Err(error);
-            }
-        }
-        let fresh = match set_cookie(&headers, &self.name) {
+        let (lifted, headers) = self.sessions.run(parts, job).await?;
+        let cookie = match set_cookie(&headers, &self.sessions.name) {
             Some(SetCookie::Value(cookie)) => Some(cookie.clone()),
             Some(SetCookie::Removal) | None => None,
         };
-        let noted = fresh.clone().or(done.and_then(|done| done.set_cookie));
-        let is_mine = self.claims.finish(lease, noted.as_ref()).await?;
-        let client_had_none = !seen.is_live();
-        if let Some(cookie) = fresh {
-            let client_cookies = parts.headers.get_all(header::COOKIE).into_iter().cloned();
-            let client_cookies: Vec<HeaderValue> = client_cookies.collect();
-            cookies::replace(&mut parts.headers, &self.name, &cookie);
-            if !is_mine && client_had_none {
-                // This lift took longer than a lease, and another request has lifted the session in that
-                // time.
-                self.end_session(parts).await?;
-                parts.headers.remove(header::COOKIE);
-                for cookie in client_cookies {
-                    parts.headers.append(header::COOKIE, cookie);
-                }
-                return Ok(true);
+        let opens = match lifted {
+            Ok(Some(opens)) => opens,
+            Ok(None) => {
+                let seen = self.sessions.look(parts).await?;
+                return self.forget(parts, old_id, &seen, departure).await.map(Lifted::not);
             }
-            departure.set_cookie = Some(cookie);
-        }
+            Err(error) => {
+                self.undo(parts, is_new, cookie, departure).await;
+                return Err(error);
+            }
+        };
+        let outcome = match &cookie {
+            Some(cookie) if opens => Outcome::Done(Done::Opens(cookie.clone())),
+            _ if has_done => Outcome::Unchanged,
+            _ => Outcome::Done(Done::Joined),
+        };
         tracing::info!("an old session was lifted");
-        Ok(true)
+        Ok(Lifted { next: Next::Again, outcome, cookie, is_new })
     }
 
     /// Ends the session that a failed lift has started, because no client gets its cookie. If the client
     /// already had this session, it stays, and the client gets the cookie.
     async fn undo(
         &self,
-        parts: &Parts,
-        seen: &Seen,
-        headers: &HeaderMap,
+        parts: &mut Parts,
+        is_new: bool,
+        cookie: Option<HeaderValue>,
         departure: &mut Departure,
     ) {
-        let Some(SetCookie::Value(cookie)) = set_cookie(headers, &self.name) else { return };
-        if seen.is_live() {
-            departure.set_cookie = Some(cookie.clone());
-            return;
-        }
-        let mut parts = parts.clone();
-        cookies::replace(&mut parts.headers, &self.name, cookie);
-        if let Err(error) = self.end_session(&parts).await {
+        let Some(cookie) = cookie else { return };
+        let with_cookie = self.sessions.with_cookie(parts, &cookie);
+        if !is_new {
+            *parts = with_cookie;
+            departure.set_cookie = Some(cookie);
+        } else if let Err(error) = self.sessions.end(&with_cookie).await {
             tracing::warn!(%error, "the session of a failed lift stays until it expires");
         }
     }
 
-    /// Gives the request the session that another request has lifted. Returns whether the request has to be
-    /// examined again.
+    /// Gives the request the session that another request has lifted. `None` if the old session has
+    /// to be lifted again.
     async fn adopt(
         &self,
         parts: &mut Parts,
@@ -388,68 +534,101 @@ where
         seen: &Seen,
         old_id: &str,
         departure: &mut Departure,
-    ) -> Result<bool, Error> {
+    ) -> Result<Option<Next>, Error> {
         if seen.is_live() {
             // The client already has a different session: for example, a different user has signed
             // in.
-            self.end_old(old_id).await?;
-            departure.clear = true;
-            return Ok(false);
+            return self.end(old_id, departure).await.map(Some);
         }
-        let Some(cookie) = done.set_cookie else { return Ok(false) };
-        match self.look_with(parts, &cookie).await? {
-            (lifted, with_cookie) if lifted.is_live() => {
+        let Done::Opens(cookie) = done else { return Ok(None) };
+        let with_cookie = self.sessions.with_cookie(parts, &cookie);
+        let lifted = self.sessions.look(&with_cookie).await?;
+        match lifted.status {
+            _ if lifted.opens_with(old_id) => {
                 *parts = with_cookie;
                 departure.set_cookie = Some(cookie);
-                Ok(true)
+                Ok(Some(Next::Again))
             }
             // The secret has been replaced since. Only the response to the request that replaced
             // the secret carries the new secret.
-            (Seen { status: TokenStatus::Replaced { .. }, .. }, _) => Ok(false),
-            // The session was signed out or revoked, or it has expired. The old session must not revive it.
-            _ => {
-                self.end_old(old_id).await?;
-                departure.clear = true;
-                Ok(false)
+            TokenStatus::Replaced { .. } => Ok(None),
+            // The user may have been active at old instances since, which do not extend the
+            // session.
+            TokenStatus::Expired { by: Some(Expiry::Idle) } if self.rollout == Rollout::Running => {
+                Ok(None)
             }
+            // The session was signed out or revoked, or it has expired. The old session must not revive it.
+            _ => self.end(old_id, departure).await.map(Some),
         }
-    }
-
-    async fn look_with(&self, parts: &Parts, cookie: &HeaderValue) -> Result<(Seen, Parts), Error> {
-        let mut parts = parts.clone();
-        cookies::replace(&mut parts.headers, &self.name, cookie);
-        Ok((self.look(&parts).await?, parts))
     }
 
     /// Handles a request whose session has every value of the old session.
     async fn keep(
         &self,
         parts: &Parts,
-        old_id: String,
+        old_id: &str,
         seen: Seen,
         departure: &mut Departure,
-    ) -> Result<(), Error> {
-        match self.rollout {
-            Rollout::Running => (departure.old, departure.user) = (Some(old_id), seen.user),
-            Rollout::Over => {
-                // The link is removed first, because to other requests, a link to a missing old session
-                // means a sign-out.
-                self.unlink(parts).await?;
-                self.end_old(&old_id).await?;
-                departure.clear = true;
-            }
+    ) -> Result<Next, Error> {
+        if seen.has_own_sign_in() {
+            return self.retire(parts, old_id, departure).await;
         }
-        Ok(())
+        match self.rollout {
+            Rollout::Running => departure.old = Some(KeptOld::new(old_id, &seen, parts)),
+            // The link is marked first, because to other requests, a link to a missing old session
+            // means a sign-out. If another request has replaced the secret of the session, that
+            // request ends the old session.
+            Rollout::Over if self.sessions.mark_moved(parts).await? => {
+                self.claims.hand_over(old_id).await?;
+                return self.end(old_id, departure).await;
+            }
+            Rollout::Over => {}
+        }
+        Ok(Next::Ready)
     }
 
     /// Handles an old session without values to lift. During the rollout it stays, because an old program may
     /// still write such values.
-    async fn forget(&self, old_id: &str, departure: &mut Departure) -> Result<(), Error> {
-        if self.rollout == Rollout::Over {
-            self.end_old(old_id).await?;
-            departure.clear = true;
+    async fn forget(
+        &self,
+        parts: &Parts,
+        old_id: &str,
+        seen: &Seen,
+        departure: &mut Departure,
+    ) -> Result<Next, Error> {
+        match self.rollout {
+            Rollout::Running => departure.old = Some(KeptOld::new(old_id, seen, parts)),
+            Rollout::Over => return self.end(old_id, departure).await,
         }
-        Ok(())
+        Ok(Next::Ready)
+    }
+
+    /// Ends an old session and removes its cookie.
+    async fn end(&self, old_id: &str, departure: &mut Departure) -> Result<Next, Error> {
+        self.end_old(old_id).await?;
+        departure.clear = true;
+        Ok(Next::Ready)
+    }
+
+    /// Ends the old session of a session with a sign-in of its own, which the old cookie must not
+    /// open.
+    async fn retire(
+        &self,
+        parts: &Parts,
+        old_id: &str,
+        departure: &mut Departure,
+    ) -> Result<Next, Error> {
+        self.retire_old(parts, old_id).await?;
+        departure.clear = true;
+        Ok(Next::Ready)
+    }
+
+    async fn retire_old(&self, parts: &Parts, old_id: &str) -> Result<(), Error> {
+        // The claim is closed first. So if a later step fails, no request lifts the old session
+        // again.
+        self.claims.close(old_id).await?;
+        self.end_old(old_id).await?;
+        self.sessions.unlink(parts).await
     }
 
     /// Handles a request whose old cookie names no live old session.
@@ -460,94 +639,66 @@ where
         departure: &mut Departure,
     ) -> Result<(), Error> {
         departure.clear = self.rollout == Rollout::Over;
-        let mut seen = self.look(parts).await?;
-        // Another request may have lifted the old session and ended it. Then the claim holds the cookie of
-        // the lifted session.
+        let seen = self.sessions.look(parts).await?;
         if !seen.is_live()
-            && let Some(cookie) = self.claims.find(old_id).await?.and_then(|done| done.set_cookie)
+            && let Some(Done::Opens(cookie)) = self.claims.find(old_id).await?
         {
-            let (lifted, with_cookie) = self.look_with(parts, &cookie).await?;
-            if lifted.is_live() {
+            let with_cookie = self.sessions.with_cookie(parts, &cookie);
+            let lifted = self.sessions.look(&with_cookie).await?;
+            if !lifted.opens_with(old_id) {
+                return Ok(());
+            }
+            // The old session was signed out or has expired, unless another request has lifted and
+            // ended it. Only in the last case may its cookie still open the session.
+            if lifted.link_to(old_id).is_some_and(|link| link.moved) {
                 *parts = with_cookie;
                 departure.set_cookie = Some(cookie);
-                seen = lifted;
+            } else {
+                self.follow(&with_cookie, lifted, &mut Departure::default()).await?;
             }
+            return Ok(());
         }
-        self.follow(parts, seen, departure).await
+        self.follow(parts, seen, departure).await.map(drop)
     }
 
     /// Ends the session of a request if the old session that it is linked to was signed out.
+    /// Returns whether it has ended.
     ///
     /// The session of a guest stays: the old program may be signing the guest in, under a different
     /// id.
     async fn follow(
         &self,
         parts: &Parts,
-        Seen { link, user, .. }: Seen,
+        seen: Seen,
         departure: &mut Departure,
-    ) -> Result<(), Error> {
-        let Some(link) = link else { return Ok(()) };
-        if self.load(&link.id).await?.is_some() {
-            (departure.old, departure.user) = (Some(link.id), user);
-            return Ok(());
-        }
-        if link.has_expired() {
-            return self.unlink(parts).await;
-        }
-        let end = |session: Session| -> BoxFuture<'_, Result<bool, ruts::Error>> {
-            Box::pin(async move {
-                // The link is read again, after the old session. If another request ends the old session, it
-                // removes the link first. So a link that is still there means a sign-out.
-                let now = session.entry(LINK).await?;
-                let is_meant = now.is_some_and(|now| now.id == link.id)
-                    && session.signed_in().await?.is_some();
-                if is_meant {
-                    session.delete().await?;
-                }
-                Ok(is_meant)
-            })
+    ) -> Result<bool, Error> {
+        let Some(link) = seen.link.as_ref().filter(|link| !link.moved) else { return Ok(false) };
+        let old_id = &*link.old.id;
+        let is_missing = match self.load(old_id).await {
+            Ok(old) => old.is_none(),
+            Err(error) if error.is_refusal() => false,
+            Err(error) => return Err(error),
         };
-        if in_session(&self.sessions, parts, end).await?.0? {
-            tracing::info!("a session ends, because its old session was signed out or has expired");
+        match (is_missing, seen.has_own_sign_in()) {
+            (false, true) => self.retire_old(parts, old_id).await?,
+            (false, false) => departure.old = Some(KeptOld::new(old_id, &seen, parts)),
+            (true, true) => self.sessions.unlink(parts).await?,
+            (true, false) if link.old.has_expired() => self.sessions.unlink(parts).await?,
+            (true, false) => return self.sessions.end_signed_out(parts, old_id).await,
         }
-        Ok(())
-    }
-
-    async fn unlink(&self, parts: &Parts) -> Result<(), Error> {
-        let unlink = |session: Session| -> BoxFuture<'_, Result<bool, ruts::Error>> {
-            Box::pin(async move { session.entry(LINK).remove().await })
-        };
-        match in_session(&self.sessions, parts, unlink).await?.0 {
-            // If the session has ended, nothing is left to unlink.
-            Ok(_) | Err(ruts::Error::Ended) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    async fn end_session(&self, parts: &Parts) -> Result<(), Error> {
-        let end = |session: Session| -> BoxFuture<'_, Result<(), ruts::Error>> {
-            Box::pin(async move { session.delete().await })
-        };
-        Ok(in_session(&self.sessions, parts, end).await?.0?)
+        Ok(false)
     }
 
     async fn complete(&self, departure: Departure, headers: &mut HeaderMap) -> Result<(), Error> {
-        let Departure { old, user, set_cookie: lifted, mut clear } = departure;
-        match (set_cookie(headers, &self.name), old, lifted) {
-            (Some(SetCookie::Removal), Some(old_id), _) => {
-                self.end_old(&old_id).await?;
+        let Departure { old, set_cookie: lifted, mut clear } = departure;
+        match (set_cookie(headers, &self.sessions.name), old, lifted) {
+            (Some(SetCookie::Removal), Some(old), _) => {
+                self.claims.close(&old.id).await?;
+                self.end_old(&old.id).await?;
                 clear = true;
             }
-            (Some(SetCookie::Value(cookie)), Some(old_id), _) => {
-                let cookie = cookie.clone();
-                if self.has_signed_out(user, &cookie).await? {
-                    self.end_old(&old_id).await?;
-                    clear = true;
-                } else {
-                    // If the client loses this cookie, it gets the cookie again when it presents its old
-                    // cookie.
-                    self.claims.renew(&old_id, &cookie).await?;
-                }
+            (Some(SetCookie::Value(cookie)), Some(old), _) => {
+                clear |= self.settle(&old, cookie).await?;
             }
             (None, _, Some(cookie)) => {
                 headers.append(header::SET_COOKIE, cookie);
@@ -561,26 +712,32 @@ where
         Ok(())
     }
 
-    /// Returns whether the user is no longer signed in to the session of a cookie.
-    async fn has_signed_out(
-        &self,
-        user: Option<PrincipalKey>,
-        cookie: &HeaderValue,
-    ) -> Result<bool, Error> {
-        if user.is_none() {
+    /// Handles a response that changes the secret of the session. Returns whether the old session
+    /// has ended.
+    async fn settle(&self, old: &KeptOld, cookie: &HeaderValue) -> Result<bool, Error> {
+        let parts = self.sessions.with_cookie(&old.parts, cookie);
+        let seen = self.sessions.look_exactly(&parts).await?;
+        if seen.link_to(&old.id).is_some() && !seen.has_own_sign_in() {
+            // If the client loses this cookie, it gets the cookie again when it presents its old
+            // cookie.
+            if seen.opens_with(&old.id) {
+                self.claims.renew(&old.id, cookie.clone()).await?;
+            }
             return Ok(false);
         }
-        let mut parts = Request::new(()).into_parts().0;
-        cookies::replace(&mut parts.headers, &self.name, cookie);
-        let look = |session: Session| -> BoxFuture<'_, Result<bool, ruts::Error>> {
-            Box::pin(async move { Ok(session.signed_in().await?.is_none()) })
-        };
-        let is_guest = look_at_session(&self.sessions, &parts, look).await??;
-        if is_guest {
-            // The link is removed first, because to other requests, a link to a missing old session means a
-            // sign-out.
-            self.unlink(&parts).await?;
+        if !old.is_linked && seen.user() == old.user {
+            return Ok(false);
         }
-        Ok(is_guest)
+        // An old instance may have written to a guest's old session during the request that signed
+        // the guest in. The next request lifts this write, and then ends the old session.
+        if old.user.is_none()
+            && seen.link_to(&old.id).is_some()
+            && let Some(now) = self.load(&old.id).await?
+            && !seen.is_lifted(&now.state(&old.id))
+        {
+            return Ok(false);
+        }
+        self.retire_old(&parts, &old.id).await?;
+        Ok(true)
     }
 }

@@ -1,13 +1,17 @@
 //! [`Link`]: the field of a session that names the old session from which the session was lifted.
+//! It also tells whether the old cookie may open the session.
 //!
-//! Written and read by `lift`, and compared by `old`. Knows nothing about cookies or claims.
+//! Written and read by `lift`. `old` makes the [`OldState`]. Knows nothing about cookies or claims.
 
 use std::{
     collections::BTreeMap,
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use ruts::field::{Field, FieldSpec};
+use ruts::{
+    field::{Field, FieldSpec},
+    store::SessionMeta,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -18,11 +22,24 @@ pub(crate) const LINK: Field<Link> = Field::new(&const { FieldSpec::new("ruts-li
 /// Digest of an old value.
 pub(crate) type Digest = [u64; 2];
 
-/// The old session that a session was lifted from, and the state of the old session at the last
-/// lift.
-#[derive(PartialEq, Eq, Serialize, Deserialize)]
+/// The old session that a session was lifted from, and how the session relates to it.
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Link {
-    /// Id of the old session.
+    /// State of the old session at the last lift.
+    pub(crate) old: OldState,
+    /// The sign-in of the session at the lift. If the session has a different one, its user has
+    /// signed in, stepped up or signed out in ruts since.
+    pub(crate) sign_in: Option<SignIn>,
+    /// Whether the lift has started the session, or has signed its user in. Only such a session may
+    /// be opened with the old cookie.
+    pub(crate) opens: bool,
+    /// Whether the lift itself ends the old session. Then a missing old session is not a sign-out.
+    pub(crate) moved: bool,
+}
+
+/// Id and state of an old session.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct OldState {
     pub(crate) id: String,
     /// Seconds since 1970 at which the old session expires, if its library reports this.
     pub(crate) ends: Option<u64>,
@@ -30,12 +47,46 @@ pub(crate) struct Link {
     pub(crate) digests: BTreeMap<String, Digest>,
 }
 
-impl Link {
+impl OldState {
     /// Returns whether the old session has expired. If it is missing and has not expired, its user
     /// has signed out.
     pub(crate) fn has_expired(&self) -> bool {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         self.ends.is_some_and(|ends| ends <= now.as_secs())
+    }
+
+    /// Returns a digest of all values.
+    pub(crate) fn digest(&self) -> Digest {
+        let mut hash = Sha256::new();
+        for (name, [high, low]) in &self.digests {
+            hash.update(name.len().to_be_bytes());
+            hash.update(name);
+            hash.update(high.to_be_bytes());
+            hash.update(low.to_be_bytes());
+        }
+        first_half(hash)
+    }
+}
+
+/// A sign-in to a session. Two sign-ins of one user differ by their time.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SignIn {
+    pub(crate) principal: [u8; 32],
+    pub(crate) level: u8,
+    /// Nanoseconds from the start of the session to the sign-in. Unlike the ages of both, this time
+    /// does not depend on when it is read.
+    pub(crate) at: u64,
+}
+
+impl SignIn {
+    pub(crate) fn of(meta: &SessionMeta) -> Option<Self> {
+        let signed_in = meta.signed_in?;
+        let at = meta.age.saturating_sub(signed_in.ago).as_nanos();
+        Some(Self {
+            principal: *signed_in.principal.as_bytes(),
+            level: signed_in.assurance.level(),
+            at: u64::try_from(at).unwrap_or(u64::MAX),
+        })
     }
 }
 
@@ -43,6 +94,10 @@ impl Link {
 pub(crate) fn digest(value: &Value) -> Digest {
     let mut hash = Sha256::new();
     add(value, &mut hash);
+    first_half(hash)
+}
+
+fn first_half(hash: Sha256) -> Digest {
     let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ..]: [u8; 32] = hash.finalize().into();
     [u64::from_be_bytes([a, b, c, d, e, f, g, h]), u64::from_be_bytes([i, j, k, l, m, n, o, p])]
 }
@@ -115,9 +170,9 @@ mod tests {
 
     #[test]
     fn an_old_session_without_a_known_end_never_expires() {
-        let link = |ends| Link { id: String::new(), ends, digests: BTreeMap::new() };
-        assert!(!link(None).has_expired());
-        assert!(link(Some(1)).has_expired());
-        assert!(!link(Some(u64::MAX)).has_expired());
+        let state = |ends| OldState { id: String::new(), ends, digests: BTreeMap::new() };
+        assert!(!state(None).has_expired());
+        assert!(state(Some(1)).has_expired());
+        assert!(!state(Some(u64::MAX)).has_expired());
     }
 }

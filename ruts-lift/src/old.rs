@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::{
     error::Error,
-    link::{Digest, Link, digest},
+    link::{Digest, Link, OldState, digest},
 };
 
 /// Any error.
@@ -48,6 +48,11 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub trait OldSessions: Send + Sync + 'static {
     /// Reads a live session. `None` if it does not exist, or if `id`, which comes from the client, is
     /// malformed.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`](crate::Malformed) if the session cannot be decoded. The request then continues
+    /// without it. Every other error counts as a failure of the store.
     fn load(&self, id: &str) -> impl Future<Output = Result<Option<OldSession>, BoxError>> + Send;
 
     /// Ends a session. A session that does not exist is not an error.
@@ -58,6 +63,7 @@ pub trait OldSessions: Send + Sync + 'static {
 ///
 /// A session may be lifted several times while both libraries run. [`changed`](Self::changed)
 /// returns a value only if the old library has written it since the last lift.
+#[derive(Clone)]
 pub struct OldSession {
     values: BTreeMap<String, Value>,
     ends: Option<SystemTime>,
@@ -133,13 +139,12 @@ impl OldSession {
 
     /// Sets the state at the last lift. [`changed`](Self::changed) compares the values with it.
     pub(crate) fn since(&mut self, link: Option<&Link>) {
-        self.lifted = link.map(|link| link.digests.clone()).unwrap_or_default();
+        self.lifted = link.map(|link| link.old.digests.clone()).unwrap_or_default();
     }
 
-    /// Returns the link that a session gets when this state is lifted into it.
-    pub(crate) fn link(&self, id: &str) -> Link {
+    pub(crate) fn state(&self, id: &str) -> OldState {
         let until = self.ends.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
-        Link {
+        OldState {
             id: id.to_owned(),
             ends: until.map(|until| until.as_secs()),
             digests: self

@@ -5,14 +5,16 @@
 
 mod everyday;
 mod old_program;
+mod refusals;
 mod scenarios;
+mod sign_ins;
 
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use axum::{Router, http::StatusCode};
+use axum::{Router, http::StatusCode, routing::post};
 use ruts::{
     Session, SessionLayer,
     store::memory::{ManualClock, MemoryStore},
@@ -100,6 +102,10 @@ struct Setup {
 }
 
 fn setup() -> Setup {
+    setup_with(|layer| layer)
+}
+
+fn setup_with(configure: impl FnOnce(SessionLayer) -> SessionLayer) -> Setup {
     let (old, clock) = (OldStore::default(), ManualClock::new());
     let memory = MemoryStore::builder().clock(clock.clone()).build();
     let store = Arc::new(InstrumentedStore::new(memory));
@@ -122,7 +128,7 @@ fn setup() -> Setup {
             }
         }
     };
-    let sessions = SessionLayer::new(&store);
+    let sessions = configure(SessionLayer::new(&store));
     let cookie = OldCookie::new(COOKIE);
     let both =
         LiftLayer::during_rollout(&sessions, &store, cookie.clone(), gated.clone(), lift.clone());
@@ -130,13 +136,18 @@ fn setup() -> Setup {
     let app = Router::new()
         .nest("/old", old_program::program(old.clone()))
         .nest("/both", shop(sessions.clone()).layer(both))
+        .nest("/plain", spoil(sessions.clone()).merge(shop(sessions.clone())))
         .nest("/last", shop(sessions).layer(last));
     Setup { app, old, clock, store, load, lifting, lifts, is_down }
 }
 
 impl Setup {
+    fn client(&self) -> Client {
+        Client::new(self.app.clone())
+    }
+
     async fn ada(&self) -> Client {
-        let client = Client::new(self.app.clone());
+        let client = self.client();
         post_to(&client, "/old/sign-in", "name=ada").await;
         post_to(&client, "/old/add", "item=a").await;
         client
@@ -146,6 +157,24 @@ impl Setup {
         let sessions = Shop::sessions(&self.store).by_user("ada");
         sessions.list((), None, 100).await.unwrap().sessions.len()
     }
+
+    fn lifts(&self) -> usize {
+        *self.lifts.lock().unwrap()
+    }
+}
+
+/// Returns a program that writes a link of an unknown form.
+fn spoil(sessions: SessionLayer) -> Router {
+    let spoil = |session: Session| async move { session.set("ruts-lift", "?", None, None).await };
+    Router::new().route("/spoil-link", post(spoil)).layer(sessions)
+}
+
+/// Returns a client that has only the old cookie of this client, like an attacker who has planted
+/// it.
+fn with_old_cookie_of(client: &Client) -> Client {
+    let thief = client.stranger();
+    thief.plant(COOKIE, &client.cookie(COOKIE).unwrap());
+    thief
 }
 
 fn add(client: &Client, path: &'static str, item: &'static str) -> tokio::task::JoinHandle<()> {

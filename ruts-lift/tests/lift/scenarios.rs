@@ -13,7 +13,9 @@ use axum::{
     routing::{get, post},
 };
 use ruts::{
-    Session, SessionLayer, session,
+    Session, SessionLayer,
+    auth::Assurance,
+    session,
     store::{IntoStore, Store},
     testing::Client,
 };
@@ -63,6 +65,7 @@ pub(crate) fn shop(sessions: SessionLayer) -> Router {
     Router::new()
         .route("/show", get(show))
         .route("/sign-in", post(sign_in))
+        .route("/step-up", post(step_up))
         .route("/sign-out", post(sign_out))
         .route("/add", post(add))
         .layer(sessions)
@@ -75,6 +78,10 @@ async fn show(shop: Shop) -> Result<String, ruts::Error> {
 
 async fn sign_in(shop: Shop, Form(User { name }): Form<User>) -> Result<(), ruts::Error> {
     shop.set_user(&name).await
+}
+
+async fn step_up(shop: Shop, Form(User { name }): Form<User>) -> Result<(), ruts::Error> {
+    shop.user().sign_in(&name, Assurance::Aal2).await
 }
 
 async fn sign_out(shop: Shop) -> Result<(), ruts::Error> {

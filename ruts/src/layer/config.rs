@@ -137,6 +137,14 @@ impl<L: LayerName> SessionLayer<L> {
         }
     }
 
+    /// Returns the same layer over another store, for a companion crate that tries out what a
+    /// handler does.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_store(&self, store: impl IntoStore) -> Self {
+        Self { store: store.into_store(), identity: Arc::new(LayerIdentity::new()), ..self.clone() }
+    }
+
     /// Sets the options of the cookie.
     ///
     /// # Panics
