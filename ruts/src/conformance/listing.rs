@@ -4,7 +4,7 @@
 
 // The checks know the `Store` contract, and nothing about backends.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
 use super::{
     client::{
@@ -132,9 +132,9 @@ pub async fn a_principal_may_have_many_sessions(subject: &impl Subject) {
     assert_eq!(refused.map_err(|error| error.kind()), Err(StoreErrorKind::SessionLimit));
     assert_eq!(list(&store, &ada).await, all, "a refused sign-in should not end sessions");
 
-    subject.pass(Duration::from_millis(20)).await;
+    subject.pass(subject.unit()).await;
     let latest = signed_in(subject, &ada).await;
-    subject.pass(Duration::from_millis(20)).await;
+    subject.pass(subject.unit()).await;
     let own = new_client(subject);
     own.create_for(&ada, at_most(2, OnLimit::EndOldest))
         .await
