@@ -43,6 +43,7 @@ mod memory {
     }
 
     ruts::conformance_tests!(Memory);
+    ruts::record_store_tests!(Memory);
 }
 
 /// A clock of whole seconds is precise enough if the unit is longer.

@@ -33,6 +33,8 @@
 //! }
 //!
 //! ruts::conformance_tests!(InMemory);
+//! // For a store that implements `RecordStore`, as this one does.
+//! ruts::record_store_tests!(InMemory);
 //! # fn main() {}
 //! ```
 #![allow(clippy::expect_used, clippy::panic, reason = "a failing check panics")]
@@ -46,6 +48,7 @@ pub mod listing;
 pub mod merging;
 mod principal;
 pub mod recency;
+pub mod record_store;
 pub mod renewal;
 pub mod revival;
 pub mod revocation;
@@ -86,6 +89,7 @@ macro_rules! conformance_tests {
                 only_create_creates_a_session
                 nothing_revives_a_deleted_session
                 nothing_revives_an_expired_session
+                a_suspended_operation_revives_nothing
                 nothing_revives_an_expired_field
                 create_never_overwrites_a_session
                 a_deletion_wins_over_racing_writes
@@ -178,5 +182,20 @@ macro_rules! conformance_tests {
                 $crate::conformance::run::<$subject>($crate::conformance::$promise::$check).await;
             }
         )+)+
+    };
+}
+
+/// Runs the checks of a [`RecordStore`](crate::store::RecordStore) on a
+/// [`Subject`](crate::conformance::Subject), in addition to
+/// [`conformance_tests!`](crate::conformance_tests). They check a fault that no call of
+/// [`Store`](crate::store::Store) shows reliably.
+#[macro_export]
+macro_rules! record_store_tests {
+    ($subject:ty) => {
+        $crate::conformance_tests! { $subject =>
+            record_store {
+                the_clock_is_read_under_the_lock
+            }
+        }
     };
 }
