@@ -2,6 +2,7 @@
 //! At least one check has to fail for each fault.
 
 mod early_clock;
+mod narrow;
 
 use std::{
     collections::HashMap,

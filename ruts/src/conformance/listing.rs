@@ -14,7 +14,7 @@ use super::{
     subject::Subject,
 };
 use crate::{
-    auth::Assurance,
+    auth::{Assurance, PrincipalKey},
     store::{
         AuthChange, Change, FieldWrite, OnLimit, PageRequest, Projection, RevokeTarget,
         SessionPage, Store, StoreErrorKind,
@@ -50,6 +50,36 @@ pub async fn sessions_are_listed_by_their_principal(subject: &impl Subject) {
     let (moved, _) = first.sign_in(&bob, None).await.expect("the store should answer");
     assert_eq!(list(&store, &ada).await, ids(&[&second]));
     assert_eq!(list(&store, &bob).await, ids(&[&other, &moved]));
+}
+
+/// Two principals that differ in any bit have different lists, limits and revocations.
+pub async fn principals_differ_by_any_bit(subject: &impl Subject) {
+    let base = *principal().as_bytes();
+    let flips = (0..base.len()).map(|byte| (byte, [0, 5, 7][byte % 3]));
+    let mut principals: Vec<_> = flips
+        .map(|(byte, bit)| {
+            let mut key = base;
+            key[byte] ^= 1 << bit;
+            key
+        })
+        .collect();
+    principals.extend([base, [0; 32], [b'a'; 32], [b'A'; 32], [0xff; 32]]);
+    let (store, mut sessions) = (subject.store(), Vec::new());
+    for key in principals.into_iter().map(PrincipalKey::from_bytes) {
+        let client = new_client(subject);
+        let created = client.create_for(&key, at_most(1, OnLimit::Reject)).await;
+        created.expect("the sessions of other principals should not count");
+        sessions.push((key, client));
+    }
+    for (key, client) in &sessions {
+        assert_eq!(list(&store, key).await, ids(&[client]));
+    }
+    let (key, ended) = sessions.remove(0);
+    assert_eq!(revoke(&store, &key, ALL).await, ids(&[&ended]));
+    for (key, client) in &sessions {
+        client.through(subject).holds(&[]).await;
+        assert_eq!(list(&store, key).await, ids(&[client]));
+    }
 }
 
 /// The pages of a list follow each other without gaps.
