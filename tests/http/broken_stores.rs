@@ -1,6 +1,9 @@
 //! The conformance suite finds stores that break a promise. Each fault below occurs in a real session store.
 //! At least one check has to fail for each fault.
 
+mod early_clock;
+mod narrow;
+
 use std::{
     collections::HashMap,
     panic::AssertUnwindSafe,

@@ -7,7 +7,7 @@ use ruts::{
     store::{
         Credentials, Loaded, Projection, Store, StoreResult, Touch,
         layered::LayeredStore,
-        memory::{ManualClock, MemoryCache, MemoryStore},
+        memory::{Clock, ManualClock, MemoryCache, MemoryStore},
     },
 };
 use ruts_tests_support::delegate_store;
@@ -43,6 +43,51 @@ mod memory {
     }
 
     ruts::conformance_tests!(Memory);
+    ruts::record_store_tests!(Memory);
+}
+
+/// A clock of whole seconds is precise enough if the unit is longer.
+mod whole_seconds {
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct WholeSeconds(ManualClock);
+
+    impl Clock for WholeSeconds {
+        fn now(&self) -> Duration {
+            Duration::from_secs(self.0.now().as_secs())
+        }
+    }
+
+    struct Coarse {
+        clock: ManualClock,
+        store: Arc<MemoryStore>,
+    }
+
+    impl Subject for Coarse {
+        type Store = MemoryStore;
+
+        async fn set_up() -> Self {
+            let clock = WholeSeconds::default();
+            clock.0.advance(Duration::from_millis(300));
+            let store = MemoryStore::builder().clock(clock.clone()).build();
+            Self { clock: clock.0, store: Arc::new(store) }
+        }
+
+        fn store(&self) -> Arc<MemoryStore> {
+            Arc::clone(&self.store)
+        }
+
+        async fn pass(&self, time: Duration) {
+            self.clock.advance(time);
+        }
+
+        fn unit(&self) -> Duration {
+            Duration::from_secs(4)
+        }
+    }
+
+    ruts::conformance_tests!(Coarse);
 }
 
 mod cached {

@@ -41,6 +41,7 @@ impl Subject for InFiles {
 }
 
 ruts::conformance_tests!(InFiles);
+ruts::record_store_tests!(InFiles);
 
 const ID: SessionId = SessionId::from_bytes([1; 16]);
 const SECRET: SecretHash = SecretHash::from_bytes([2; 32]);

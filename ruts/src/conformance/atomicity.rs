@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use tokio::task::yield_now;
 
 use super::{
@@ -49,6 +50,31 @@ pub async fn changes_apply_in_order(subject: &impl Subject) {
     ];
     assert_eq!(client.change(&changes).await, applied(3));
     client.holds(&[("b", "2"), ("c", "3")]).await;
+}
+
+/// Many changes of the same fields in one update apply in their order.
+pub async fn many_changes_of_a_field_apply_in_order(subject: &impl Subject) {
+    let client = session(subject, &[("removed", "0"), ("set", "0")]).await;
+    let values: Vec<_> = (0..50).map(|round| bytes(&round.to_string())).collect();
+    let hour = Ttl::from_secs(3600);
+    let mut changes = Vec::new();
+    for value in &values {
+        changes.extend([
+            Change::Remove("set"),
+            Change::Set(FieldWrite::new("set", value)),
+            Change::Set(FieldWrite::new("removed", value)),
+            Change::Expire("removed", hour),
+            Change::Remove("removed"),
+            Change::Expire("removed", hour),
+        ]);
+    }
+    // Each round finds the first field once, and the second field twice.
+    assert_eq!(client.change(&changes).await, applied(values.len() * 3));
+    let loaded = client.through(subject).load_live(Projection::All, None).await;
+    let found: Vec<_> = (loaded.fields.iter())
+        .map(|field| (&*field.name, field.value.clone(), field.ttl))
+        .collect();
+    assert_eq!(found, [("set", bytes("49"), None)]);
 }
 
 /// An update whose precondition fails changes nothing: no field, no deadline, no secret.
@@ -112,6 +138,60 @@ pub async fn a_precondition_compares_the_value_alone(subject: &impl Subject) {
             client.holds(&[("a", "1")]).await;
             assert_eq!(client.set_if("a", Some("1"), "2").await, applied(0), "{policy:?} {ttl:?}");
             client.holds(&[("a", "2")]).await;
+        }
+    }
+}
+
+/// A precondition compares every byte of a value: its case, its spaces and its last byte.
+pub async fn a_precondition_compares_every_byte(subject: &impl Subject) {
+    let long = |length: usize, last: u8| {
+        let mut value = vec![b'x'; length];
+        value[length - 1] = last;
+        Bytes::from(value)
+    };
+    let mut pairs: Vec<[Bytes; 2]> = [
+        ["a", "A"],
+        ["a", "a "],
+        ["a", "a\n"],
+        ["a", "a\0"],
+        ["a\0b", "a\0c"],
+        ["\0", ""],
+        ["1", "1.0"],
+        ["1", "01"],
+        ["1", "1e0"],
+        ["null", "NULL"],
+        ["{\"a\":1}", "{\"a\": 1}"],
+        ["\u{e9}", "e"],
+        ["\u{e9}", "e\u{301}"],
+        ["ß", "ss"],
+    ]
+    .map(|pair| pair.map(bytes))
+    .into();
+    pairs.push([b"\xfe", b"\xff"].map(|value| Bytes::copy_from_slice(value)));
+    let lengths = [1 << 8, 1 << 10, 1 << 16, 1 << 19];
+    pairs.extend(lengths.map(|length| [b'y', b'z'].map(|last| long(length, last))));
+    let client = session(subject, &[]).await;
+    let update = async |name, expected: &Bytes, new: &Bytes| {
+        let changes = [Change::Set(FieldWrite::new(name, new))];
+        let precondition = Precondition::new(name, Some(expected));
+        client.update(Update::new(&changes).precondition(precondition)).await
+    };
+    for [one, other] in &pairs {
+        for [held, expected] in [[one, other], [other, one]] {
+            let set = [Change::Set(FieldWrite::new("a", held))];
+            assert_eq!(client.change(&set).await, applied(0));
+            let conflict = Ok(Updated::Conflict { current: Some(held.clone()) });
+            // The texts of long values would hide the reason.
+            let start = |value: &Bytes| value.slice(..value.len().min(16));
+            assert!(
+                update("a", expected, &bytes("lost")).await == conflict,
+                "{:?} is not {:?}, with {} bytes",
+                start(held),
+                start(expected),
+                held.len()
+            );
+            assert_eq!(update("a", held, &bytes("next")).await, applied(0));
+            assert_eq!(client.get("a").await.as_deref(), Some("next"));
         }
     }
 }

@@ -320,7 +320,8 @@ pub(super) fn fresh<T>(written: Result<Written<T>, Refused>) -> Result<T, Refuse
     })
 }
 
-/// Starts all futures at the same moment, each in a task of its own, and waits for their results.
+/// Starts all futures at the same moment, each in a task of its own. Returns their results in the
+/// order in which they finish.
 pub(super) async fn race<T: Send + 'static>(
     runners: Vec<impl Future<Output = T> + Send + 'static>,
 ) -> Vec<T> {

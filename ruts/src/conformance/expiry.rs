@@ -8,15 +8,16 @@ use std::time::Duration;
 
 use super::{
     client::{
-        Refusal, absolute_in, applied, new_client, principal, secret, session,
+        Refusal, absolute_in, applied, bytes, new_client, principal, secret, session,
         session_with_deadlines, sign_in_of, touch, ttl,
     },
-    subject::Subject,
+    principal::HOUR,
+    subject::{Subject, advances_a_clock},
 };
 use crate::{
     store::{
-        AbsoluteDeadline, AuthChange, Expiry, Projection, Refused, RevokeTarget, Store, Update,
-        Updated,
+        AbsoluteDeadline, AuthChange, Change, Expiry, FieldWrite, Projection, Refused,
+        RevokeTarget, Store, Update, Updated,
     },
     token::SessionId,
     ttl::Ttl,
@@ -59,6 +60,118 @@ pub async fn a_lifetime_can_be_changed(subject: &impl Subject) {
     assert_eq!(client.expire("absent", unit * 100).await, applied(0));
     subject.pass(unit * 3).await;
     client.holds(&[("prolonged", "1")]).await;
+}
+
+/// The shortest lifetime ends. A store that counts longer units must not round it to no lifetime.
+pub async fn the_shortest_lifetime_ends(subject: &impl Subject) {
+    let (unit, shortest) = (subject.unit(), Ttl::from_millis(1));
+    let client = new_client(subject);
+    let value = bytes("1");
+    let created = [FieldWrite::new("created", &value).ttl(shortest)];
+    client.create(None, None, &created).await.expect("a new session should be possible");
+    let changes = [
+        Change::Set(FieldWrite::new("written", &value).ttl(shortest)),
+        Change::Set(FieldWrite::new("expired", &value)),
+        Change::Expire("expired", shortest),
+    ];
+    client.change(&changes).await.expect("the session should be live");
+
+    let begin = async |idle, absolute| session_with_deadlines(subject, idle, absolute, &[]).await;
+    let mut short = vec![begin(Some(shortest), None).await, begin(None, Some(shortest)).await];
+    let ada = principal();
+    let update = Update::new(&[]);
+    let sign_in = |idle, absolute| {
+        update.auth_change(AuthChange::In { who: sign_in_of(&ada), idle, absolute })
+    };
+    for update in [
+        update.touch(touch(shortest.as_duration(), Duration::ZERO)),
+        update.absolute(absolute_in(shortest.as_duration())),
+        sign_in(Some(shortest), None),
+        sign_in(None, Some(shortest)),
+    ] {
+        let client = begin(ttl(unit * 100), ttl(unit * 100)).await;
+        assert_eq!(client.update(update).await, applied(0));
+        short.push(client);
+    }
+    subject.pass(unit * 2).await;
+    client.holds(&[]).await;
+    for client in short {
+        client.is_refused(Refusal::NotFound).await;
+    }
+}
+
+/// A lifetime of weeks, years, or a century is kept exactly. A store that counts milliseconds must
+/// not wrap or limit it.
+pub async fn long_lifetimes_are_kept(subject: &impl Subject) {
+    let (ada, value) = (principal(), bytes("1"));
+    // The numbers of milliseconds of 25 and 50 days are beyond 31 and 32 bits.
+    for life in [7, 25, 50, 400, 36_500].map(|days| Ttl::from_secs(days * 24 * 60 * 60)) {
+        let all = life.as_duration();
+        let check = |what: &str, left: Option<Duration>| {
+            let is_kept = left.is_some_and(|left| left <= all && left + HOUR >= all);
+            assert!(is_kept, "{what} should have about {all:?} left, not {left:?}");
+        };
+        let client = new_client(subject);
+        let created = [FieldWrite::new("created", &value).ttl(life)];
+        client
+            .create(Some(life), Some(life), &created)
+            .await
+            .expect("a new session should be possible");
+        let changes = [
+            Change::Set(FieldWrite::new("written", &value).ttl(life)),
+            Change::Set(FieldWrite::new("prolonged", &value).ttl(ttl(HOUR))),
+            Change::Expire("prolonged", life),
+        ];
+        assert_eq!(client.change(&changes).await, applied(1));
+        let sign_in =
+            AuthChange::In { who: sign_in_of(&ada), idle: Some(life), absolute: Some(life) };
+        let update = Update::new(&[]);
+        let deadline = AbsoluteDeadline::new(life, Some(life));
+        let touch = touch(all, Duration::ZERO);
+        let short = update.touch(self::touch(HOUR, Duration::ZERO)).absolute(absolute_in(HOUR));
+        for (after, update) in [
+            ("a creation", None),
+            ("an update", Some(update.touch(touch).absolute(deadline))),
+            ("a sign-in", Some(update.auth_change(sign_in))),
+        ] {
+            if let Some(update) = update {
+                assert_eq!(client.update(short).await, applied(0));
+                assert_eq!(client.update(update).await, applied(0));
+            }
+            let loaded = client.through(subject).load_live(Projection::All, None).await;
+            check(&format!("the idle time after {after}"), loaded.meta.idle_remaining);
+            check(&format!("the absolute time after {after}"), loaded.meta.absolute_remaining);
+            assert_eq!(loaded.fields.len(), 3);
+            for field in loaded.fields {
+                check(&field.name, field.ttl);
+            }
+        }
+        let meta = client.load_live(Projection::Named(&[]), touch).await.meta;
+        check("the idle time after a read", meta.idle_remaining);
+    }
+}
+
+/// A session and its fields live for a month. The check ends early if the subject sleeps.
+pub async fn a_session_lives_for_a_month(subject: &impl Subject) {
+    let day = HOUR * 24;
+    if !advances_a_clock(subject).await {
+        return;
+    }
+    let idle = session_with_deadlines(subject, ttl(day * 30), None, &[]).await;
+    let absolute = session_with_deadlines(subject, None, ttl(day * 30), &[]).await;
+    let lasting = session(subject, &[]).await;
+    for client in [&idle, &absolute, &lasting] {
+        client.set_for("a", "1", day * 30).await.expect("the session should be live");
+    }
+    subject.pass(day * 29).await;
+    lasting.store.delete_expired(100).await.expect("the store should answer");
+    for client in [&idle, &absolute, &lasting] {
+        client.holds(&[("a", "1")]).await;
+    }
+    subject.pass(day * 2).await;
+    idle.is_refused(Refusal::NotFound).await;
+    absolute.is_refused(Refusal::NotFound).await;
+    lasting.holds(&[]).await;
 }
 
 /// An expired field is absent to every operation, even before its memory is freed.

@@ -53,8 +53,9 @@ pub async fn a_limit_ends_the_oldest_session(subject: &impl Subject) {
     let limit = at_most(3, OnLimit::EndOldest);
     let mut clients = Vec::new();
     for _ in 0..5 {
-        // Makes the times of the sign-ins differ, so that the oldest session is known.
-        subject.pass(Duration::from_millis(20)).await;
+        // Makes the times of the sign-ins differ, so that the oldest session is known. A clock may
+        // count whole units.
+        subject.pass(subject.unit()).await;
         let client = new_client(subject);
         client.create_for(&ada, limit).await.expect("there should always be room");
         clients.push(client);
@@ -79,7 +80,7 @@ pub async fn a_limit_ends_the_oldest_session(subject: &impl Subject) {
     let renewed = third.with(secret());
     let young = update.renew(Renew::new(&renewed.secret, Ttl::from_duration(HOUR), HOUR));
     assert_eq!(third.update(young).await, Ok(Updated::NotDue));
-    subject.pass(Duration::from_millis(20)).await;
+    subject.pass(subject.unit()).await;
     let answer = third.renew(&renewed.secret, Duration::from_millis(1), HOUR).await;
     assert_eq!(answer, applied(0));
     // The former secret is now in its grace period, in which it may not sign in.
@@ -90,7 +91,7 @@ pub async fn a_limit_ends_the_oldest_session(subject: &impl Subject) {
 
     // The order is that of the sign-ins, not of the creations.
     let (first, _) = first.sign_in(&ada, limit).await.expect("there should always be room");
-    subject.pass(Duration::from_millis(20)).await;
+    subject.pass(subject.unit()).await;
     let new = new_client(subject);
     new.create_for(&ada, limit).await.expect("there should always be room");
     assert_eq!(list(&store, &ada).await, ids(&[&first, third, &new]));

@@ -4,7 +4,7 @@
 
 // The checks know the `Store` contract, and nothing about backends.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
 use super::{
     client::{
@@ -14,7 +14,7 @@ use super::{
     subject::Subject,
 };
 use crate::{
-    auth::Assurance,
+    auth::{Assurance, PrincipalKey},
     store::{
         AuthChange, Change, FieldWrite, OnLimit, PageRequest, Projection, RevokeTarget,
         SessionPage, Store, StoreErrorKind,
@@ -50,6 +50,36 @@ pub async fn sessions_are_listed_by_their_principal(subject: &impl Subject) {
     let (moved, _) = first.sign_in(&bob, None).await.expect("the store should answer");
     assert_eq!(list(&store, &ada).await, ids(&[&second]));
     assert_eq!(list(&store, &bob).await, ids(&[&other, &moved]));
+}
+
+/// Two principals that differ in any bit have different lists, limits and revocations.
+pub async fn principals_differ_by_any_bit(subject: &impl Subject) {
+    let base = *principal().as_bytes();
+    let flips = (0..base.len()).map(|byte| (byte, [0, 5, 7][byte % 3]));
+    let mut principals: Vec<_> = flips
+        .map(|(byte, bit)| {
+            let mut key = base;
+            key[byte] ^= 1 << bit;
+            key
+        })
+        .collect();
+    principals.extend([base, [0; 32], [b'a'; 32], [b'A'; 32], [0xff; 32]]);
+    let (store, mut sessions) = (subject.store(), Vec::new());
+    for key in principals.into_iter().map(PrincipalKey::from_bytes) {
+        let client = new_client(subject);
+        let created = client.create_for(&key, at_most(1, OnLimit::Reject)).await;
+        created.expect("the sessions of other principals should not count");
+        sessions.push((key, client));
+    }
+    for (key, client) in &sessions {
+        assert_eq!(list(&store, key).await, ids(&[client]));
+    }
+    let (key, ended) = sessions.remove(0);
+    assert_eq!(revoke(&store, &key, ALL).await, ids(&[&ended]));
+    for (key, client) in &sessions {
+        client.through(subject).holds(&[]).await;
+        assert_eq!(list(&store, key).await, ids(&[client]));
+    }
 }
 
 /// The pages of a list follow each other without gaps.
@@ -132,9 +162,9 @@ pub async fn a_principal_may_have_many_sessions(subject: &impl Subject) {
     assert_eq!(refused.map_err(|error| error.kind()), Err(StoreErrorKind::SessionLimit));
     assert_eq!(list(&store, &ada).await, all, "a refused sign-in should not end sessions");
 
-    subject.pass(Duration::from_millis(20)).await;
+    subject.pass(subject.unit()).await;
     let latest = signed_in(subject, &ada).await;
-    subject.pass(Duration::from_millis(20)).await;
+    subject.pass(subject.unit()).await;
     let own = new_client(subject);
     own.create_for(&ada, at_most(2, OnLimit::EndOldest))
         .await

@@ -33,6 +33,8 @@
 //! }
 //!
 //! ruts::conformance_tests!(InMemory);
+//! // For a store that implements `RecordStore`, as this one does.
+//! ruts::record_store_tests!(InMemory);
 //! # fn main() {}
 //! ```
 #![allow(clippy::expect_used, clippy::panic, reason = "a failing check panics")]
@@ -46,6 +48,7 @@ pub mod listing;
 pub mod merging;
 mod principal;
 pub mod recency;
+pub mod record_store;
 pub mod renewal;
 pub mod revival;
 pub mod revocation;
@@ -67,16 +70,23 @@ macro_rules! conformance_tests {
         $crate::conformance_tests! { $subject =>
             values {
                 a_created_session_is_found
+                ids_differ_by_any_bit
                 any_bytes_survive
+                a_very_long_value_is_whole_or_refused
                 any_name_survives
+                names_differ_by_any_byte
+                many_fields_are_written_and_read_at_once
                 only_the_named_fields_are_read
                 delete_expired_frees_only_expired_sessions
                 cache_policies_are_kept
+                a_creation_keeps_cache_policies_and_ttls
             }
             recency {
                 a_wrong_secret_opens_nothing
+                a_secret_is_compared_as_a_whole
                 a_write_is_seen_at_once
                 a_deletion_is_seen_at_once
+                a_deleted_session_is_recognised_for_a_minute
                 a_rotation_is_seen_at_once
                 a_repeated_rotation_changes_nothing
                 only_the_last_secret_counts_as_replaced
@@ -86,6 +96,7 @@ macro_rules! conformance_tests {
                 only_create_creates_a_session
                 nothing_revives_a_deleted_session
                 nothing_revives_an_expired_session
+                a_suspended_operation_revives_nothing
                 nothing_revives_an_expired_field
                 create_never_overwrites_a_session
                 a_deletion_wins_over_racing_writes
@@ -105,6 +116,9 @@ macro_rules! conformance_tests {
                 a_field_expires_after_its_lifetime
                 a_write_resets_the_lifetime
                 a_lifetime_can_be_changed
+                the_shortest_lifetime_ends
+                long_lifetimes_are_kept
+                a_session_lives_for_a_month
                 an_expired_field_is_absent_to_every_operation
                 a_session_ends_when_idle
                 a_touch_counts_once_it_is_due
@@ -133,6 +147,7 @@ macro_rules! conformance_tests {
             }
             sign_in {
                 a_read_returns_the_principal
+                a_creation_keeps_its_sign_in
                 a_sign_in_restarts_both_deadlines
                 a_sign_out_keeps_both_deadlines
                 a_lapse_keeps_the_time_of_the_sign_in
@@ -143,6 +158,7 @@ macro_rules! conformance_tests {
             }
             listing {
                 sessions_are_listed_by_their_principal
+                principals_differ_by_any_bit
                 pages_omit_no_session
                 ended_sessions_are_neither_listed_nor_counted
                 a_principal_may_have_many_sessions
@@ -162,8 +178,10 @@ macro_rules! conformance_tests {
             }
             atomicity {
                 changes_apply_in_order
+                many_changes_of_a_field_apply_in_order
                 a_conflict_changes_nothing
                 a_precondition_compares_the_value_alone
+                a_precondition_compares_every_byte
                 an_empty_value_is_not_an_absent_field
                 take_and_rotate_is_one_step
                 racing_updates_never_mix
@@ -178,5 +196,20 @@ macro_rules! conformance_tests {
                 $crate::conformance::run::<$subject>($crate::conformance::$promise::$check).await;
             }
         )+)+
+    };
+}
+
+/// Runs the checks of a [`RecordStore`](crate::store::RecordStore) on a
+/// [`Subject`](crate::conformance::Subject), in addition to
+/// [`conformance_tests!`](crate::conformance_tests). They check a fault that no call of
+/// [`Store`](crate::store::Store) shows reliably.
+#[macro_export]
+macro_rules! record_store_tests {
+    ($subject:ty) => {
+        $crate::conformance_tests! { $subject =>
+            record_store {
+                the_clock_is_read_under_the_lock
+            }
+        }
     };
 }

@@ -7,16 +7,35 @@
 use std::time::Duration;
 
 use super::{
-    client::{Refusal, applied, bytes, secret, session},
-    subject::Subject,
+    client::{Refusal, applied, bytes, secret, session, session_with_deadlines, ttl},
+    subject::{Subject, advances_a_clock},
 };
-use crate::store::{Projection, Refused};
+use crate::{
+    store::{DELETED_RETENTION, Projection, Refused, Store},
+    token::SecretHash,
+};
 
 /// An id gives no access without the session's own secret. Calls with a different secret have no effect.
 // proves: ASVS-7.2.1
 pub async fn a_wrong_secret_opens_nothing(subject: &impl Subject) {
     let client = session(subject, &[("a", "1")]).await;
     client.with(secret()).is_refused(Refusal::NotFound).await;
+    client.holds(&[("a", "1")]).await;
+}
+
+/// A secret that differs from the session's own secret in any bit is refused.
+// proves: ASVS-7.2.1
+pub async fn a_secret_is_compared_as_a_whole(subject: &impl Subject) {
+    let client = session(subject, &[("a", "1")]).await;
+    for byte in 0..32 {
+        let mut other = *client.secret.as_bytes();
+        other[byte] ^= 1 << (byte % 8);
+        let thief = client.with(SecretHash::from_bytes(other));
+        assert_eq!(thief.load(Projection::All, None).await, Err(Refused::NotFound));
+        assert_eq!(thief.set("a", "2").await, Err(Refused::NotFound));
+        assert_eq!(thief.take("a").await, Err(Refused::NotFound));
+        assert_eq!(thief.delete().await, Err(Refused::NotFound));
+    }
     client.holds(&[("a", "1")]).await;
 }
 
@@ -53,6 +72,31 @@ pub async fn a_deletion_is_seen_at_once(subject: &impl Subject) {
         "the time should count from the deletion: {ago:?}"
     );
     assert!(matches!(other.delete().await, Err(Refused::Deleted { .. })));
+}
+
+/// The last secret of a deleted session is recognised for [`DELETED_RETENTION`]. A cleanup or an
+/// earlier deadline of the session does not shorten this time. If the subject sleeps, the check
+/// waits for only a few units.
+pub async fn a_deleted_session_is_recognised_for_a_minute(subject: &impl Subject) {
+    let unit = subject.unit();
+    let is_long = advances_a_clock(subject).await;
+    let lasting = session(subject, &[("a", "1")]).await;
+    let short = session_with_deadlines(subject, ttl(unit), ttl(unit), &[("a", "1")]).await;
+    let old = session(subject, &[("a", "1")]).await;
+    let new = old.with(secret());
+    old.rotate(&new.secret).await.expect("the session should be live");
+    for client in [&lasting, &short] {
+        assert_eq!(client.delete().await, Ok(()));
+    }
+    // The operations themselves take less than one unit.
+    let retention = DELETED_RETENTION.saturating_sub(unit);
+    subject.pass(if is_long { retention } else { retention.min(unit * 3) }).await;
+    lasting.store.delete_expired(100).await.expect("the store should answer");
+    for client in [&lasting, &short] {
+        client.through(subject).is_refused(Refusal::Deleted).await;
+    }
+    old.through(subject).is_refused(Refusal::Replaced).await;
+    new.through(subject).holds(&[("a", "1")]).await;
 }
 
 /// After a rotation the new secret is accepted, and the old one is refused.

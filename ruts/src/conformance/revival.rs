@@ -4,12 +4,20 @@
 
 // The checks know the `Store` contract, and nothing about backends.
 
-use std::{iter, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    iter,
+    pin::Pin,
+    task::Poll,
+    time::Duration,
+};
+
+use tokio::time::{sleep, timeout};
 
 use super::{
     client::{
-        Client, Refusal, applied, bytes, new_client, principal, race, runner, secret, session,
-        session_with_deadlines, sign_in_of, touch, ttl,
+        Client, Refusal, absolute_in, applied, bytes, new_client, principal, race, runner, secret,
+        session, session_with_deadlines, sign_in_of, touch, ttl,
     },
     subject::Subject,
 };
@@ -53,6 +61,73 @@ pub async fn nothing_revives_an_expired_session(subject: &impl Subject) {
     subject.pass(unit * 2).await;
     idle.is_refused(Refusal::NotFound).await;
     absolute.is_refused(Refusal::NotFound).await;
+}
+
+/// Polls an operation up to `polls` times, with time for I/O after each poll. Returns whether it is
+/// done.
+async fn begin(operation: &mut Pin<Box<dyn Future<Output = ()> + Send>>, polls: usize) -> bool {
+    for _ in 0..polls {
+        if poll_fn(|cx| Poll::Ready(operation.as_mut().poll(cx).is_ready())).await {
+            return true;
+        }
+        sleep(Duration::from_millis(1)).await;
+    }
+    false
+}
+
+/// An operation that was suspended until the deadline of its session has passed does not extend the
+/// session, once another client was refused. A store that reads its clock before it waits for a
+/// lock would do so.
+pub async fn a_suspended_operation_revives_nothing<T: Subject>(subject: &T) {
+    let (unit, hour) = (subject.unit(), Duration::from_secs(3600));
+    let touch = touch(hour, Duration::ZERO);
+    let (short, none) = (ttl(unit), None);
+    // All sessions exist before the first operation is suspended, because it may hold a lock.
+    let mut clients = Vec::new();
+    for (way, (idle, absolute)) in
+        (0..).zip([(short, none), (short, none), (none, short), (short, short)])
+    {
+        for polls in 1..6 {
+            let client = session_with_deadlines(subject, idle, absolute, &[]).await;
+            clients.push((way, polls, client));
+        }
+    }
+    let (mut suspended, mut readers) = (Vec::new(), Vec::new());
+    for (way, polls, client) in clients {
+        let mut operation = runner({
+            let (client, ada) = (client.through(subject), principal());
+            async move {
+                let (store, credentials) = (&client.store, client.credentials());
+                let who = sign_in_of(&ada);
+                let sign_in = AuthChange::In { who, idle: ttl(hour), absolute: ttl(hour) };
+                let update = match way {
+                    0 => return drop(store.load(credentials, Projection::All, touch).await),
+                    1 => Update::new(&[]).touch(touch),
+                    2 => Update::new(&[]).absolute(absolute_in(hour)),
+                    _ => Update::new(&[]).auth_change(sign_in),
+                };
+                // The store may have limited the time of the operation, so an error is fine.
+                drop(store.update(credentials, update).await);
+            }
+        });
+        if !begin(&mut operation, polls).await {
+            suspended.push(operation);
+            readers.push(client.through(subject));
+        }
+    }
+    subject.pass(unit * 2).await;
+    let read = |client: Client<T::Store>| async move {
+        // A reader gets no answer if a suspended operation holds its lock.
+        let load = client.store.load(client.credentials(), Projection::All, None);
+        let was_refused = matches!(timeout(unit / 4, load).await, Ok(Ok(Err(_))));
+        (client, was_refused)
+    };
+    let read = race(readers.into_iter().map(read).collect()).await;
+    race(suspended).await;
+    for (client, was_refused) in read {
+        let is_live = client.through(subject).load(Projection::All, None).await.is_ok();
+        assert!(!was_refused || !is_live, "a session that has expired should not come back");
+    }
 }
 
 /// An expired field stays absent when its TTL is changed.

@@ -17,8 +17,8 @@ use super::{
 use crate::{
     auth::Assurance,
     store::{
-        AbsoluteDeadline, AuthChange, Change, FieldWrite, NewSignIn, Projection, Store, TakeField,
-        Update,
+        AbsoluteDeadline, AuthChange, Change, Create, FieldWrite, NewSignIn, Projection, Store,
+        TakeField, Update,
     },
     token::SessionId,
     ttl::Ttl,
@@ -58,6 +58,32 @@ pub async fn a_read_returns_the_principal(subject: &impl Subject) {
     let taken = client.take_with(TakeField::new("user").sign_out(true)).await;
     assert_eq!(taken, Ok(Some(bytes("ada"))));
     assert_eq!(client.through(subject).signed_in().await, None);
+}
+
+/// A creation with a sign-in keeps the principal, the assurance and both deadlines.
+// proves: NIST-5.1-d
+pub async fn a_creation_keeps_its_sign_in(subject: &impl Subject) {
+    let unit = subject.unit();
+    for assurance in [Assurance::Remembered, Assurance::Aal1, Assurance::Aal2, Assurance::Aal3] {
+        let (client, ada) = (new_client(subject), principal());
+        let create = Create::new(&client.id, &client.secret).idle(ttl(unit * 2));
+        let create = create.absolute(ttl(unit * 4)).sign_in(NewSignIn::new(&ada, assurance));
+        client.store.create(create).await.expect("a new session should be possible");
+        let meta = client.through(subject).load_live(Projection::Named(&[]), None).await.meta;
+        let found = meta.signed_in.as_ref().expect("a principal should be signed in");
+        assert_eq!((found.principal, found.assurance), (ada, assurance));
+        let [idle, absolute] = [(meta.idle_remaining, 2), (meta.absolute_remaining, 4)]
+            .map(|(left, units)| left.is_some_and(|left| left <= unit * units));
+        assert!(idle && absolute, "the session should have both deadlines: {meta:?}");
+        assert!(meta.absolute_remaining > meta.idle_remaining, "{meta:?}");
+        let later = Update::new(&[]).absolute(absolute_in(unit * 100));
+        assert_eq!(client.update(later).await, applied(0));
+        let left = client.load_live(Projection::Named(&[]), None).await.meta.absolute_remaining;
+        assert!(
+            left.is_some_and(|left| left <= unit * 4),
+            "no update should exceed the deadline of the sign-in: {left:?}"
+        );
+    }
 }
 
 /// A sign-in replaces both deadlines, or removes them. A touch moves only the idle deadline.

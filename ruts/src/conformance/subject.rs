@@ -2,7 +2,11 @@
 //!
 //! Implemented by the tests of a store, and used by every check.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crate::store::Store;
 
@@ -20,7 +24,7 @@ pub trait Subject: Send + Sync + Sized + 'static {
     fn store(&self) -> Arc<Self::Store>;
 
     /// Lets time pass for the store. Sleeps by default. A store with a clock of its own can advance
-    /// the clock instead.
+    /// the clock instead. Then the suite also checks times of minutes and weeks.
     fn pass(&self, time: Duration) -> impl Future<Output = ()> + Send {
         async move { tokio::time::sleep(time).await }
     }
@@ -38,4 +42,12 @@ pub trait Subject: Send + Sync + Sized + 'static {
     fn rounds(&self) -> usize {
         25
     }
+}
+
+/// Lets one unit pass. Returns whether the subject advanced a clock instead of sleeping, so that a
+/// check can let a long time pass.
+pub(super) async fn advances_a_clock(subject: &impl Subject) -> bool {
+    let start = Instant::now();
+    subject.pass(subject.unit()).await;
+    start.elapsed() < subject.unit() / 2
 }
