@@ -17,8 +17,8 @@ use crate::{
 /// Sessions of axum_session 0.22, in any of its databases.
 ///
 /// The cookie is called `session` by default. If the cookie is signed,
-/// [`OldCookie::read_with`](crate::OldCookie::read_with) has to check the signature. Sessions that are
-/// encrypted with a `database_key` are not supported.
+/// [`OldCookie::read_with`](crate::OldCookie::read_with) has to check the signature. Sessions that
+/// are encrypted with a `database_key` are not supported.
 ///
 /// A program with axum_session keeps copies of sessions in its memory. It may notice a sign-out in
 /// ruts only after the time set with `SessionConfig::with_memory_lifetime`.

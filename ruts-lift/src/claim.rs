@@ -32,8 +32,9 @@ const REFUSED: &str = "refused";
 
 /// Time after which another request may lift the session if the first request has not finished.
 const LEASE: Ttl = Ttl::from_secs(10);
-/// Time after which a claim expires if no request carries its old cookie. This time has to be longer than the
-/// lifetime of old sessions. After that lifetime, the old session has expired, so it cannot be lifted again.
+/// Time after which a claim expires if no request carries its old cookie. This time has to be
+/// longer than the lifetime of old sessions. After that lifetime, the old session has expired, so
+/// it cannot be lifted again.
 const CLAIM: Ttl = Ttl::from_secs(60 * 24 * 60 * 60);
 /// Minimum time between two extensions of a claim.
 const TOUCH_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
@@ -231,8 +232,8 @@ impl<S: Store> Claims<S> {
         }
     }
 
-    /// Stores the cookie of the session that an old session became, because this cookie has changed. Does
-    /// nothing if there is no claim. One round trip.
+    /// Stores the cookie of the session that an old session became, because this cookie has
+    /// changed. Does nothing if there is no claim. One round trip.
     pub(crate) async fn renew(&self, old: &str, set_cookie: HeaderValue) -> Result<(), Error> {
         let claim = Claim::of(self.layer, old);
         let done = claim.encrypt(&Done::Opens(set_cookie))?;

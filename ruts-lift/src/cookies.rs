@@ -10,8 +10,8 @@ use http::{HeaderMap, HeaderValue, header};
 
 /// The cookie of the old library: its name, and how it carries the id of a session.
 ///
-/// Path and domain have to be those that the old library sets. Otherwise the browser ignores the removal
-/// of the cookie.
+/// Path and domain have to be those that the old library sets. Otherwise the browser ignores the
+/// removal of the cookie.
 #[derive(Clone)]
 pub struct OldCookie {
     name: String,
@@ -50,8 +50,8 @@ impl OldCookie {
         self
     }
 
-    /// Expects a cookie that the crate `cookie` has signed with this key, as in tower-sessions and ruts 0.13.
-    /// A cookie with a different signature is ignored.
+    /// Expects a cookie that the crate `cookie` has signed with this key, as in tower-sessions and
+    /// ruts 0.13. A cookie with a different signature is ignored.
     #[cfg(feature = "signed")]
     #[must_use]
     pub fn signed(mut self, key: cookie::Key) -> Self {
@@ -122,8 +122,8 @@ impl fmt::Debug for OldCookie {
     }
 }
 
-/// Returns the cookies of all `Cookie` headers, as they were sent. A browser also sends cookies with other
-/// characters than ASCII.
+/// Returns the cookies of all `Cookie` headers, as they were sent. A browser also sends cookies
+/// with other characters than ASCII.
 fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     let headers = headers.get_all(header::COOKIE).into_iter();
     let cookies = headers.flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
@@ -135,8 +135,8 @@ fn value_of<'a>(cookie: &'a [u8], name: &str) -> Option<&'a [u8]> {
     cookie.strip_prefix(name.as_bytes())?.strip_prefix(b"=")
 }
 
-/// Returns the value of a cookie of the request, as it was sent. If several cookies have the name, the old
-/// libraries read the last of them.
+/// Returns the value of a cookie of the request, as it was sent. If several cookies have the name,
+/// the old libraries read the last of them.
 pub(crate) fn value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let value = cookies(headers).filter_map(|cookie| value_of(cookie, name)).last()?;
     std::str::from_utf8(value).ok()

@@ -80,10 +80,10 @@ use crate::{
 ///
 /// # Security
 ///
-/// An old session that has not been lifted is not in any ruts session list, so a revocation does not reach
-/// it. So before the lift function signs a user in, it has to compare the stamp of the old session with the
-/// stamp of the user. Otherwise it lifts sessions from before a change of the password. An example of a stamp
-/// is the `auth_hash` of axum-login.
+/// An old session that has not been lifted is not in any ruts session list, so a revocation does
+/// not reach it. So before the lift function signs a user in, it has to compare the stamp of the
+/// old session with the stamp of the user. Otherwise it lifts sessions from before a change of the
+/// password. An example of a stamp is the `auth_hash` of axum-login.
 ///
 /// An attacker can plant the cookie of an old session of their own. The old cookie opens only a
 /// session that the lift has started or signed in. A sign-in or a step-up in ruts ends the old
@@ -96,9 +96,9 @@ pub struct LiftLayer {
 impl LiftLayer {
     /// Lifts sessions while programs with the old library still serve requests of the same clients.
     ///
-    /// The client keeps its old cookie, so that a request to an old program works as before. Writes of an old
-    /// program reach ruts with the next request to a new program. A sign-out on either side ends both
-    /// sessions.
+    /// The client keeps its old cookie, so that a request to an old program works as before. Writes
+    /// of an old program reach ruts with the next request to a new program. A sign-out on either
+    /// side ends both sessions.
     ///
     /// `store` has to be the store of the session layer. `lift` writes the values that the
     /// application needs. It is called again when values have changed, and for a trial if a user is

@@ -124,8 +124,8 @@ impl Lifted {
 }
 
 impl Departure {
-    /// Returns the headers of the response to a request that failed. A lift may have replaced the secret of
-    /// the client's session before it failed.
+    /// Returns the headers of the response to a request that failed. A lift may have replaced the
+    /// secret of the client's session before it failed.
     pub(crate) fn headers_of_failure(self) -> HeaderMap {
         let mut headers = HeaderMap::new();
         if let Some(cookie) = self.set_cookie {
@@ -193,8 +193,8 @@ where
 {
     async fn prepare(&self, parts: &mut Parts, departure: &mut Departure) -> Result<(), Error> {
         let Some(old_id) = self.cookie.read(&parts.headers) else {
-            // An old program removes its cookie at a sign-out. So a request without this cookie finds the old
-            // session by its link.
+            // An old program removes its cookie at a sign-out. So a request without this cookie
+            // finds the old session by its link.
             let has_session = cookies::value(&parts.headers, &self.sessions.name).is_some();
             if has_session && self.rollout == Rollout::Running {
                 let seen = self.sessions.look(parts).await?;
@@ -217,8 +217,8 @@ where
         old_id: &str,
         departure: &mut Departure,
     ) -> Result<Next, Error> {
-        // The old session is read before the new session. In the other order, a lift that ends in between
-        // would look like a sign-out.
+        // The old session is read before the new session. In the other order, a lift that ends in
+        // between would look like a sign-out.
         let (state, examined) = match self.load(old_id).await {
             Ok(Some(old)) => {
                 let state = old.state(old_id);
@@ -394,8 +394,8 @@ where
         if let Some(cookie) = cookie {
             let with_cookie = self.sessions.with_cookie(parts, &cookie);
             if is_new && matches!(finished, Ok(false)) {
-                // This lift took longer than a lease, and another request has lifted the session in that
-                // time.
+                // This lift took longer than a lease, and another request has lifted the session in
+                // that time.
                 self.sessions.end(&with_cookie).await?;
                 return Ok(Next::Again);
             }
@@ -453,8 +453,8 @@ where
         let former = seen.link.filter(|link| link.old.id == old_id);
         let job = |session: Session| -> BoxFuture<'_, Result<Option<bool>, Error>> {
             Box::pin(async move {
-                // In many cases the old library has only extended the lifetime of the old session. Then there
-                // is nothing to write.
+                // In many cases the old library has only extended the lifetime of the old session.
+                // Then there is nothing to write.
                 let lifted = match old.has_changes() {
                     true => (self.lift)(old, session.clone()).await,
                     false => Ok(()),
@@ -506,8 +506,8 @@ where
         Ok(Lifted { next: Next::Again, outcome, cookie, is_new })
     }
 
-    /// Ends the session that a failed lift has started, because no client gets its cookie. If the client
-    /// already had this session, it stays, and the client gets the cookie.
+    /// Ends the session that a failed lift has started, because no client gets its cookie. If the
+    /// client already had this session, it stays, and the client gets the cookie.
     async fn undo(
         &self,
         parts: &mut Parts,
@@ -557,7 +557,8 @@ where
             TokenStatus::Expired { by: Some(Expiry::Idle) } if self.rollout == Rollout::Running => {
                 Ok(None)
             }
-            // The session was signed out or revoked, or it has expired. The old session must not revive it.
+            // The session was signed out or revoked, or it has expired. The old session must not
+            // revive it.
             _ => self.end(old_id, departure).await.map(Some),
         }
     }
@@ -587,8 +588,8 @@ where
         Ok(Next::Ready)
     }
 
-    /// Handles an old session without values to lift. During the rollout it stays, because an old program may
-    /// still write such values.
+    /// Handles an old session without values to lift. During the rollout it stays, because an old
+    /// program may still write such values.
     async fn forget(
         &self,
         parts: &Parts,

@@ -102,7 +102,8 @@ fn first_half(hash: Sha256) -> Digest {
     [u64::from_be_bytes([a, b, c, d, e, f, g, h]), u64::from_be_bytes([i, j, k, l, m, n, o, p])]
 }
 
-/// Adds a value to a hash. Each part has a tag and a length, so that no two values add the same bytes.
+/// Adds a value to a hash. Each part has a tag and a length, so that no two values add the same
+/// bytes.
 fn add(value: &Value, hash: &mut Sha256) {
     let mut part = |tag: u8, bytes: &[u8]| {
         hash.update([tag]);

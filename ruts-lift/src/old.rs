@@ -24,8 +24,8 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The store of another library's sessions.
 ///
-/// This crate has implementations for tower-sessions, axum_session and ruts 0.13. For another library,
-/// implement these two methods:
+/// This crate has implementations for tower-sessions, axum_session and ruts 0.13. For another
+/// library, implement these two methods:
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -46,8 +46,8 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// }
 /// ```
 pub trait OldSessions: Send + Sync + 'static {
-    /// Reads a live session. `None` if it does not exist, or if `id`, which comes from the client, is
-    /// malformed.
+    /// Reads a live session. `None` if it does not exist, or if `id`, which comes from the client,
+    /// is malformed.
     ///
     /// # Errors
     ///
@@ -77,8 +77,8 @@ impl OldSession {
         Self { values: values.into_iter().collect(), ends: None, lifted: BTreeMap::new() }
     }
 
-    /// Sets the time at which the session expires. Without this time, a session that no longer exists counts
-    /// as signed out.
+    /// Sets the time at which the session expires. Without this time, a session that no longer
+    /// exists counts as signed out.
     #[must_use]
     pub fn ends(mut self, at: SystemTime) -> Self {
         self.ends = Some(at);

@@ -1,7 +1,7 @@
 //! [`in_session`]: sends internal requests through the session layer.
 //!
-//! Used by `lift`. Only the layer knows how its cookie is named, signed and encrypted. So code that needs the
-//! session of a request runs inside the layer, and the layer makes the cookie.
+//! Used by `lift`. Only the layer knows how its cookie is named, signed and encrypted. So code that
+//! needs the session of a request runs inside the layer, and the layer makes the cookie.
 
 use std::{
     convert::Infallible,
@@ -19,7 +19,8 @@ use tower_service::Service;
 /// A boxed future.
 pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Runs `job` with the session of a request. Returns its result and the headers of the layer's response.
+/// Runs `job` with the session of a request. Returns its result and the headers of the layer's
+/// response.
 ///
 /// The layer sees the headers and extensions of the request, so that checks of the client work.
 pub(crate) async fn in_session<'a, L, T, F>(
@@ -35,8 +36,8 @@ where
     run(layer, with(parts, Companion::Acts), job).await
 }
 
-/// Runs `job`, which only reads, before the request of the client. So the internal request is not logged, and
-/// does not count as activity.
+/// Runs `job`, which only reads, before the request of the client. So the internal request is not
+/// logged, and does not count as activity.
 pub(crate) async fn look_at_session<'a, L, T, F>(
     layer: &SessionLayer<L>,
     parts: &Parts,

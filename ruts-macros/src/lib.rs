@@ -9,8 +9,8 @@ mod pipeline;
 
 use proc_macro::TokenStream;
 
-// `ruts` re-exports the macro, and puts a summary and an example before this text. The example compiles only
-// in `ruts`.
+// `ruts` re-exports the macro, and puts a summary and an example before this text. The example
+// compiles only in `ruts`.
 /// # Generated items
 ///
 /// These items are generated for a struct `Shop`. A field without a declared visibility has the
@@ -20,11 +20,12 @@ use proc_macro::TokenStream;
 ///   the feature `axum`. It has `session()`, `load()`, `edit()`, and `Shop::SCHEMA`. As an
 ///   extractor, `Option<Shop>` is `None` if the layer of `Shop` does not wrap the handler.
 ///   Otherwise it is always `Some`.
-/// - For each field `x`: `x()` with the documentation of the field, `set_x()`, and the key `Shop::X`.
-/// - `ShopValues`: a plain struct that `load()` returns. It has the values of all fields except `once`
-///   fields: a `T` for a field with a default, and an `Option<T>` for any other field. Derives below
-///   `#[session]` and their attributes apply to this struct: `#[derive(Debug, Clone, PartialEq, Serialize)]`,
-///   `#[serde(rename_all = "camelCase")]`.
+/// - For each field `x`: `x()` with the documentation of the field, `set_x()`, and the key
+///   `Shop::X`.
+/// - `ShopValues`: a plain struct that `load()` returns. It has the values of all fields except
+///   `once` fields: a `T` for a field with a default, and an `Option<T>` for any other field.
+///   Derives below `#[session]` and their attributes apply to this struct: `#[derive(Debug, Clone,
+///   PartialEq, Serialize)]`, `#[serde(rename_all = "camelCase")]`.
 /// - `ShopEdit`: returned by `edit()`. It has `x()`, `remove_x()` and `commit()`. With a principal
 ///   it also has `assurance`, `keep_fields`, `remember`, `until_browser_closes` and `stamp`.
 /// - `ShopSessions`, if a field is the principal: returned by `Shop::sessions(&store)`.
@@ -85,10 +86,10 @@ use proc_macro::TokenStream;
 /// `migrate(1 => Cart)`, the field's own type reads version 1. With `migrate(1 => discard)`, values
 /// of version 1 read as absent.
 ///
-/// If an earlier release reads or updates a newer value, the call fails with `Error::Newer`, and the value
-/// does not change. To prevent this error during a deploy, one release has `writes = 1`. It writes new values
-/// as version 1, converted by the `TryFrom` of each former type. If version 1 cannot hold a value, the write
-/// fails and changes nothing.
+/// If an earlier release reads or updates a newer value, the call fails with `Error::Newer`, and
+/// the value does not change. To prevent this error during a deploy, one release has `writes = 1`.
+/// It writes new values as version 1, converted by the `TryFrom` of each former type. If version 1
+/// cannot hold a value, the write fails and changes nothing.
 ///
 /// ## Principal
 ///

@@ -13,7 +13,8 @@ pub(crate) fn run(args: TokenStream, item: TokenStream) -> TokenStream {
     let model = parse::session(args, item, &mut diagnostics)
         .map(|raw| check::session(raw, &mut diagnostics));
     let mut output = diagnostics.finish();
-    // Code is generated even after a mistake. Otherwise every use of the type would be an error too.
+    // Code is generated even after a mistake. Otherwise every use of the type would be an error
+    // too.
     if let Some(model) = model {
         output.extend(expand::session(&model));
     }

@@ -36,9 +36,10 @@ const BATCH: usize = 1000;
 /// # drop(layer);
 /// ```
 ///
-/// Unlike other tower-sessions stores, it stores only hashes of the ids, so its content does not give access
-/// to a session. A [`save`](SessionStore::save) after the end of a session does not revive the session. A
-/// record is one value: if two requests save it at the same time, the last save replaces the other one.
+/// Unlike other tower-sessions stores, it stores only hashes of the ids, so its content does not
+/// give access to a session. A [`save`](SessionStore::save) after the end of a session does not
+/// revive the session. A record is one value: if two requests save it at the same time, the last
+/// save replaces the other one.
 ///
 /// # Round trips
 ///
@@ -55,7 +56,8 @@ impl<S: Store> RutsStore<S> {
     }
 }
 
-/// Id and secret hash of the ruts session for a record. Both are hashes of the record's id, which is secret.
+/// Id and secret hash of the ruts session for a record. Both are hashes of the record's id, which
+/// is secret.
 struct Names {
     id: SessionId,
     secret: SecretHash,

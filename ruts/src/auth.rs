@@ -31,7 +31,8 @@ impl PrincipalKey {
         Self(digest.finalize().into())
     }
 
-    /// Turns the key of a value into the key under which stores list the [index entries] of that value.
+    /// Turns the key of a value into the key under which stores list the [index entries] of that
+    /// value.
     ///
     /// [index entries]: crate::field::FieldSpec::index
     pub(crate) fn of_index(&self) -> Self {
@@ -72,8 +73,8 @@ impl fmt::Debug for PrincipalKey {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Assurance {
-    /// The user is recognised by the cookie of an earlier sign-in. This recognition is not an authentication
-    /// (SP 800-63B-4, 5.1).
+    /// The user is recognised by the cookie of an earlier sign-in. This recognition is not an
+    /// authentication (SP 800-63B-4, 5.1).
     Remembered,
     /// One factor.
     Aal1,

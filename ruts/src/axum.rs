@@ -33,15 +33,17 @@ impl<S: 'static, St: Sync> OptionalFromRequestParts<St> for Session<S> {
     }
 }
 
-/// The body is empty. A 503 has `Retry-After`, and a 401 has `WWW-Authenticate`. A 401 is not logged.
-/// [`Error::Ended`] and [`Error::TooManySessions`] are logged at `DEBUG`, and all other errors at `ERROR`.
+/// The body is empty. A 503 has `Retry-After`, and a 401 has `WWW-Authenticate`. A 401 is not
+/// logged. [`Error::Ended`] and [`Error::TooManySessions`] are logged at `DEBUG`, and all other
+/// errors at `ERROR`.
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let error: &dyn std::error::Error = &self;
         let status = match &self {
             Self::Store(_)
             | Self::Newer { .. }
-            // The value cannot be written in the version of the previous release. After the deploy, it can.
+            // The value cannot be written in the version of the previous release. After the deploy,
+            // it can.
             | Self::Encode { source: CodecError::Migrate(_), .. } => {
                 tracing::error!(error, "session error");
                 return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")])

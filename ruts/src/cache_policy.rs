@@ -8,8 +8,8 @@ use crate::ttl::Ttl;
 
 /// How the cache of a layered store may serve a field.
 ///
-/// A store without a cache keeps the policy with the value, but does not apply it. With any store, a
-/// `NoStore` or `Revalidate` field is not fetched with the eager fields of its schema.
+/// A store without a cache keeps the policy with the value, but does not apply it. With any store,
+/// a `NoStore` or `Revalidate` field is not fetched with the eager fields of its schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum CachePolicy {
@@ -25,7 +25,8 @@ pub enum CachePolicy {
 }
 
 impl CachePolicy {
-    /// Returns the number that stands for the policy in a store. A maximum age is positive, in milliseconds.
+    /// Returns the number that stands for the policy in a store. A maximum age is positive, in
+    /// milliseconds.
     pub(crate) const fn to_number(self) -> i64 {
         match self {
             Self::Default => 0,

@@ -22,9 +22,9 @@ const VALUE: usize = 8;
 /// Coarse properties of a client, such as user agent, language and network. A change can be a sign
 /// of a stolen session.
 ///
-/// For each property, a session stores two short hashes: one of the name, and one of the value and the
-/// session id. So the stored bytes do not contain the value, and the values of two sessions cannot be
-/// compared. A property without a stored hash does not count as changed.
+/// For each property, a session stores two short hashes: one of the name, and one of the value and
+/// the session id. So the stored bytes do not contain the value, and the values of two sessions
+/// cannot be compared. A property without a stored hash does not count as changed.
 ///
 /// Used with [`SessionLayer::watch_clients`](crate::SessionLayer::watch_clients).
 #[derive(Debug, Clone, Default)]
@@ -47,8 +47,8 @@ pub enum ClientChangeAction {
 type Describe = dyn Fn(&HeaderMap, &Extensions) -> ClientFingerprint + Send + Sync;
 type Judge = dyn Fn(&[&'static str]) -> ClientChangeAction + Send + Sync;
 
-/// The functions of the application that return the fingerprint of a client, and the reaction to its
-/// change.
+/// The functions of the application that return the fingerprint of a client, and the reaction to
+/// its change.
 #[derive(Clone)]
 pub(crate) struct ClientWatch {
     pub(crate) describe: Arc<Describe>,

@@ -56,14 +56,15 @@ use crate::{
 pub enum Error {
     /// The store failed. A retry may succeed. Nothing was changed, with two exceptions:
     ///
-    /// - If the kind is [`OutcomeUnknown`](StoreErrorKind::OutcomeUnknown), the change may have been made.
+    /// - If the kind is [`OutcomeUnknown`](StoreErrorKind::OutcomeUnknown), the change may have
+    ///   been made.
     /// - A revocation or a sign-in may have ended some sessions.
     #[error("the session store failed")]
     Store(#[source] StoreError),
 
-    /// The principal has as many sessions as [`max_sessions`](crate::SessionLayer::max_sessions) of the layer
-    /// allows. Nothing was changed, with one exception: the sign-in may have ended a session that no client
-    /// has used.
+    /// The principal has as many sessions as [`max_sessions`](crate::SessionLayer::max_sessions) of
+    /// the layer allows. Nothing was changed, with one exception: the sign-in may have ended a
+    /// session that no client has used.
     #[error("the principal has reached its limit of sessions")]
     TooManySessions,
 
@@ -120,8 +121,8 @@ pub enum Error {
     )]
     Busy,
 
-    /// An `update`, `push` or `settle` gave up after 48 attempts, because other requests kept changing the
-    /// field. Nothing was changed.
+    /// An `update`, `push` or `settle` gave up after 48 attempts, because other requests kept
+    /// changing the field. Nothing was changed.
     #[error("too many concurrent requests changed the session field `{field}`")]
     Conflict {
         /// Stored name of the field.
@@ -137,9 +138,10 @@ pub enum Error {
         stale_for: Duration,
     },
 
-    /// The response was sent, or the client has disconnected. So the cookie of a new session or secret can no
-    /// longer reach the client. Nothing was changed, with one exception: if the response was sent during the
-    /// write, the write took place. In that case no client knows the new secret of the session.
+    /// The response was sent, or the client has disconnected. So the cookie of a new session or
+    /// secret can no longer reach the client. Nothing was changed, with one exception: if the
+    /// response was sent during the write, the write took place. In that case no client knows the
+    /// new secret of the session.
     #[error("the response was sent: a session can no longer be created, nor a secret replaced")]
     ResponseSent,
 
@@ -198,8 +200,9 @@ pub enum Error {
     )]
     PrincipalField(String),
 
-    /// An edit has an option of a sign-in, such as `assurance` or `remember`, but sets no principal field.
-    /// To prove a second factor, set the principal field of the signed-in user again. Nothing was changed.
+    /// An edit has an option of a sign-in, such as `assurance` or `remember`, but sets no principal
+    /// field. To prove a second factor, set the principal field of the signed-in user again.
+    /// Nothing was changed.
     #[error(
         "the edit has an option of a sign-in, but sets no field that is declared as `principal`: set that \
          field, too"

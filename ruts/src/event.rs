@@ -30,8 +30,8 @@ macro_rules! time {
     };
 }
 
-/// A layer was applied. An alert notices an increase only of a counter that already exists. So the counters
-/// of rare events are created here, with the value 0.
+/// A layer was applied. An alert notices an increase only of a counter that already exists. So the
+/// counters of rare events are created here, with the value 0.
 pub(crate) fn layer_applied() {
     #[cfg(feature = "metrics")]
     for name in [
@@ -79,8 +79,8 @@ pub(crate) fn cache_read(outcome: &'static str) {
     let _ = outcome;
 }
 
-/// A read of the origin offers its answer to the cache (`offered`), or does not (`refused`). The answer is
-/// not offered in any of these cases:
+/// A read of the origin offers its answer to the cache (`offered`), or does not (`refused`). The
+/// answer is not offered in any of these cases:
 ///
 /// - The read bypassed the cache.
 /// - A write or too many fills are in progress.
@@ -183,8 +183,8 @@ pub(crate) fn user_changed(id: Option<&SessionId>, reason: &'static str) {
     tracing::info!(id = id.map(tracing::field::display), reason, "the signed-in user has changed");
 }
 
-/// An encrypted value was decrypted, with the first key of the ring or with a former one. As long as the
-/// counter of `former` grows, the ring needs its former keys.
+/// An encrypted value was decrypted, with the first key of the ring or with a former one. As long
+/// as the counter of `former` grows, the ring needs its former keys.
 pub(crate) fn decrypted(field: &str, by_first: bool) {
     let key = if by_first { "first" } else { "former" };
     count!("ruts_decryptions_total", "field" => field.to_owned(), "key" => key);
@@ -199,8 +199,9 @@ pub(crate) fn cookie_read(by_first: bool) {
     let _ = key;
 }
 
-/// A declared field was read. The label `shape` is `own` if the field's own type wrote the value, and `other`
-/// if a different type wrote it. It is `unknown` if the value does not have the fingerprint of a single type.
+/// A declared field was read. The label `shape` is `own` if the field's own type wrote the value,
+/// and `other` if a different type wrote it. It is `unknown` if the value does not have the
+/// fingerprint of a single type.
 #[cfg(feature = "metrics")]
 pub(crate) fn field_read(field: &'static str, version: u16, shape: &'static str) {
     count!(
@@ -221,15 +222,15 @@ pub(crate) fn unreadable(field: &str, error: &dyn std::error::Error) {
     }
 }
 
-/// A request presented a session cookie or header without a readable token. It was signed or encrypted with a
-/// key that the layer does not have, or was altered.
+/// A request presented a session cookie or header without a readable token. It was signed or
+/// encrypted with a key that the layer does not have, or was altered.
 pub(crate) fn unreadable_token() {
     count!("ruts_unreadable_tokens_total");
     tracing::info!("unreadable session token");
 }
 
-/// A request presented a token that does not belong to a live session: the session has expired or was
-/// revoked, or the token was guessed.
+/// A request presented a token that does not belong to a live session: the session has expired or
+/// was revoked, or the token was guessed.
 pub(crate) fn unknown_token(id: &SessionId) {
     count!("ruts_unknown_tokens_total");
     tracing::info!(%id, "unknown session token");

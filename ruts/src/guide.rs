@@ -4,8 +4,8 @@
 #![doc = include_str!("../docs/guide/README.md")]
 
 // The pages are in `docs/guide`. A page defines its links at its end, for readers of the
-// repository. `guide_links.md` defines the same labels for rustdoc. That file is included first, because
-// Markdown takes the first definition of a label.
+// repository. `guide_links.md` defines the same labels for rustdoc. That file is included first,
+// because Markdown takes the first definition of a label.
 
 #[doc = include_str!("guide_links.md")]
 #[doc = include_str!("../docs/guide/first-app.md")]

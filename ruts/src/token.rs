@@ -64,9 +64,9 @@ impl SessionId {
         random().map(Self)
     }
 
-    /// Returns the id of the session that a sign-in creates in place of a former one. `number` counts the
-    /// attempts. If the response is lost, the client presents the same token again. Then its next attempt
-    /// finds the session that this attempt has created.
+    /// Returns the id of the session that a sign-in creates in place of a former one. `number`
+    /// counts the attempts. If the response is lost, the client presents the same token again. Then
+    /// its next attempt finds the session that this attempt has created.
     pub(crate) fn of_attempt(former: &Self, principal: &[u8; 32], number: u8) -> Self {
         let hash = Sha256::new_with_prefix("ruts sign-in")
             .chain_update(former.0)
@@ -78,8 +78,8 @@ impl SessionId {
         Self(bytes)
     }
 
-    /// Returns the id of a successor. A page view starts a successor in place of a former session. `number`
-    /// counts the successors.
+    /// Returns the id of a successor. A page view starts a successor in place of a former session.
+    /// `number` counts the successors.
     pub(crate) fn of_successor(former: &Self, number: u8) -> Self {
         // No principal has this key, because a principal key is a hash.
         Self::of_attempt(former, &[0; 32], number)
@@ -137,8 +137,8 @@ impl<'de> Deserialize<'de> for SessionId {
     }
 }
 
-/// SHA-256 of a secret, the layer name and the attributes of the token, such as the lifetime of the cookie. A
-/// store keeps only this hash of the secret.
+/// SHA-256 of a secret, the layer name and the attributes of the token, such as the lifetime of the
+/// cookie. A store keeps only this hash of the secret.
 ///
 /// Comparing two hashes takes constant time. `Debug` does not show the hash.
 #[derive(Clone, Copy)]
@@ -213,12 +213,12 @@ impl CookieLife {
     }
 }
 
-/// 256 random bits that only the client keeps, and two attributes: the lifetime of its cookie, and whether
-/// the session is a successor. Does not implement `Debug`, `Display` or `Serialize`, so that the secret is
-/// not leaked by accident.
+/// 256 random bits that only the client keeps, and two attributes: the lifetime of its cookie, and
+/// whether the session is a successor. Does not implement `Debug`, `Display` or `Serialize`, so
+/// that the secret is not leaked by accident.
 ///
-/// The hash covers the attributes, so the client cannot change them. A request reads the attributes from its
-/// token, without asking the store.
+/// The hash covers the attributes, so the client cannot change them. A request reads the attributes
+/// from its token, without asking the store.
 #[derive(Clone)]
 pub(crate) struct Secret {
     bytes: [u8; 32],
@@ -240,8 +240,8 @@ impl Secret {
         Self { life, ..self.clone() }
     }
 
-    /// Returns whether the session is a successor: the request that started it had presented a token that was
-    /// replaced or revoked. Such a session may have a field with that token.
+    /// Returns whether the session is a successor: the request that started it had presented a
+    /// token that was replaced or revoked. Such a session may have a field with that token.
     pub(crate) fn is_successor(&self) -> bool {
         self.is_successor
     }
@@ -287,7 +287,8 @@ impl Token {
             TOKEN_LEN => (text, DEFAULT_LIFE),
             LONG_TOKEN_LEN if text[TOKEN_LEN] == b'.' => {
                 let attributes = u32::from_be_bytes(decode(&text[TOKEN_LEN + 1..])?);
-                // The default attributes are refused here, because they belong to the short form of a token.
+                // The default attributes are refused here, because they belong to the short form of
+                // a token.
                 (&text[..TOKEN_LEN], Some(attributes).filter(|bits| *bits != DEFAULT_LIFE)?)
             }
             _ => return None,

@@ -67,8 +67,8 @@ impl<K: Eq + Hash + Clone> Turns<K> {
         self.take(key, until_end).await
     }
 
-    /// Waits for a turn as long as other turns of the key keep beginning. `None` if no turn of the key begins
-    /// within `patience`.
+    /// Waits for a turn as long as other turns of the key keep beginning. `None` if no turn of the
+    /// key begins within `patience`.
     ///
     /// # Cancel safety
     ///

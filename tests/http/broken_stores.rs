@@ -1,5 +1,5 @@
-//! The conformance suite finds stores that break a promise. Each fault below occurs in a real session store.
-//! At least one check has to fail for each fault.
+//! The conformance suite finds stores that break a promise. Each fault below occurs in a real
+//! session store. At least one check has to fail for each fault.
 
 mod early_clock;
 mod narrow;

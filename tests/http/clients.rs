@@ -104,8 +104,8 @@ async fn another_network_demands_a_step_up() {
 
     assert_eq!(client.get_with("/who", ON_THE_ROAD).await.text(), "Some(7) 0");
     assert_eq!(status(&client, "/pay", ON_THE_ROAD).await, StatusCode::UNAUTHORIZED);
-    // The network at home is still that of the sign-in. After a new sign-in on the road, the network at home
-    // counts as a change.
+    // The network at home is still that of the sign-in. After a new sign-in on the road, the
+    // network at home counts as a change.
     assert_eq!(status(&client, "/pay", AT_HOME).await, StatusCode::OK);
     client.get_with("/in", ON_THE_ROAD).await;
     assert_eq!(status(&client, "/pay", ON_THE_ROAD).await, StatusCode::OK);
@@ -143,8 +143,9 @@ async fn a_write_of_a_thief_changes_nothing_even_if_the_session_cannot_be_ended(
     assert_eq!(client.get_with("/who", AT_HOME).await.text(), "Some(7) 0");
 }
 
-/// If an earlier sign-in was lost, a sign-in reads the session of its client without checking the client. If
-/// the session limit then refuses this sign-in, the handler may continue, but must not see the session.
+/// If an earlier sign-in was lost, a sign-in reads the session of its client without checking the
+/// client. If the session limit then refuses this sign-in, the handler may continue, but must not
+/// see the session.
 #[tokio::test]
 async fn a_refused_sign_in_of_a_thief_reveals_nothing() {
     for lost in [false, true] {

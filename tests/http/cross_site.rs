@@ -116,8 +116,8 @@ async fn a_token_is_valid_only_in_its_own_session() {
     );
 }
 
-/// After a sign-out, a browser may send the former cookie once more, for example because the user clicked twice.
-/// The page that it then gets may have a form.
+/// After a sign-out, a browser may send the former cookie once more, for example because the user
+/// clicked twice. The page that it then gets may have a form.
 #[tokio::test]
 async fn a_form_right_after_a_sign_out_works() {
     let store = InstrumentedStore::new(MemoryStore::new());

@@ -1,5 +1,5 @@
-//! Tests of index entries, which lead from the value of a field marked `index` to the sessions that have this
-//! value.
+//! Tests of index entries, which lead from the value of a field marked `index` to the sessions that
+//! have this value.
 
 use std::{sync::Arc, time::Duration};
 
@@ -71,8 +71,8 @@ impl Fixture {
         Account::sessions(self.store.clone()).by_sid(sid)
     }
 
-    /// Waits until freed index entries have expired. Returns the number of sessions that are left in the
-    /// store, including index entries.
+    /// Waits until freed index entries have expired. Returns the number of sessions that are left
+    /// in the store, including index entries.
     async fn live(&self) -> usize {
         self.clock.advance(Duration::from_secs(2));
         self.store.delete_expired(100).await.unwrap();
@@ -84,8 +84,8 @@ impl Fixture {
     }
 }
 
-/// Each session has one index entry for its value. A lookup removes an outdated entry that is older than ten
-/// minutes.
+/// Each session has one index entry for its value. A lookup removes an outdated entry that is older
+/// than ten minutes.
 #[tokio::test]
 async fn an_outdated_entry_is_taken_out() {
     let fixture = Fixture::new().await;
@@ -115,7 +115,8 @@ async fn an_outdated_entry_is_taken_out() {
     assert_eq!(fixture.number("b").await, 1, "the removed entry should be added again");
 }
 
-/// A reader finds an outdated entry. Before the reader removes the entry, the session gets the value again.
+/// A reader finds an outdated entry. Before the reader removes the entry, the session gets the
+/// value again.
 #[tokio::test]
 async fn an_entry_that_is_added_again_stays() {
     let fixture = Fixture::new().await;
@@ -133,7 +134,8 @@ async fn an_entry_that_is_added_again_stays() {
     assert_eq!(fixture.by("a").revoke_all().await.unwrap(), 1);
 }
 
-/// The entry is added when the session is known to be live, before the write, and checked after the write.
+/// The entry is added when the session is known to be live, before the write, and checked after the
+/// write.
 #[tokio::test]
 async fn a_refused_write_leaves_no_entry() {
     let fixture = Fixture::new().await;
@@ -227,8 +229,8 @@ struct Later {
     sid: u64,
 }
 
-/// One session holds a value that this release cannot compare. The other sessions end, and the call returns
-/// an error.
+/// One session holds a value that this release cannot compare. The other sessions end, and the call
+/// returns an error.
 #[tokio::test]
 async fn an_unreadable_value_keeps_no_other_session_alive() {
     let fixture = Fixture::new().await;
@@ -254,8 +256,8 @@ async fn an_unreadable_value_keeps_no_other_session_alive() {
     assert_eq!(fixture.run(user).await, None);
 }
 
-/// A sign-in succeeds even if the field holds a value of a former version without a key, or a value of a
-/// newer release.
+/// A sign-in succeeds even if the field holds a value of a former version without a key, or a value
+/// of a newer release.
 #[tokio::test]
 async fn a_sign_in_works_whatever_the_field_holds() {
     let fixture = Fixture::new().await;
@@ -350,7 +352,8 @@ async fn a_user_may_sign_out_and_in_again_at_once() {
     }
 }
 
-/// A guest's request has read the field. Another request writes the field. Then the first request signs in.
+/// A guest's request has read the field. Another request writes the field. Then the first request
+/// signs in.
 #[tokio::test]
 async fn a_sign_in_finds_a_value_that_was_written_after_it_was_read() {
     let fixture = Fixture::new().await;
@@ -368,7 +371,8 @@ async fn a_sign_in_finds_a_value_that_was_written_after_it_was_read() {
     assert_eq!(fixture.by("b").revoke_all().await.unwrap(), 1);
 }
 
-/// A request frees the entry of a former value. Meanwhile, another request has written that value again.
+/// A request frees the entry of a former value. Meanwhile, another request has written that value
+/// again.
 #[tokio::test]
 async fn a_late_free_does_not_remove_the_entry_of_a_value_written_again() {
     let fixture = Fixture::new().await;
@@ -420,8 +424,8 @@ async fn an_entry_that_was_freed_before_the_write_is_added_again() {
     assert_eq!(fixture.number("c").await, 1);
 }
 
-/// After a sign-in that starts a new session, the old session stays live. So the sign-in does not remove the
-/// index entry of the old session.
+/// After a sign-in that starts a new session, the old session stays live. So the sign-in does not
+/// remove the index entry of the old session.
 #[tokio::test]
 async fn a_sign_in_with_a_replaced_secret_keeps_the_entry_of_the_live_session() {
     let fixture = Fixture::new().await;
@@ -489,7 +493,8 @@ struct WithoutIndex {
     sid: String,
 }
 
-/// A release cannot read a value of a later version, but it finds the session and keeps it in the index.
+/// A release cannot read a value of a later version, but it finds the session and keeps it in the
+/// index.
 #[tokio::test]
 async fn the_release_before_finds_a_value_of_a_later_version() {
     let store = MemoryStore::new();
@@ -520,8 +525,8 @@ async fn the_release_before_finds_a_value_of_a_later_version() {
     assert_eq!(Renewed::sessions(store).by_sid(&other).revoke_all().await.unwrap(), 1);
 }
 
-/// The key that is stored with a value belongs to this value alone, and a release that rewrites the value
-/// rewrites the key.
+/// The key that is stored with a value belongs to this value alone, and a release that rewrites the
+/// value rewrites the key.
 #[tokio::test]
 async fn a_key_beside_another_value_finds_nothing() {
     let fixture = Fixture::new().await;
@@ -540,7 +545,8 @@ async fn a_key_beside_another_value_finds_nothing() {
     assert_eq!(fixture.number("c").await, 1);
 }
 
-/// A guest has a value of a later version, and the response to a rotation is lost. The sign-in takes over the key.
+/// A guest has a value of a later version, and the response to a rotation is lost. The sign-in
+/// takes over the key.
 #[tokio::test]
 async fn a_sign_in_takes_over_the_key_beside_a_value() {
     let store = MemoryStore::new();

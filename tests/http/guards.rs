@@ -1,5 +1,5 @@
-//! Tests of guards on routers, of the return to a page after a sign-in, and of the extractor for the
-//! application's user.
+//! Tests of guards on routers, of the return to a page after a sign-in, and of the extractor for
+//! the application's user.
 
 use std::{
     io,
@@ -330,8 +330,8 @@ async fn a_sign_in_without_the_stamp_does_not_last() {
     assert_eq!(client.text("/who").await, "None None");
 }
 
-/// A request that is in flight while the user signs in again counts as a request of a guest. Its response has
-/// status 401, not a server error.
+/// A request that is in flight while the user signs in again counts as a request of a guest. Its
+/// response has status 401, not a server error.
 #[tokio::test]
 async fn a_slow_page_does_not_fail_for_a_new_password() {
     let Fixture { accounts, store, client } = fixture();
@@ -385,8 +385,8 @@ async fn a_new_password_keeps_the_session_that_changed_it() {
     );
 }
 
-/// If the handler has not accepted the new stamp of the user, or has accepted a different one, the session
-/// ends.
+/// If the handler has not accepted the new stamp of the user, or has accepted a different one, the
+/// session ends.
 #[tokio::test]
 async fn a_session_accepts_only_the_stamp_that_its_handler_named() {
     let Fixture { accounts, client, .. } = fixture();
@@ -411,7 +411,8 @@ async fn a_session_accepts_only_the_stamp_that_its_handler_named() {
     assert_eq!(client.text("/who").await, "None None");
 }
 
-/// The response to a renewal was lost, so the former secret has all rights until a client uses the new one.
+/// The response to a renewal was lost, so the former secret has all rights until a client uses the
+/// new one.
 #[tokio::test]
 async fn a_stamp_is_accepted_after_a_lost_renewal() {
     let clock = ManualClock::new();

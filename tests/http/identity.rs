@@ -141,8 +141,8 @@ async fn an_id_with_another_secret_opens_nothing_and_ends_nothing() {
     let Fixture { client, clock, .. } = fixture();
     client.text("/sign-in").await;
     let token = client.token().unwrap();
-    // For five seconds after the sign-in, the request below would count as late, because its unknown secret
-    // may have been replaced twice.
+    // For five seconds after the sign-in, the request below would count as late, because its
+    // unknown secret may have been replaced twice.
     clock.advance(Duration::from_secs(6));
     let thief = client.stranger();
     thief.plant("__Host-id", &format!("{}.{}", &token[..22], "B".repeat(42) + "A"));

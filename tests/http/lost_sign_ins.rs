@@ -1,5 +1,5 @@
-//! Tests of sign-ins whose responses are lost, and of sign-ins with replaced tokens: no cart is lost, and no
-//! user exceeds the session limit.
+//! Tests of sign-ins whose responses are lost, and of sign-ins with replaced tokens: no cart is
+//! lost, and no user exceeds the session limit.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -217,8 +217,9 @@ async fn another_device_stays_signed_in() {
     assert_eq!(sessions(&fixture).await, 2);
 }
 
-/// A client has used the session of an attempt: it has signed out, or written the field `role`, which rotates
-/// the secret. A thief with the former token and the password does not get the fields.
+/// A client has used the session of an attempt: it has signed out, or written the field `role`,
+/// which rotates the secret. A thief with the former token and the password does not get the
+/// fields.
 #[tokio::test]
 async fn a_session_that_was_used_is_not_taken_over() {
     for path in ["/out", "/role"] {
@@ -238,8 +239,8 @@ async fn a_session_that_was_used_is_not_taken_over() {
     }
 }
 
-/// Several requests with one refused token sign in at the same time. For example, a page behind a proxy that
-/// names the user sends such requests.
+/// Several requests with one refused token sign in at the same time. For example, a page behind a
+/// proxy that names the user sends such requests.
 #[tokio::test]
 async fn parallel_attempts_all_succeed() {
     for limit in [None, Some(OnLimit::EndOldest)] {
@@ -315,8 +316,8 @@ async fn a_planted_cart_hides_no_lost_attempt() {
     assert_eq!(fixture.client.text("/who").await, r#"Some(7) ["tea"]"#);
 }
 
-/// The form of a sign-in was sent before another tab renewed the secret, and arrives in the grace period of
-/// the former secret.
+/// The form of a sign-in was sent before another tab renewed the secret, and arrives in the grace
+/// period of the former secret.
 #[tokio::test]
 async fn a_sign_in_in_the_grace_of_a_renewal_keeps_the_cart() {
     for limit in LIMITS {
@@ -347,7 +348,8 @@ async fn a_sign_in_in_the_grace_of_a_renewal_keeps_the_cart() {
     }
 }
 
-/// The client also has a cookie of the same name whose session has ended, and sends that cookie first.
+/// The client also has a cookie of the same name whose session has ended, and sends that cookie
+/// first.
 #[tokio::test]
 async fn a_dead_cookie_in_front_hides_no_lost_attempt() {
     let fixture = fixture(|layer| layer);
@@ -363,7 +365,8 @@ async fn a_dead_cookie_in_front_hides_no_lost_attempt() {
     assert_eq!(fixture.client.text("/who").await, r#"Some(7) ["tea"]"#);
 }
 
-/// The limit ends the session with the oldest sign-in. A lapse of its authentication is not a sign-in.
+/// The limit ends the session with the oldest sign-in. A lapse of its authentication is not a
+/// sign-in.
 #[tokio::test]
 async fn a_lapse_keeps_the_order_of_the_sign_ins() {
     let fixture = fixture(|layer| layer.aal2().max_sessions(2, OnLimit::EndOldest));
@@ -394,8 +397,8 @@ struct Account {
     sid: String,
 }
 
-/// A sign-in re-encrypts the fields that it copies to its session. The session is also found by the value of
-/// a copied field with an index.
+/// A sign-in re-encrypts the fields that it copies to its session. The session is also found by the
+/// value of a copied field with an index.
 #[tokio::test]
 async fn encrypted_and_indexed_fields_come_along() {
     for (limit, views) in LIMITS.into_iter().flat_map(|limit| [(limit, false), (limit, true)]) {

@@ -85,9 +85,9 @@ async fn an_optional_session_of_another_store_is_an_error() {
     assert_eq!(client.get("/").await.status, StatusCode::INTERNAL_SERVER_ERROR);
 }
 
-/// Returns the file in which a call panics.
-/// `try_from` claims the schema, like the extractor. Otherwise lists by an indexed field, sign-ins after a
-/// lost response, and `remove` by name would not know the schema.
+/// Returns the file in which a call panics. `try_from` claims the schema, like the extractor.
+/// Otherwise lists by an indexed field, sign-ins after a lost response, and `remove` by name would
+/// not know the schema.
 #[tokio::test]
 async fn a_converted_session_follows_its_schema() {
     #[session]
@@ -161,8 +161,8 @@ async fn layers_that_share_a_cookie_or_header_are_reported() {
     }
 }
 
-/// The options say nothing without a sign-in. A handler that proves a second factor could forget the
-/// principal.
+/// The options say nothing without a sign-in. A handler that proves a second factor could forget
+/// the principal.
 #[tokio::test]
 async fn options_of_a_sign_in_need_a_sign_in() {
     #[session]

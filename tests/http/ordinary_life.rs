@@ -1,5 +1,5 @@
-//! Double clicks, lost answers, the next user of a browser, and other ordinary events. Each gets the right
-//! answer, and none causes an error of the server.
+//! Double clicks, lost answers, the next user of a browser, and other ordinary events. Each gets
+//! the right answer, and none causes an error of the server.
 
 use std::{sync::Arc, time::Duration};
 
@@ -181,8 +181,8 @@ async fn a_guest_keeps_the_cart_of_a_rotation_whose_answer_was_lost() {
     }
 }
 
-/// If a client never gets the new secret of a rotation, that secret is never used. After the new secret is
-/// used, the former one counts as stolen.
+/// If a client never gets the new secret of a rotation, that secret is never used. After the new
+/// secret is used, the former one counts as stolen.
 #[tokio::test]
 async fn a_former_secret_gets_no_cart_of_a_guest_who_goes_on() {
     let clock = ManualClock::new();
@@ -646,8 +646,8 @@ async fn layers_of_different_names_stay_apart() {
     assert_eq!(client.text("/page").await, "Some(7)");
 }
 
-/// When the upload ends, the store no longer recognises the secret of the deleted session, and the browser
-/// has a newer session.
+/// When the upload ends, the store no longer recognises the secret of the deleted session, and the
+/// browser has a newer session.
 #[tokio::test(start_paused = true)]
 async fn a_long_upload_does_not_replace_a_newer_sign_in() {
     for seconds in [30, 180] {

@@ -1,4 +1,5 @@
-//! Failures of a backend under a `RecordStore`: an error that says that nothing was changed is true.
+//! Failures of a backend under a `RecordStore`: an error that says that nothing was changed is
+//! true.
 
 use std::{
     collections::HashMap,

@@ -50,8 +50,8 @@ async fn a_late_revocation_is_not_undone_by_the_cache() {
     assert_eq!(session.load().await.unwrap(), Err(Refused::Revoked));
 }
 
-/// A revocation of many sessions releases the lock of the list between its steps, and a page reads only its
-/// part of the list.
+/// A revocation of many sessions releases the lock of the list between its steps, and a page reads
+/// only its part of the list.
 #[tokio::test]
 async fn a_long_list_in_memory_delays_no_sign_in() {
     const SESSIONS: usize = 10_000;

@@ -213,8 +213,8 @@ async fn a_newer_value_is_neither_guessed_nor_overwritten() {
     assert_eq!(draft, "new");
 }
 
-/// If a release does not know the version of a value, its `take` leaves the value in place. So a later
-/// release can take it.
+/// If a release does not know the version of a value, its `take` leaves the value in place. So a
+/// later release can take it.
 #[tokio::test]
 async fn a_newer_value_stays_when_it_is_taken() {
     let fixture = Fixture::new();

@@ -1,5 +1,5 @@
-//! Tests of the principal of a session and its authentication, of guards, and of the list of a user's
-//! sessions.
+//! Tests of the principal of a session and its authentication, of guards, and of the list of a
+//! user's sessions.
 
 use std::{sync::Arc, time::Duration};
 
@@ -366,8 +366,8 @@ async fn a_sign_in_of_a_disconnected_client_leaves_no_session() {
     assert!(sessions.list((), None, 9).await.unwrap().sessions.is_empty());
 }
 
-/// A revocation may have happened during the sign-in, so the server does not send the cookie of the new
-/// session.
+/// A revocation may have happened during the sign-in, so the server does not send the cookie of the
+/// new session.
 #[tokio::test]
 async fn the_cookie_of_a_new_session_is_withheld_while_its_sign_in_is_unknown() {
     for fault in [Fault::AnswerLost, Fault::Unreachable] {
@@ -535,8 +535,8 @@ async fn an_edit_signs_in_while_it_removes_another_principal() {
     }
 }
 
-/// The second click gets a session of its own, but only one of the two requests takes a value that can be
-/// taken once.
+/// The second click gets a session of its own, but only one of the two requests takes a value that
+/// can be taken once.
 #[tokio::test]
 async fn a_second_click_copies_no_value_that_is_taken_once() {
     #[session]

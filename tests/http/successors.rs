@@ -1,5 +1,6 @@
-//! Tests of successors. After the response to a sign-in was lost, the client opens a page that writes. The
-//! write starts a new session, the successor. The next sign-in finds the session of the lost sign-in.
+//! Tests of successors. After the response to a sign-in was lost, the client opens a page that
+//! writes. The write starts a new session, the successor. The next sign-in finds the session of the
+//! lost sign-in.
 
 use std::{sync::Arc, time::Duration};
 
@@ -65,7 +66,8 @@ async fn a_page_view_after_a_lost_sign_in_costs_no_cart() {
     }
 }
 
-/// The same if the lost response belongs to a second sign-in, or to a write that rotates the secret.
+/// The same if the lost response belongs to a second sign-in, or to a write that rotates the
+/// secret.
 #[tokio::test]
 async fn a_page_view_after_a_lost_rotation_costs_no_cart() {
     for (first, lost) in [("/in/7", "/in/7"), ("/in/7", "/role"), ("/who", "/role")] {
@@ -80,7 +82,8 @@ async fn a_page_view_after_a_lost_rotation_costs_no_cart() {
     }
 }
 
-/// The successor keeps its own values. A different user gets no field of the session of the lost sign-in.
+/// The successor keeps its own values. A different user gets no field of the session of the lost
+/// sign-in.
 #[tokio::test]
 async fn a_page_view_after_a_lost_sign_in_hides_nothing_and_shows_nothing() {
     let fixture = fixture(|layer| layer);
@@ -140,8 +143,8 @@ async fn a_failure_after_a_page_view_costs_no_cart() {
     }
 }
 
-/// The sign-in after the page view pauses before or after one of its store calls. During the pause, another
-/// tab writes, or the client cancels the request.
+/// The sign-in after the page view pauses before or after one of its store calls. During the pause,
+/// another tab writes, or the client cancels the request.
 #[tokio::test]
 async fn a_sign_in_after_a_page_view_stops_anywhere() {
     for limit in LIMITS {
@@ -180,8 +183,8 @@ async fn a_sign_in_after_a_page_view_stops_anywhere() {
     }
 }
 
-/// A handler writes, for example a counter of views, and signs the user in. The first write starts the
-/// session.
+/// A handler writes, for example a counter of views, and signs the user in. The first write starts
+/// the session.
 #[tokio::test]
 async fn one_request_may_write_and_sign_in() {
     for limit in LIMITS {
@@ -191,8 +194,8 @@ async fn one_request_may_write_and_sign_in() {
         fixture.clock.advance(LATER);
         fixture.client.text("/view-in/7").await;
         assert_eq!(fixture.client.text("/who").await, TEA, "{limit:?}");
-        // The session no longer stores the refused token, so the second of these sign-ins makes only one
-        // call.
+        // The session no longer stores the refused token, so the second of these sign-ins makes
+        // only one call.
         fixture.client.text("/in/7").await;
         fixture.store.take_calls();
         fixture.client.text("/in/7").await;
@@ -200,8 +203,8 @@ async fn one_request_may_write_and_sign_in() {
     }
 }
 
-/// Before the next sign-in, the responses to three rotations are lost, one after the other. So each successor
-/// has a successor, too.
+/// Before the next sign-in, the responses to three rotations are lost, one after the other. So each
+/// successor has a successor, too.
 #[tokio::test]
 async fn successors_follow_one_another() {
     let fixture = fixture(|layer| layer);
@@ -215,8 +218,8 @@ async fn successors_follow_one_another() {
     assert_eq!(fixture.client.text("/who").await, TEA);
 }
 
-/// A sign-in with the former secret of a successor, in the grace period of a renewal, copies the fields to a
-/// further session. A later sign-in with the renewed secret finds them there.
+/// A sign-in with the former secret of a successor, in the grace period of a renewal, copies the
+/// fields to a further session. A later sign-in with the renewed secret finds them there.
 #[tokio::test]
 async fn a_slow_sign_in_in_the_grace_of_a_renewal_costs_no_cart() {
     for limit in [None, Some(OnLimit::EndOldest)] {
@@ -236,8 +239,8 @@ async fn a_slow_sign_in_in_the_grace_of_a_renewal_costs_no_cart() {
     }
 }
 
-/// The session limit was lowered to one, and the user has a session on another device. So the limit refuses
-/// the sign-in even after ruts has revoked the session of the lost sign-in.
+/// The session limit was lowered to one, and the user has a session on another device. So the limit
+/// refuses the sign-in even after ruts has revoked the session of the lost sign-in.
 #[tokio::test]
 async fn a_refused_sign_in_shows_a_guest_nothing() {
     let clock = ManualClock::new();
@@ -262,8 +265,8 @@ async fn a_refused_sign_in_shows_a_guest_nothing() {
     assert_eq!(narrow.text("/who").await, "Some(8) []");
 }
 
-/// A sign-in moves the absolute deadline. The cookie lives until the new deadline, even if an earlier write
-/// of the same request has replaced the secret.
+/// A sign-in moves the absolute deadline. The cookie lives until the new deadline, even if an
+/// earlier write of the same request has replaced the secret.
 #[tokio::test]
 async fn the_cookie_lives_as_long_as_the_sign_in() {
     for (path, days) in [("/in/7", 1), ("/remember", 30), ("/role-in/7", 1)] {
@@ -299,8 +302,8 @@ async fn a_field_that_the_sign_in_removes_stays_removed() {
     }
 }
 
-/// After the sign-in, the session that held the fields is gone. So it does not bring back a field that the user has
-/// removed since.
+/// After the sign-in, the session that held the fields is gone. So it does not bring back a field
+/// that the user has removed since.
 #[tokio::test]
 async fn no_field_comes_back_after_a_revocation() {
     for limit in LIMITS {
@@ -315,7 +318,8 @@ async fn no_field_comes_back_after_a_revocation() {
     }
 }
 
-/// The sign-in of user 7 fails before it has added the fields. A different user signs in to the same session.
+/// The sign-in of user 7 fails before it has added the fields. A different user signs in to the
+/// same session.
 #[tokio::test]
 async fn a_different_user_gets_nothing_after_a_failure() {
     for limit in LIMITS {

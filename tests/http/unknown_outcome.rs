@@ -102,7 +102,8 @@ async fn the_request_knows_nothing_of_the_former_user() {
     }
 }
 
-/// A request begins a session, signs in without getting an answer, and continues in the same session.
+/// A request begins a session, signs in without getting an answer, and continues in the same
+/// session.
 #[tokio::test]
 async fn a_write_after_a_sign_in_of_unknown_outcome_stays() {
     let store = InstrumentedStore::new(MemoryStore::new());
@@ -138,8 +139,8 @@ async fn a_late_sign_out_is_not_reported_as_done() {
     );
 }
 
-/// If the store answers a renewal late, the response does not set the new token. A sign-in may have set a
-/// newer cookie in the meantime.
+/// If the store answers a renewal late, the response does not set the new token. A sign-in may have
+/// set a newer cookie in the meantime.
 #[tokio::test]
 async fn a_slow_renewal_overwrites_no_newer_cookie() {
     let clock = ManualClock::new();
@@ -202,8 +203,8 @@ async fn an_end_of_all_sessions_in_one_store_ends_none_in_another() {
     assert_eq!(client.get("/who").await.text(), "None");
 }
 
-/// The first request of a visitor is cancelled while the store creates the session, or its answer is lost.
-/// The store does not keep the session.
+/// The first request of a visitor is cancelled while the store creates the session, or its answer
+/// is lost. The store does not keep the session.
 #[tokio::test]
 async fn a_cancelled_creation_leaves_no_session() {
     for is_cancelled in [true, false] {

@@ -7,8 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A module may import modules of a lower rank, and its own files. If several names match a module, the
-/// longest name counts.
+/// A module may import modules of a lower rank, and its own files. If several names match a module,
+/// the longest name counts.
 const RANKS: [(&str, u8); 32] = [
     ("token", 0),
     ("ttl", 0),

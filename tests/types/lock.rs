@@ -81,9 +81,9 @@ struct Shop {
     pay: Pay,
 }
 
-/// Compares a later release of the session with its lock, and checks that the report is empty after the
-/// release is accepted. The release is written by hand, because a second `#[session(lock)]` would generate a
-/// second test.
+/// Compares a later release of the session with its lock, and checks that the report is empty after
+/// the release is accepted. The release is written by hand, because a second `#[session(lock)]`
+/// would generate a second test.
 macro_rules! release {
     ($($spec:expr => $type:ty $(=> $migrate:expr)? $(; $mode:ident $(($argument:expr))?)?),+ $(,)?) => {
         release!(of Lock::of::<Shop>(), retired []
@@ -695,8 +695,8 @@ fn the_lock_shows_which_version_a_bridge_release_writes() {
     assert_finding(&report, LockLevel::Stale, &["`cart` writes version 2 from now on"]);
 }
 
-/// The variables that make the test below run one comparison, in a process of its own: the file, and the type
-/// of the cart.
+/// The variables that make the test below run one comparison, in a process of its own: the file,
+/// and the type of the cart.
 const CHILD: [&str; 2] = ["RUTS_TEST_LOCK", "RUTS_TEST_CART"];
 
 /// `RUTS_LOCK=accept` is an environment variable, so each comparison runs in a process of its own.
@@ -876,7 +876,8 @@ fn advice_leaves_out_the_prefix() {
     assert!(!text.contains("rename") && !text.contains("retired"), "{text}");
 }
 
-/// A bridge release writes what the previous release reads, so its former type has to be the locked one.
+/// A bridge release writes what the previous release reads, so its former type has to be the locked
+/// one.
 #[test]
 fn a_bridge_release_that_writes_another_type_breaks() {
     #[derive(Serialize, Deserialize)]
@@ -918,8 +919,8 @@ fn a_bridge_release_that_writes_another_type_breaks() {
     assert!(report.breaks(), "{report}");
 }
 
-/// The release after a bridge no longer writes the former version, so the lock compares what it has accepted for the
-/// bridge again.
+/// The release after a bridge no longer writes the former version, so the lock compares what it has
+/// accepted for the bridge again.
 #[test]
 fn the_release_after_a_bridge_is_compared_with_it() {
     #[derive(Serialize, Deserialize)]
@@ -994,7 +995,8 @@ fn a_field_that_is_left_out_breaks_the_previous_release() {
     assert_finding(&report, LockLevel::Breaks, &texts);
 }
 
-/// ruts finds no value of these types. A value from the application shows which fields have a default.
+/// ruts finds no value of these types. A value from the application shows which fields have a
+/// default.
 #[test]
 fn without_a_value_the_lock_claims_nothing() {
     #[derive(Serialize, Deserialize)]
@@ -1069,7 +1071,8 @@ fn a_changed_variant_of_a_recursive_or_tagged_type_breaks() {
     assert_finding(&report, LockLevel::Breaks, &["amount"]);
 }
 
-/// A variant of an adjacently tagged enum has no content before the change, so no sample shows the content.
+/// A variant of an adjacently tagged enum has no content before the change, so no sample shows the
+/// content.
 #[test]
 fn a_variant_that_gains_content_breaks() {
     #[derive(Serialize, Deserialize)]

@@ -1,6 +1,6 @@
-//! Types with parts that ruts finds late or not at all. A part may accept none of the values that ruts tries.
-//! A type may contain itself. The kind of a part may depend on another value. No change of such a part is
-//! misread, although the field uses bincode.
+//! Types with parts that ruts finds late or not at all. A part may accept none of the values that
+//! ruts tries. A type may contain itself. The kind of a part may depend on another value. No change
+//! of such a part is misread, although the field uses bincode.
 
 use std::{
     collections::BTreeMap,
@@ -334,8 +334,8 @@ async fn a_part_whose_kind_depends_on_another_is_not_misread() {
     assert_eq!(read, Some(Contact::Text("x".to_owned())));
 }
 
-/// Half of all random ids have the first bit set. serde cannot buffer numbers of 128 bits, so a tagged value
-/// cannot contain one.
+/// Half of all random ids have the first bit set. serde cannot buffer numbers of 128 bits, so a
+/// tagged value cannot contain one.
 #[tokio::test]
 async fn a_tag_does_not_make_a_large_number_unreadable() {
     #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -393,7 +393,8 @@ async fn a_conversion_that_panics_on_other_values_does_no_harm() {
     assert_eq!(read, Some(Initial('x')));
 }
 
-/// A list whose second element has a different type from the first. No serde attribute writes such a type.
+/// A list whose second element has a different type from the first. No serde attribute writes such
+/// a type.
 #[derive(Debug, Clone, PartialEq)]
 struct Listed<T>(u32, T);
 

@@ -180,7 +180,8 @@ async fn an_element_that_moves_keeps_what_belongs_to_it() {
     assert_eq!(next.items, [plain("b"), gift("c"), plain("x")]);
 }
 
-/// The fingerprint does not show the structure of this part, because the part needs a self-describing format.
+/// The fingerprint does not show the structure of this part, because the part needs a
+/// self-describing format.
 #[tokio::test]
 async fn an_update_keeps_unknown_fields_of_an_enum_with_a_tag() {
     #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -245,8 +246,8 @@ async fn a_set_inside_an_element_loses_nothing_beside_it() {
     assert_eq!(session.entry(NEW).get().await.unwrap(), Some(vec![new("a"), new("c")]));
 }
 
-/// A set has no order, so its elements cannot be matched after an update. No element gets the gift of another
-/// element.
+/// A set has no order, so its elements cannot be matched after an update. No element gets the gift
+/// of another element.
 #[tokio::test]
 async fn an_element_of_a_set_never_gets_the_field_of_another() {
     let names: Vec<String> = (0..9).map(|at| at.to_string()).collect();
@@ -294,8 +295,8 @@ mod visit {
     }
 }
 
-/// The previous release reads the renamed field as absent and the new variant as a different variant. An
-/// update or a `settle` by the previous release leaves both unchanged.
+/// The previous release reads the renamed field as absent and the new variant as a different
+/// variant. An update or a `settle` by the previous release leaves both unchanged.
 #[tokio::test]
 async fn an_update_changes_no_part_that_its_caller_has_not_changed() {
     use visit::{New, NewPay, Old, OldPay};
@@ -318,8 +319,8 @@ async fn an_update_changes_no_part_that_its_caller_has_not_changed() {
     assert_eq!(session.entry(NEW).get().await.unwrap(), paid);
 }
 
-/// A list may have an element that the previous release knows only as `#[serde(other)]`. A change of another
-/// element does not replace it.
+/// A list may have an element that the previous release knows only as `#[serde(other)]`. A change
+/// of another element does not replace it.
 #[tokio::test]
 async fn an_unknown_variant_in_a_list_stays() {
     use visit::{NewPay, OldPay};
@@ -339,7 +340,8 @@ async fn an_unknown_variant_in_a_list_stays() {
     assert_eq!(update(|pays| pays[1] = OldPay::Cash).await, [NewPay::Cash, NewPay::Cash]);
 }
 
-/// A default that is different each time is written. `settle` writes a field that the stored value lacks.
+/// A default that is different each time is written. `settle` writes a field that the stored value
+/// lacks.
 #[tokio::test]
 async fn a_default_is_written_if_it_matters() {
     #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -538,7 +540,8 @@ async fn another_variant_never_gets_the_unknown_fields() {
     assert_eq!(next.await, NewPaid::Card { number: 2, fee: 7 });
 }
 
-/// A user replaces the only article in a cart. The engraving of the former article belongs to that article.
+/// A user replaces the only article in a cart. The engraving of the former article belongs to that
+/// article.
 #[tokio::test]
 async fn another_element_never_gets_the_unknown_fields() {
     #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -565,7 +568,8 @@ async fn another_element_never_gets_the_unknown_fields() {
     assert_eq!(updated(ring(), add).await, [new("ring", 2, Some("Anna"))]);
 }
 
-/// The renamed field has its default in the previous release, next to a field whose default differs each time.
+/// The renamed field has its default in the previous release, next to a field whose default differs
+/// each time.
 #[tokio::test]
 async fn a_field_is_never_stored_under_two_names() {
     static NEXT: AtomicU32 = AtomicU32::new(0);

@@ -1,5 +1,5 @@
-//! Measures delays of requests, with one in flight and at fixed rates of arrivals. The stacks take turns.
-//! Called by `main`.
+//! Measures delays of requests, with one in flight and at fixed rates of arrivals. The stacks take
+//! turns. Called by `main`.
 
 use std::time::Duration;
 
@@ -86,7 +86,8 @@ pub(crate) async fn print(
          measurement.\n"
     ));
     let mut bars = Vec::new();
-    // Over memory, the floor calls nothing, so no stack can serve a share of the floor's throughput.
+    // Over memory, the floor calls nothing, so no stack can serve a share of the floor's
+    // throughput.
     let backends: Vec<Backend> =
         backends.iter().copied().filter(|backend| *backend != Backend::Memory).collect();
     for &backend in &backends {

@@ -2,7 +2,8 @@
 //!
 //! [`FileStore`] implements [`RecordStore`] and thereby the whole contract of
 //! [`Store`](ruts::store::Store), as `tests/conformance.rs` shows. The rules of a session come from
-//! [`SessionRecord`]. This file only reads, locks and writes. One process at a time can open a folder.
+//! [`SessionRecord`]. This file only reads, locks and writes. One process at a time can open a
+//! folder.
 
 use std::{
     fs::{self, File},
@@ -23,8 +24,8 @@ const NAME: &str = "file";
 
 /// A store that keeps each session as a file in a folder.
 ///
-/// Operations run one at a time. A file is replaced by renaming a complete new one over it, so that a
-/// crash leaves the old or the new session.
+/// Operations run one at a time. A file is replaced by renaming a complete new one over it, so that
+/// a crash leaves the old or the new session.
 #[derive(Clone)]
 pub struct FileStore {
     folder: Arc<Mutex<Folder>>,
@@ -34,7 +35,8 @@ pub struct FileStore {
 
 struct Folder {
     path: PathBuf,
-    /// A lock that keeps other processes out. The operating system releases the lock when the process ends.
+    /// A lock that keeps other processes out. The operating system releases the lock when the
+    /// process ends.
     _lock: File,
 }
 
@@ -118,8 +120,8 @@ impl RecordStore for FileStore {
         self.search(limit, |record| !record.is_retained(now())).await
     }
 
-    /// Renames the folder of all sessions. Deleting its files takes longer, so no caller waits for the
-    /// deletion.
+    /// Renames the folder of all sessions. Deleting its files takes longer, so no caller waits for
+    /// the deletion.
     async fn end_all(&self) -> Result<(), StoreError> {
         let folder = Arc::clone(&self.folder).lock_owned().await;
         let old = folder.path.join(format!("removed-{}", now().as_nanos()));
@@ -140,8 +142,8 @@ impl Folder {
     }
 }
 
-/// Runs `work` on a thread that may block. The folder stays locked until `work` is done, even if the caller
-/// is cancelled. Otherwise a late rename could undo a later write.
+/// Runs `work` on a thread that may block. The folder stays locked until `work` is done, even if
+/// the caller is cancelled. Otherwise a late rename could undo a later write.
 async fn in_background<T: Send + 'static>(
     folder: OwnedMutexGuard<Folder>,
     work: impl FnOnce(&Folder) -> io::Result<T> + Send + 'static,
@@ -179,8 +181,8 @@ fn now() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
-/// Returns the error of a failed read or write. A write takes effect only with its rename, so a failed write
-/// changes nothing.
+/// Returns the error of a failed read or write. A write takes effect only with its rename, so a
+/// failed write changes nothing.
 fn unavailable(error: io::Error) -> StoreError {
     StoreError::new(NAME, StoreErrorKind::Unavailable).with_source(error)
 }

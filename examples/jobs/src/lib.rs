@@ -72,7 +72,8 @@ async fn order(
 ) -> Result<(StatusCode, &'static str), Error> {
     let user = desk.user().await?.ok_or(Error::SignInRequired)?;
     let session = desk.session().id().ok_or(Error::Ended)?;
-    // Reserves a place in the queue first, because an order that is refused must not remove the last export.
+    // Reserves a place in the queue first, because an order that is refused must not remove the
+    // last export.
     let Ok(place) = queue.try_reserve() else {
         return Ok((StatusCode::SERVICE_UNAVAILABLE, "too many orders\n"));
     };
@@ -92,8 +93,8 @@ async fn home(desk: Desk) -> Result<String, Error> {
     Ok(page.join("\n") + "\n")
 }
 
-/// Carries out orders until the queue is closed. A failed order is logged, and the worker continues with the
-/// next order.
+/// Carries out orders until the queue is closed. A failed order is logged, and the worker continues
+/// with the next order.
 pub async fn work(sessions: DeskSessions, mut orders: Receiver<Order>) {
     while let Some(order) = orders.recv().await {
         let id = order.session;
@@ -110,8 +111,8 @@ pub async fn work(sessions: DeskSessions, mut orders: Receiver<Order>) {
 ///
 /// # Errors
 ///
-/// [`Error::Ended`] if the session has ended or has another user, or [`Error::Store`]. The job then stops, and
-/// starts no session.
+/// [`Error::Ended`] if the session has ended or has another user, or [`Error::Store`]. The job then
+/// stops, and starts no session.
 pub async fn export(sessions: &DeskSessions, order: &Order) -> Result<(), Error> {
     for part in 1..=PARTS {
         // The work of this part would be here.
@@ -121,8 +122,8 @@ pub async fn export(sessions: &DeskSessions, order: &Order) -> Result<(), Error>
     desk_of(sessions, order).await?.edit().export(&link).remove_progress().commit().await
 }
 
-/// Returns the session of an order, if the user of the order is still signed in to it. Each call reads the
-/// session from the store.
+/// Returns the session of an order, if the user of the order is still signed in to it. Each call
+/// reads the session from the store.
 async fn desk_of(sessions: &DeskSessions, order: &Order) -> Result<Desk, Error> {
     let desk: Desk = sessions.get(&order.session);
     match desk.user().await? {

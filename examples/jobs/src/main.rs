@@ -39,7 +39,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             let _ = tokio::signal::ctrl_c().await;
         })
         .await?;
-    // The app, which holds the sender of the queue, has been dropped. So the worker finishes the queued
-    // orders and stops.
+    // The app, which holds the sender of the queue, has been dropped. So the worker finishes the
+    // queued orders and stops.
     Ok(worker.await?)
 }

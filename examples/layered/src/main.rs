@@ -1,4 +1,5 @@
-//! Serves the front-desk app of this example. Its sessions are in PostgreSQL, with Redis or Valkey as a cache.
+//! Serves the front-desk app of this example. Its sessions are in PostgreSQL, with Redis or Valkey
+//! as a cache.
 //!
 //! ```sh
 //! export REDIS_URL=redis://localhost:6379

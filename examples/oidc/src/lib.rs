@@ -1,10 +1,11 @@
 //! Sign-in with OpenID Connect, with the crate `openidconnect`.
 //!
-//! - State, nonce and PKCE verifier are in one field that is taken once. So a response of the provider is
-//!   accepted for only one sign-in, in the browser that began it.
+//! - State, nonce and PKCE verifier are in one field that is taken once. So a response of the
+//!   provider is accepted for only one sign-in, in the browser that began it.
 //! - The subject is the principal. The sign-in gives the session a new secret.
-//! - The provider ends the sessions of a user, or one of them, by back-channel logout. `jsonwebtoken` verifies
-//!   the logout tokens, because `openidconnect` verifies only tokens with a subject.
+//! - The provider ends the sessions of a user, or one of them, by back-channel logout.
+//!   `jsonwebtoken` verifies the logout tokens, because `openidconnect` verifies only tokens with a
+//!   subject.
 
 use std::{collections::HashMap, future::Future, pin::Pin, sync::Arc};
 
@@ -37,7 +38,8 @@ pub struct Account {
     /// The user, as the provider names it.
     #[field(principal)]
     subject: String,
-    /// The id of the user's session at the provider. With this id, the provider can end this session.
+    /// The id of the user's session at the provider. With this id, the provider can end this
+    /// session.
     #[field(index)]
     sid: String,
     /// The sign-in that this browser has begun.
@@ -56,8 +58,8 @@ pub struct Attempt {
 /// The future of a response of the provider.
 pub type Answer = Pin<Box<dyn Future<Output = Result<HttpResponse, HttpError>> + Send>>;
 
-/// A function that sends a request to the provider. It may use a `reqwest::Client` that is configured not to
-/// follow redirects.
+/// A function that sends a request to the provider. It may use a `reqwest::Client` that is
+/// configured not to follow redirects.
 #[derive(Clone)]
 pub struct Http(Arc<dyn Fn(HttpRequest) -> Answer + Send + Sync>);
 
@@ -249,8 +251,8 @@ struct Identity {
 }
 
 impl Provider {
-    /// Exchanges a code for the ID token of the user. The future is boxed, so that the compiler checks whether
-    /// it is `Send` separately from the handler's future.
+    /// Exchanges a code for the ID token of the user. The future is boxed, so that the compiler
+    /// checks whether it is `Send` separately from the handler's future.
     fn exchange(
         self,
         code: String,
@@ -284,8 +286,8 @@ struct Logout {
     logout_token: String,
 }
 
-/// The claims of a logout token: OpenID Connect Back-Channel Logout 1.0, 2.4. `jsonwebtoken` checks the
-/// issuer, the audience and the time of expiry.
+/// The claims of a logout token: OpenID Connect Back-Channel Logout 1.0, 2.4. `jsonwebtoken` checks
+/// the issuer, the audience and the time of expiry.
 #[derive(Deserialize)]
 struct LogoutClaims {
     events: HashMap<String, serde_json::Value>,
@@ -318,16 +320,16 @@ impl LogoutVerifier {
         })
     }
 
-    /// Returns the claims of a token that the provider has signed for this app. `None` if the token is not
-    /// genuine, has expired, or is not a logout token.
+    /// Returns the claims of a token that the provider has signed for this app. `None` if the token
+    /// is not genuine, has expired, or is not a logout token.
     fn verify(&self, token: &str) -> Option<LogoutClaims> {
         let header = jsonwebtoken::decode_header(token).ok()?;
         let key = match &header.kid {
             Some(id) => self.keys.find(id)?,
             None => self.keys.keys.first()?,
         };
-        // The key of the provider must belong to this algorithm, so the token cannot choose a weaker
-        // algorithm.
+        // The key of the provider must belong to this algorithm, so the token cannot choose a
+        // weaker algorithm.
         let mut validation = Validation::new(header.alg);
         validation.set_issuer(&[&self.issuer]);
         validation.set_audience(&[&self.client_id]);

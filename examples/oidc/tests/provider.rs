@@ -1,7 +1,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails panics")]
 #![allow(missing_docs, reason = "tests")]
 
-//! Tests sign-ins at an identity provider that runs in this test, and the logout tokens of the provider.
+//! Tests sign-ins at an identity provider that runs in this test, and the logout tokens of the
+//! provider.
 
 use std::{
     collections::HashMap,
@@ -270,8 +271,8 @@ async fn a_user_signs_in_with_a_new_secret() {
 async fn an_answer_is_good_for_one_sign_in_of_its_own_browser() {
     let (provider, client) = setup().await;
     let back = begin(&provider, &client).await;
-    // An attacker leads a victim to the callback, both while the victim has a sign-in of their own in progress
-    // and while they do not.
+    // An attacker leads a victim to the callback, both while the victim has a sign-in of their own
+    // in progress and while they do not.
     let victim = client.stranger();
     assert_eq!(status(&victim, &back).await, StatusCode::BAD_REQUEST);
     begin(&provider, &victim).await;

@@ -1,9 +1,10 @@
 //! Sign-in with passkeys, with the crate `webauthn-rs`.
 //!
-//! - A registration and a sign-in take two requests each. The state in between is in a field that is taken
-//!   once. So an answer of the authenticator counts only once, and only in the browser that began.
-//! - A passkey verifies the user on the device, so a sign-in has [`Assurance::Aal2`] and gives the session a
-//!   new secret.
+//! - A registration and a sign-in take two requests each. The state in between is in a field that
+//!   is taken once. So an answer of the authenticator counts only once, and only in the browser
+//!   that began.
+//! - A passkey verifies the user on the device, so a sign-in has [`Assurance::Aal2`] and gives the
+//!   session a new secret.
 //! - A signed-in user can add another passkey only within minutes of a sign-in: [`Fresh`].
 //!
 //! The users are in memory. An application keeps them in its database.
@@ -230,7 +231,8 @@ async fn finish_sign_in(
     let result = app.webauthn.finish_passkey_authentication(&answer, &state)?;
     app.users.with(|users| {
         let passkeys = users.values_mut().flat_map(|user| &mut user.passkeys);
-        // Stores the counter of the authenticator, because a counter that goes back shows a copied key.
+        // Stores the counter of the authenticator, because a counter that goes back shows a copied
+        // key.
         passkeys.for_each(|passkey| {
             passkey.update_credential(&result);
         });

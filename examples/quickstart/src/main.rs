@@ -1,12 +1,12 @@
-//! A small shop with sessions in a file. It has a visit counter, a sign-in, a sign-out, a cart and a flash
-//! message.
+//! A small shop with sessions in a file. It has a visit counter, a sign-in, a sign-out, a cart and
+//! a flash message.
 //!
 //! ```sh
 //! cargo run -p quickstart
 //! ```
 //!
-//! The cart survives a restart of the program. `session.rs` declares the session, `handlers.rs` uses it,
-//! `page.rs` renders the HTML.
+//! The cart survives a restart of the program. `session.rs` declares the session, `handlers.rs`
+//! uses it, `page.rs` renders the HTML.
 
 mod handlers;
 mod page;

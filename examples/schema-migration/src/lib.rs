@@ -1,8 +1,8 @@
 //! Three releases of a shop, whose session changes its types while sessions are live.
 //!
-//! In an application, the releases are three states of one program. Here each is a program in `src/bin`, with
-//! the pages of `src/pages.rs`, so that `tests/rolling.rs` can run instances of all releases on one store.
-//! `docs/changing-types.md` lists which deploys each change needs.
+//! In an application, the releases are three states of one program. Here each is a program in
+//! `src/bin`, with the pages of `src/pages.rs`, so that `tests/rolling.rs` can run instances of all
+//! releases on one store. `docs/changing-types.md` lists which deploys each change needs.
 
 mod cart;
 mod coupon;

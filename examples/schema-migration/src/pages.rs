@@ -1,5 +1,5 @@
-//! The pages of the shop, which are the same in all releases. Each release compiles them with its own
-//! session.
+//! The pages of the shop, which are the same in all releases. Each release compiles them with its
+//! own session.
 
 use axum::{
     Router,

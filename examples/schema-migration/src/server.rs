@@ -7,8 +7,8 @@ use ruts::{SessionLayer, store::sqlite::SqliteStore};
 use tokio::net::TcpListener;
 use tracing_subscriber::filter::LevelFilter;
 
-/// Serves an application on a free port, with sessions in the file that the first argument names. Prints the
-/// port, and logs errors to standard error.
+/// Serves an application on a free port, with sessions in the file that the first argument names.
+/// Prints the port, and logs errors to standard error.
 pub fn run(app: fn(SessionLayer) -> Router) -> ExitCode {
     match serve(app) {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails panics")]
 
-//! Instances of several releases serve the same users, while they are replaced one by one: through a deploy, a
-//! rollback and another deploy.
+//! Instances of several releases serve the same users, while they are replaced one by one: through
+//! a deploy, a rollback and another deploy.
 
 use std::{
     fs::{self, File},
@@ -111,8 +111,8 @@ impl Shop {
         }
     }
 
-    /// Sends a request to the next instance. `None` for status 503, which only an instance of the first
-    /// release may return.
+    /// Sends a request to the next instance. `None` for status 503, which only an instance of the
+    /// first release may return.
     fn send(&self, request: &str, cookie: &str) -> Option<Reply> {
         let next = self.next.fetch_add(1, Ordering::Relaxed);
         // A replaced instance runs until its last request has ended.
@@ -128,8 +128,8 @@ impl Shop {
         Some(reply)
     }
 
-    /// Replaces one instance while users are served, and waits until each user has completed some rounds.
-    /// Returns the number of responses with status 503 since.
+    /// Replaces one instance while users are served, and waits until each user has completed some
+    /// rounds. Returns the number of responses with status 503 since.
     fn replace(&self, slot: usize, release: &'static str) -> usize {
         let instance = Arc::new(Instance::start(release, self.folder.path()));
         self.slots.write().unwrap()[slot] = instance;
@@ -143,7 +143,8 @@ impl Shop {
         self.unavailable.load(Ordering::Relaxed)
     }
 
-    /// Serves a user until the shop closes. Returns the number of items in the cart, and the cookie.
+    /// Serves a user until the shop closes. Returns the number of items in the cart, and the
+    /// cookie.
     fn serve(&self, user: usize) -> (usize, String) {
         let _closes = Close(self);
         let (mut cookie, mut cart) = (String::new(), 0);

@@ -118,7 +118,8 @@ fn fingerprint(headers: &HeaderMap, _: &Extensions) -> ClientFingerprint {
     ClientFingerprint::new().with("browser", agent)
 }
 
-/// Returns the keys of encrypted fields. `file` is the SQLite file of the sessions, if there is one.
+/// Returns the keys of encrypted fields. `file` is the SQLite file of the sessions, if there is
+/// one.
 fn keys(is_production: bool, file: Option<&str>) -> Result<KeyRing, BoxError> {
     match env::var("STOREFRONT_KEY") {
         Ok(secrets) => {
@@ -133,8 +134,8 @@ fn keys(is_production: bool, file: Option<&str>) -> Result<KeyRing, BoxError> {
     }
 }
 
-/// Returns the secret in a file that only its owner may read. Creates the file with a new secret if it is
-/// missing.
+/// Returns the secret in a file that only its owner may read. Creates the file with a new secret if
+/// it is missing.
 fn kept_secret(path: &str) -> Result<Vec<u8>, BoxError> {
     let unusable = |error| format!("the secret in {path}: {error}");
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {

@@ -1,9 +1,9 @@
-//! An echo over a WebSocket. The WebSocket ends with its session: on a sign-out in another tab, on a
-//! revocation from another device, or at a deadline. It also ends if another instance handles the sign-out or
-//! the revocation.
+//! An echo over a WebSocket. The WebSocket ends with its session: on a sign-out in another tab, on
+//! a revocation from another device, or at a deadline. It also ends if another instance handles the
+//! sign-out or the revocation.
 //!
-//! Browsers send the cookie with the request that opens a WebSocket. They do not send it if a page of another
-//! site opens the WebSocket, because the cookie is `SameSite=Lax` by default.
+//! Browsers send the cookie with the request that opens a WebSocket. They do not send it if a page
+//! of another site opens the WebSocket, because the cookie is `SameSite=Lax` by default.
 
 use std::{future::Future, pin::pin};
 

@@ -1,5 +1,5 @@
-//! Serves the echo of this crate, with sessions in Redis 7.4 or Valkey 9, or later. Start it twice, on two
-//! ports: signing out at one instance ends the connections of the other.
+//! Serves the echo of this crate, with sessions in Redis 7.4 or Valkey 9, or later. Start it twice,
+//! on two ports: signing out at one instance ends the connections of the other.
 //!
 //! ```sh
 //! REDIS_URL=redis://localhost:6379 cargo run -p websocket-example -- 3000
@@ -24,7 +24,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let pool = Pool::new(Config::from_url(&url)?, None, None, None, 4)?;
     let store = RedisStore::builder(Arc::new(pool.clone())).prefix(NAME).build();
     store.check().await?;
-    // Without notifications, it would take up to five seconds until another instance notices a sign-out.
+    // Without notifications, it would take up to five seconds until another instance notices a
+    // sign-out.
     let store = NotifyingStore::new(store, RedisChannel::new(pool, NAME));
 
     let port = env::args().nth(1).map_or(Ok(3000), |port| port.parse())?;

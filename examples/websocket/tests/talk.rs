@@ -68,8 +68,8 @@ async fn a_connection_ends_with_its_session_at_another_instance() {
         assert_eq!(close.code, CloseCode::Policy);
         times.push(start.elapsed());
     }
-    // Without a notification, the watcher of the other instance checks every five seconds. The fastest
-    // of five attempts counts, because other tests may keep the machine busy.
+    // Without a notification, the watcher of the other instance checks every five seconds. The
+    // fastest of five attempts counts, because other tests may keep the machine busy.
     let fastest = times.iter().min().unwrap();
     assert!(*fastest < Duration::from_millis(100), "{times:?}");
 }

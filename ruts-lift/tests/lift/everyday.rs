@@ -1,5 +1,5 @@
-//! Tests of common events during a rollout: cookie jars, renewals, lifts that fail, planted cookies,
-//! sign-outs.
+//! Tests of common events during a rollout: cookie jars, renewals, lifts that fail, planted
+//! cookies, sign-outs.
 
 use std::{
     sync::{
@@ -112,7 +112,8 @@ async fn a_cookie_jar_around_the_layers_changes_nothing() {
     expect(&thief, "/old/show", "guest: ").await;
 }
 
-/// The layer reads the session before the request of the client. This read must not be logged or counted.
+/// The layer reads the session before the request of the client. This read must not be logged or
+/// counted.
 #[tokio::test]
 async fn the_look_before_a_request_leaves_no_trace() {
     let hour = Duration::from_secs(3600);

@@ -30,7 +30,8 @@ const RESERVED_WITH_A_PRINCIPAL: [(&str, &str); 5] = [
     ("stamp", "it keeps the stamp of the user at a sign-in by an edit"),
 ];
 
-/// The reserved names, the names in use (each with the field that uses it) and the retired stored names.
+/// The reserved names, the names in use (each with the field that uses it) and the retired stored
+/// names.
 pub(super) struct Names {
     reserved: Vec<(&'static str, &'static str)>,
     items: HashMap<String, Ident>,
@@ -40,8 +41,8 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// Creates the names of a session. `prefix` comes before each stored name. `retired` are the stored names of
-    /// its former fields.
+    /// Creates the names of a session. `prefix` comes before each stored name. `retired` are the
+    /// stored names of its former fields.
     pub(super) fn new(has_principal: bool, prefix: &str, retired: &[LitStr]) -> Self {
         let mut reserved = RESERVED.to_vec();
         if has_principal {

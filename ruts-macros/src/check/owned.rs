@@ -9,8 +9,8 @@ use crate::diagnostics::Diagnostics;
 const MESSAGE: &str = "a session field owns its value: write `String` for `&str`, `Vec<T>` for \
                        `&[T]`, and `T` for any other `&T`";
 
-/// Reports the borrowed parts of a type. Returns the type with owned parts, so that the compiler reports
-/// nothing else.
+/// Reports the borrowed parts of a type. Returns the type with owned parts, so that the compiler
+/// reports nothing else.
 pub(super) fn owned(ty: &Type, diagnostics: &mut Diagnostics) -> Type {
     let mut ty = ty.clone();
     match owned_unsized(&ty) {

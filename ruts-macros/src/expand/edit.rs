@@ -59,8 +59,8 @@ pub(super) fn expand(session: &Session) -> TokenStream {
             #(#methods)*
             #sign_in
 
-            /// Writes all changes or none. One round trip, or more if the edit signs in or if the store
-            /// does not know the token of the request.
+            /// Writes all changes or none. One round trip, or more if the edit signs in or if the
+            /// store does not know the token of the request.
             #vis fn commit(self) -> #private::WriteFuture<'__ruts> {
                 self.0.commit()
             }
@@ -83,8 +83,8 @@ fn sign_in(session: &Session) -> TokenStream {
             Self(self.0.keep_fields())
         }
 
-        /// Remembers a sign-in even after the browser was closed, until this time has passed without a
-        /// visit.
+        /// Remembers a sign-in even after the browser was closed, until this time has passed
+        /// without a visit.
         #vis fn remember(self, __life: ::core::time::Duration) -> Self {
             Self(self.0.remember(__life))
         }

@@ -58,8 +58,8 @@ fn index(session: &Session, principal: &Field) -> TokenStream {
                 Self(self.0.idle_timeout(__timeout))
             }
 
-            /// Returns the session with this id, for a job, which has no request and no secret. Never take
-            /// the id from a request. No round trip.
+            /// Returns the session with this id, for a job, which has no request and no secret.
+            /// Never take the id from a request. No round trip.
             #vis fn get(&self, __id: &#private::SessionId) -> #name {
                 self.0.get(__id)
             }
@@ -83,8 +83,8 @@ fn index(session: &Session, principal: &Field) -> TokenStream {
     }
 }
 
-/// Generates the method that finds sessions by the value of a field. The generated method has the return
-/// type `found`, and calls `method` of `SessionIndex`.
+/// Generates the method that finds sessions by the value of a field. The generated method has the
+/// return type `found`, and calls `method` of `SessionIndex`.
 fn finder(
     session: &Session,
     field: &Field,

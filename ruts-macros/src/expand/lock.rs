@@ -1,6 +1,6 @@
-//! Generates the test that compares the types of a session with its lock, and puts the text of the lock into
-//! the field specs. Used only for `#[session(lock)]`. Called by `session`. Decides nothing: see
-//! `model`.
+//! Generates the test that compares the types of a session with its lock, and puts the text of the
+//! lock into the field specs. Used only for `#[session(lock)]`. Called by `session`. Decides
+//! nothing: see `model`.
 //!
 //! ```text
 //! FieldSpec::new("user").with_lock(include_str!("sessions.lock"))
@@ -37,8 +37,8 @@ fn lock(session: &Session, path: &str) -> TokenStream {
     }
 }
 
-/// Returns the call that adds the text of the lock to a field spec. `None` if the file does not exist: the
-/// test creates the file, so the test has to compile without it.
+/// Returns the call that adds the text of the lock to a field spec. `None` if the file does not
+/// exist: the test creates the file, so the test has to compile without it.
 pub(super) fn text(session: &Session) -> Option<TokenStream> {
     let path = session.lock.as_ref()?;
     let folder = std::env::var_os("CARGO_MANIFEST_DIR")?;

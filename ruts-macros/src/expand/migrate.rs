@@ -45,8 +45,8 @@ pub(super) fn calls(field: &Field, private: &TokenStream) -> TokenStream {
     }
 }
 
-/// Returns the types of a field in order: the types of its former versions from `version` on, and its current
-/// type.
+/// Returns the types of a field in order: the types of its former versions from `version` on, and
+/// its current type.
 fn types_from(field: &Field, version: u16) -> Vec<&Type> {
     let later = field.formers.iter().filter(|former| former.version >= version);
     later.filter_map(|former| former.ty.as_ref()).chain([&field.ty]).collect()
@@ -83,8 +83,9 @@ fn writes(field: &Field, version: u16, private: &TokenStream) -> TokenStream {
     }
 }
 
-/// Returns the call that derives the key of a principal or of an index from a stored value. The value is
-/// first converted to the first version that can hold it. Returns no tokens for other fields.
+/// Returns the call that derives the key of a principal or of an index from a stored value. The
+/// value is first converted to the first version that can hold it. Returns no tokens for other
+/// fields.
 pub(super) fn key(field: &Field, private: &TokenStream) -> TokenStream {
     let (with_type, with_function) = match field.mode {
         Mode::Principal => (quote!(principal), quote!(principal_with)),
@@ -117,9 +118,10 @@ pub(super) fn key(field: &Field, private: &TokenStream) -> TokenStream {
     }
 }
 
-/// Returns statements that set the name of a principal, or the indexed value, to `__value`, which has the
-/// last of these types. The statements then convert the value to one earlier type after another, until a
-/// conversion fails. After each conversion, they set the name to the converted value.
+/// Returns statements that set the name of a principal, or the indexed value, to `__value`, which
+/// has the last of these types. The statements then convert the value to one earlier type after
+/// another, until a conversion fails. After each conversion, they set the name to the converted
+/// value.
 fn named(types: &[&Type], private: &TokenStream) -> TokenStream {
     let downgraded = match types {
         [before @ .., to, from] => {

@@ -35,7 +35,8 @@ pub(super) fn expand(session: &Session) -> TokenStream {
         #[allow(dead_code, deprecated)]
         impl #name {
             /// The fields of this session.
-            // The specs are in a separate constant, because a constant with branches cannot be borrowed.
+            // The specs are in a separate constant, because a constant with branches cannot be
+            // borrowed.
             #vis const SCHEMA: &'static #private::SessionSchema =
                 &#private::SessionSchema::new(#text, const { &[#(#specs),*] }) #prefix #retired;
 

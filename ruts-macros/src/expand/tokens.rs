@@ -11,8 +11,8 @@ use crate::model::Field;
 
 /// Returns a call whose errors are reported at `place`. Its arguments keep their spans.
 ///
-/// The compiler reports a panic in a constant at the whole call. Without this span, the call would begin at
-/// the attribute.
+/// The compiler reports a panic in a constant at the whole call. Without this span, the call would
+/// begin at the attribute.
 pub(super) fn located_at(place: impl ToTokens, call: TokenStream) -> TokenStream {
     let place: Vec<_> = place.into_token_stream().into_iter().map(|token| token.span()).collect();
     let mut call: Vec<_> = call.into_iter().collect();
@@ -23,8 +23,8 @@ pub(super) fn located_at(place: impl ToTokens, call: TokenStream) -> TokenStream
     call.into_iter().collect()
 }
 
-/// Returns a name with the span of generated code. Lints skip such names, so they report a field once, at its
-/// accessor.
+/// Returns a name with the span of generated code. Lints skip such names, so they report a field
+/// once, at its accessor.
 pub(super) fn generated(name: &Ident) -> Ident {
     let mut name = name.clone();
     name.set_span(generated_at(name.span()));
@@ -40,8 +40,8 @@ pub(super) fn docs(field: &Field) -> TokenStream {
     }
 }
 
-/// Returns a span at this place. Names with this span resolve like the other generated code, even if the
-/// tokens at the place come from the caller of a `macro_rules!` macro.
+/// Returns a span at this place. Names with this span resolve like the other generated code, even
+/// if the tokens at the place come from the caller of a `macro_rules!` macro.
 pub(super) fn generated_at(span: Span) -> Span {
     Span::call_site().located_at(span)
 }

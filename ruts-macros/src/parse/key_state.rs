@@ -9,8 +9,8 @@ use crate::diagnostics::Diagnostics;
 
 /// A key that may be given once.
 ///
-/// A key with an invalid value counts as given, so it is not also reported as missing. Checks against other
-/// keys skip it.
+/// A key with an invalid value counts as given, so it is not also reported as missing. Checks
+/// against other keys skip it.
 #[derive(Default)]
 pub(crate) enum KeyState<T> {
     #[default]

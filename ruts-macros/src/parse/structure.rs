@@ -98,8 +98,8 @@ fn parse(
     }
 }
 
-/// Returns the named fields of an item. For an item without named fields, reports a mistake and returns no
-/// fields.
+/// Returns the named fields of an item. For an item without named fields, reports a mistake and
+/// returns no fields.
 fn named_fields(input: &DeriveInput, diagnostics: &mut Diagnostics) -> Vec<syn::Field> {
     let name = &input.ident;
     match &input.data {
@@ -156,8 +156,8 @@ fn last_segment(attr: &Attribute) -> String {
     attr.path().segments.last().map(|last| last.ident.to_string()).unwrap_or_default()
 }
 
-/// Turns `expect` into `allow`. All items of a field get its lint attributes, and most items would not
-/// fulfil an `expect`.
+/// Turns `expect` into `allow`. All items of a field get its lint attributes, and most items would
+/// not fulfil an `expect`.
 fn expect_as_allow(mut attr: Attribute) -> Attribute {
     if let Meta::List(list) = &mut attr.meta
         && list.path.is_ident("expect")

@@ -160,8 +160,8 @@ pub(super) fn optional_expression(
     Some(Some(expr))
 }
 
-/// Reads an expression of any form. Without the feature `full`, syn does not parse all forms. If syn
-/// does not parse an expression, this function takes all tokens up to the next comma.
+/// Reads an expression of any form. Without the feature `full`, syn does not parse all forms. If
+/// syn does not parse an expression, this function takes all tokens up to the next comma.
 pub(super) fn expression(input: ParseStream<'_>) -> TokenStream {
     let ahead = input.fork();
     let expr = ahead.parse::<Expr>();

@@ -6,9 +6,9 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{buffer::Buffer, error::CodecError, format::Codec, header::MAX_VALUE};
 
-/// Limits the memory that a hostile length prefix can reserve. The limit is 16 times the maximum length of a
-/// value, because bincode counts the size of a number in memory. A `u128` takes 16 bytes in memory, but may
-/// take only one byte in the payload.
+/// Limits the memory that a hostile length prefix can reserve. The limit is 16 times the maximum
+/// length of a value, because bincode counts the size of a number in memory. A `u128` takes 16
+/// bytes in memory, but may take only one byte in the payload.
 fn config() -> impl bincode::config::Config {
     bincode::config::standard().with_limit::<{ 16 * MAX_VALUE }>()
 }

@@ -18,8 +18,8 @@ use super::{
 /// Maximum depth of a value.
 const MAX_DEPTH: usize = 128;
 
-/// Converts a stored bincode value to MessagePack. `lock` is the text of a lock, and `name` the stored
-/// name of the field.
+/// Converts a stored bincode value to MessagePack. `lock` is the text of a lock, and `name` the
+/// stored name of the field.
 ///
 /// `None` if the lock does not have the type that wrote the value, or if the value does not have
 /// the shape of that type.
@@ -225,7 +225,8 @@ impl<'s> Transcoder<'_, 's> {
                 self.rest = rest;
                 write_bytes(&mut self.out, bytes, [0, 0xc4]);
             }
-            // bincode cannot read `any`, which needs a self-describing format. `unknown` has no shape.
+            // bincode cannot read `any`, which needs a self-describing format. `unknown` has no
+            // shape.
             _ => return None,
         }
         Some(())

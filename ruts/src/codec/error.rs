@@ -83,8 +83,9 @@ pub enum CodecError {
          a changed type needs a new `version` and `migrate`, or `codec = \"messagepack\"`"
     )]
     Shape,
-    /// ruts cannot find all parts of the type, so bincode could misread a value after a change of the type.
-    /// Such a value is written as MessagePack instead, but the feature `messagepack` is not enabled.
+    /// ruts cannot find all parts of the type, so bincode could misread a value after a change of
+    /// the type. Such a value is written as MessagePack instead, but the feature `messagepack` is
+    /// not enabled.
     #[error(
         "ruts cannot determine the whole structure of the type, so bincode could misread the value \
          after a change of the type: enable the feature `messagepack`"
@@ -132,8 +133,8 @@ pub enum CodecError {
         "the value needs the codec {0:?}: enable the feature `bincode` or `messagepack` of `ruts`"
     )]
     Disabled(Codec),
-    /// JSON cannot write the value of a field marked `principal` or `index`. Sessions are found by a digest
-    /// of that JSON.
+    /// JSON cannot write the value of a field marked `principal` or `index`. Sessions are found by
+    /// a digest of that JSON.
     #[error("the value of a field marked `principal` or `index` cannot be written as JSON")]
     Principal,
     /// Sessions cannot be found by a field that is not marked `index`.

@@ -1,7 +1,7 @@
 //! [`Fingerprint`]: the part of a header that identifies the type that wrote a value.
 //!
-//! Made by `shape`, stored in a `header`, and compared by the files that read a stored value. Knows no
-//! types.
+//! Made by `shape`, stored in a `header`, and compared by the files that read a stored value. Knows
+//! no types.
 
 use super::{error::CodecError, format::Codec};
 
@@ -18,7 +18,8 @@ impl Fingerprint {
 
     /// Some parts of the type are not known.
     pub(super) const PARTIAL: u32 = 1;
-    /// A part of the type needs a self-describing format, so the shape does not show the parts of that part.
+    /// A part of the type needs a self-describing format, so the shape does not show the parts of
+    /// that part.
     pub(super) const ANY: u32 = 2;
     const FLAGS: u32 = Self::PARTIAL | Self::ANY;
 
@@ -63,8 +64,8 @@ impl Fingerprint {
 
     /// Returns the codec that writes the values of the type, in a field with the codec `chosen`.
     ///
-    /// If a part of the type is not known, MessagePack takes the place of bincode. After a change of that
-    /// part, bincode could misread a value. MessagePack reads by name.
+    /// If a part of the type is not known, MessagePack takes the place of bincode. After a change
+    /// of that part, bincode could misread a value. MessagePack reads by name.
     pub(crate) fn codec(self, chosen: Codec) -> Result<Codec, CodecError> {
         match (chosen, self.is_partial()) {
             (Codec::Bincode, true) if Codec::MessagePack.is_enabled() => Ok(Codec::MessagePack),

@@ -9,8 +9,8 @@ use super::{error::CodecError, fingerprint::Fingerprint, format::Codec};
 /// Format, codec, version of the field and fingerprint of the writing type, in eight bytes. Numbers
 /// are big endian.
 ///
-/// The lower half of the format byte holds flags. One flag marks an encrypted payload. The other flag marks a
-/// MessagePack payload with types in their compact form, and is never stored.
+/// The lower half of the format byte holds flags. One flag marks an encrypted payload. The other
+/// flag marks a MessagePack payload with types in their compact form, and is never stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) codec: Codec,
@@ -20,7 +20,8 @@ pub(super) struct Header {
 
 const PLAIN: u8 = 0x10;
 const ENCRYPTED: u8 = 0x11;
-/// The format of a value that was converted from bincode, in which types such as `IpAddr` are not strings.
+/// The format of a value that was converted from bincode, in which types such as `IpAddr` are not
+/// strings.
 const COMPACT: u8 = 0x12;
 
 /// Version and header of the fields that this crate itself adds to sessions.
@@ -68,8 +69,8 @@ pub(crate) fn version(stored: &[u8]) -> Option<u16> {
     Some(u16::from_be_bytes([high, low]))
 }
 
-/// Returns codec, version and fingerprint of a stored value, even of an encrypted one. `None` without a
-/// header.
+/// Returns codec, version and fingerprint of a stored value, even of an encrypted one. `None`
+/// without a header.
 pub(crate) fn origin(stored: &[u8]) -> Option<(Codec, u16, Fingerprint)> {
     let (Header { codec, version, fingerprint }, _) = Header::split_any(stored).ok()?;
     Some((codec, version, fingerprint))

@@ -1,8 +1,8 @@
 //! [`keep_unknown`]: adds the stored fields that the type of an update does not know to the updated
 //! value.
 //!
-//! Called by the session for an `update` of a value that a different type wrote. MessagePack payloads contain
-//! field names, so they can be merged. bincode payloads do not.
+//! Called by the session for an `update` of a value that a different type wrote. MessagePack
+//! payloads contain field names, so they can be merged. bincode payloads do not.
 
 #[cfg(feature = "messagepack")]
 use std::collections::HashSet;
@@ -18,7 +18,8 @@ use super::{
     value::may_be_equal,
 };
 
-/// Returns whether a stored value may have fields that the type with this fingerprint does not know.
+/// Returns whether a stored value may have fields that the type with this fingerprint does not
+/// know.
 pub(crate) fn may_know_more(stored: &[u8], fingerprint: impl FnOnce() -> Fingerprint) -> bool {
     match Header::split(stored) {
         Ok((header, _)) => {
@@ -29,8 +30,8 @@ pub(crate) fn may_know_more(stored: &[u8], fingerprint: impl FnOnce() -> Fingerp
     }
 }
 
-/// Takes the stored values `stored`, `known` and `next`, and returns `next` with the fields of `stored` that
-/// neither `next` nor `known` has.
+/// Takes the stored values `stored`, `known` and `next`, and returns `next` with the fields of
+/// `stored` that neither `next` nor `known` has.
 ///
 /// - `known` is the value as this release writes it after reading `stored`.
 /// - `structure` returns the structure of the type.

@@ -41,8 +41,8 @@ impl<'a> Stored<'a> {
         })
     }
 
-    /// Returns the same value, which may only be read as the type that wrote it, or as the type with the
-    /// fingerprint `or`.
+    /// Returns the same value, which may only be read as the type that wrote it, or as the type
+    /// with the fingerprint `or`.
     #[cfg(feature = "testing")]
     pub(crate) fn exactly(self, or: Fingerprint) -> Self {
         Self { only: Some(or), ..self }

@@ -18,8 +18,8 @@ use super::{
     stored::Stored,
 };
 
-/// Encodes a header, then `value`. `fingerprint` is the fingerprint of the field's type. It also decides
-/// whether MessagePack takes the place of bincode.
+/// Encodes a header, then `value`. `fingerprint` is the fingerprint of the field's type. It also
+/// decides whether MessagePack takes the place of bincode.
 #[cfg_attr(not(any(feature = "bincode", feature = "messagepack")), allow(unused_variables))]
 pub(crate) fn encode<T: Serialize + ?Sized>(
     codec: Codec,
@@ -60,8 +60,8 @@ pub(crate) fn decode<T: DeserializeOwned>(
     stored.read_as(fingerprint)
 }
 
-/// Returns whether two encodings may be of the same value. Two equal `HashMap`s may be written in different
-/// orders, so the bytes are compared in sorted order.
+/// Returns whether two encodings may be of the same value. Two equal `HashMap`s may be written in
+/// different orders, so the bytes are compared in sorted order.
 pub(crate) fn may_be_equal(one: &[u8], other: &[u8]) -> bool {
     let sorted = |encoded: &[u8]| {
         let mut bytes = encoded.to_vec();

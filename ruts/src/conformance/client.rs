@@ -1,7 +1,7 @@
 //! [`Client`]: a client of a store, with one method for each call that checks make.
 //!
-//! Used by every check. Most methods panic on a store error, because every check fails on such an error.
-//! Knows nothing about backends.
+//! Used by every check. Most methods panic on a store error, because every check fails on such an
+//! error. Knows nothing about backends.
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
@@ -151,7 +151,8 @@ impl<S: Store> Client<S> {
         self.update(Update::new(&[]).renew(renew)).await
     }
 
-    /// Returns the signed-in principal. `None` if no principal is signed in, or if the read is refused.
+    /// Returns the signed-in principal. `None` if no principal is signed in, or if the read is
+    /// refused.
     pub(super) async fn signed_in(&self) -> Option<SignedIn> {
         let loaded = self.load(Projection::Named(&[]), None).await;
         loaded.ok().and_then(|loaded| loaded.meta.signed_in)
@@ -311,8 +312,8 @@ impl Refusal {
     }
 }
 
-/// Returns the answer to a write. Panics if a cache may still serve the state before the write. A cache must
-/// not be stale here, because no check stops a cache.
+/// Returns the answer to a write. Panics if a cache may still serve the state before the write. A
+/// cache must not be stale here, because no check stops a cache.
 pub(super) fn fresh<T>(written: Result<Written<T>, Refused>) -> Result<T, Refused> {
     written.map(|written| {
         assert_eq!(written.stale_for, None, "no cache should hide a write");

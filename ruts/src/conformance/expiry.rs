@@ -35,7 +35,8 @@ pub async fn a_field_expires_after_its_lifetime(subject: &impl Subject) {
     assert_eq!(client.get("goes").await, None);
 }
 
-/// A write with a TTL restarts the lifetime of the field. A write without a TTL removes the earlier TTL.
+/// A write with a TTL restarts the lifetime of the field. A write without a TTL removes the earlier
+/// TTL.
 pub async fn a_write_resets_the_lifetime(subject: &impl Subject) {
     let unit = subject.unit();
     let client = session(subject, &[]).await;
@@ -241,8 +242,8 @@ pub async fn a_touch_counts_once_it_is_due(subject: &impl Subject) {
     client.is_refused(Refusal::NotFound).await;
 }
 
-/// A touch that is due moves the idle deadline to an earlier moment if the touch grants less than the time
-/// that is left.
+/// A touch that is due moves the idle deadline to an earlier moment if the touch grants less than
+/// the time that is left.
 pub async fn a_touch_can_shorten_the_idle_time(subject: &impl Subject) {
     let unit = subject.unit();
     let client = session_with_deadlines(subject, ttl(unit * 100), None, &[]).await;
@@ -273,8 +274,8 @@ pub async fn a_session_ends_at_its_absolute_deadline(subject: &impl Subject) {
     client.is_refused(Refusal::NotFound).await;
 }
 
-/// An update can move the absolute deadline in both directions, and can limit it to a given age of the
-/// session.
+/// An update can move the absolute deadline in both directions, and can limit it to a given age of
+/// the session.
 pub async fn the_absolute_deadline_can_be_moved(subject: &impl Subject) {
     let unit = subject.unit();
     let later = session_with_deadlines(subject, None, ttl(unit * 2), &[("a", "1")]).await;
@@ -293,8 +294,8 @@ pub async fn the_absolute_deadline_can_be_moved(subject: &impl Subject) {
     limited.is_refused(Refusal::NotFound).await;
 }
 
-/// A read returns the ages of the session and the time left of every lifetime. A session without deadlines
-/// gets none from a touch.
+/// A read returns the ages of the session and the time left of every lifetime. A session without
+/// deadlines gets none from a touch.
 pub async fn a_read_returns_ages_and_lifetimes(subject: &impl Subject) {
     let unit = subject.unit();
     let client =
@@ -333,9 +334,9 @@ pub async fn a_read_returns_ages_and_lifetimes(subject: &impl Subject) {
     }
 }
 
-/// A store names the deadline that ended an expired session, or no deadline if the store no longer has the
-/// record. The store does not name a deadline for a session that is live, was deleted or revoked, or never
-/// existed.
+/// A store names the deadline that ended an expired session, or no deadline if the store no longer
+/// has the record. The store does not name a deadline for a session that is live, was deleted or
+/// revoked, or never existed.
 pub async fn an_expired_session_names_its_deadline(subject: &impl Subject) {
     let (unit, store) = (subject.unit(), subject.store());
     let short =

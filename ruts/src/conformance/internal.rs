@@ -40,8 +40,8 @@ fn refusal<T>(answer: StoreResult<T>) -> Option<Refused> {
     answer.expect("the store should answer").err()
 }
 
-/// A call with internal credentials reads and changes fields, as a call with the secret does. The client of
-/// the session sees the changes immediately.
+/// A call with internal credentials reads and changes fields, as a call with the secret does. The
+/// client of the session sees the changes immediately.
 pub async fn internal_credentials_open_a_live_session(subject: &impl Subject) {
     let client = session(subject, &[("a", "1"), ("b", "2")]).await;
     client.through(subject).holds(&[("a", "1"), ("b", "2")]).await;
@@ -74,8 +74,8 @@ pub async fn internal_credentials_open_a_live_session(subject: &impl Subject) {
     client.through(subject).holds(&[]).await;
 }
 
-/// Without a touch, a call with internal credentials moves no deadline. The call does not count as the first
-/// use of a renewed secret.
+/// Without a touch, a call with internal credentials moves no deadline. The call does not count as
+/// the first use of a renewed secret.
 pub async fn internal_credentials_use_nothing(subject: &impl Subject) {
     let unit = subject.unit();
     let (store, former) = (subject.store(), new_client(subject));
@@ -104,8 +104,8 @@ pub async fn internal_credentials_use_nothing(subject: &impl Subject) {
     );
 }
 
-/// A touch with internal credentials moves the idle deadline, in a read, an update and a take. The call
-/// does not count as the first use of a renewed secret.
+/// A touch with internal credentials moves the idle deadline, in a read, an update and a take. The
+/// call does not count as the first use of a renewed secret.
 pub async fn a_touch_with_internal_credentials_counts(subject: &impl Subject) {
     let unit = subject.unit();
     let (store, former) = (subject.store(), new_client(subject));
@@ -161,8 +161,8 @@ pub async fn internal_credentials_have_few_rights(subject: &impl Subject) {
     assert!(client.with(other).load(Projection::All, None).await.is_err());
 }
 
-/// Internal credentials are refused for a session that has ended or never existed. A call with them never
-/// creates a session.
+/// Internal credentials are refused for a session that has ended or never existed. A call with them
+/// never creates a session.
 pub async fn internal_credentials_open_no_ended_session(subject: &impl Subject) {
     let (ada, store) = (principal(), subject.store());
     let absent = new_client(subject);

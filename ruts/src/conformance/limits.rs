@@ -46,8 +46,8 @@ pub async fn a_limit_refuses_another_sign_in(subject: &impl Subject) {
     assert_eq!(list(&subject.store(), &ada).await, ids(&[&second, &guest]));
 }
 
-/// Above the limit, the sessions with the oldest sign-ins end. A sign-in that is refused or does not apply
-/// ends none.
+/// Above the limit, the sessions with the oldest sign-ins end. A sign-in that is refused or does
+/// not apply ends none.
 pub async fn a_limit_ends_the_oldest_session(subject: &impl Subject) {
     let ada = principal();
     let limit = at_most(3, OnLimit::EndOldest);
@@ -118,8 +118,8 @@ pub async fn a_refused_sign_in_does_not_count(subject: &impl Subject) {
     }
 }
 
-/// Parallel sign-ins do not exceed the limit, and only [`OnLimit::Reject`] refuses one. Afterwards, the
-/// principal has as many sessions as the limit allows.
+/// Parallel sign-ins do not exceed the limit, and only [`OnLimit::Reject`] refuses one. Afterwards,
+/// the principal has as many sessions as the limit allows.
 // proves: ASVS-7.1.2
 pub async fn a_limit_holds_for_parallel_sign_ins(subject: &impl Subject) {
     let limits = [1, 3].map(|most| [OnLimit::Reject, OnLimit::EndOldest].map(|then| (most, then)));

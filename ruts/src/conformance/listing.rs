@@ -109,8 +109,8 @@ pub async fn pages_omit_no_session(subject: &impl Subject) {
     assert_eq!((found, pages), (expected, 3));
 }
 
-/// A session that has ended, or whose principal has signed out, is not listed and does not count towards a
-/// limit.
+/// A session that has ended, or whose principal has signed out, is not listed and does not count
+/// towards a limit.
 pub async fn ended_sessions_are_neither_listed_nor_counted(subject: &impl Subject) {
     let unit = subject.unit();
     let ada = principal();
@@ -138,8 +138,8 @@ pub async fn ended_sessions_are_neither_listed_nor_counted(subject: &impl Subjec
     assert_eq!(list(&store, &ada).await, BTreeSet::new());
 }
 
-/// A limit, a list and a revocation work for many sessions of one principal, more than a page of a backend
-/// usually has.
+/// A limit, a list and a revocation work for many sessions of one principal, more than a page of a
+/// backend usually has.
 // proves: ASVS-7.4.5
 pub async fn a_principal_may_have_many_sessions(subject: &impl Subject) {
     const MANY: usize = 1_100;

@@ -1,9 +1,10 @@
 //! The contract of [`Store`](crate::store::Store) as tests that can run on any store.
 //!
 //! Implement [`Subject`] for a type that creates the store, and name that type in
-//! [`conformance_tests!`](crate::conformance_tests). Every check becomes a `#[tokio::test]` on a runtime with
-//! several threads. The crate of the tests needs tokio with the features `macros` and `rt-multi-thread`. A
-//! failing check panics. The name and the documentation of each check state the requirement that it tests.
+//! [`conformance_tests!`](crate::conformance_tests). Every check becomes a `#[tokio::test]` on a
+//! runtime with several threads. The crate of the tests needs tokio with the features `macros` and
+//! `rt-multi-thread`. A failing check panics. The name and the documentation of each check state
+//! the requirement that it tests.
 //!
 //! ```no_run
 //! use std::{sync::Arc, time::Duration};

@@ -32,8 +32,8 @@ pub(super) async fn signed_in<T: Subject>(
     client
 }
 
-/// Returns the sessions of a principal. A page may have fewer sessions than its limit, even if it is not the
-/// last one.
+/// Returns the sessions of a principal. A page may have fewer sessions than its limit, even if it
+/// is not the last one.
 pub(super) async fn list<S: Store>(
     store: &Arc<S>,
     principal: &PrincipalKey,

@@ -15,7 +15,8 @@ use crate::{
     token::SecretHash,
 };
 
-/// An id gives no access without the session's own secret. Calls with a different secret have no effect.
+/// An id gives no access without the session's own secret. Calls with a different secret have no
+/// effect.
 // proves: ASVS-7.2.1
 pub async fn a_wrong_secret_opens_nothing(subject: &impl Subject) {
     let client = session(subject, &[("a", "1")]).await;
@@ -112,8 +113,8 @@ pub async fn a_rotation_is_seen_at_once(subject: &impl Subject) {
     new.holds(&[("a", "2")]).await;
 }
 
-/// Replacing a secret with itself, as a repeated attempt does, changes nothing. The former secret does not
-/// become valid again.
+/// Replacing a secret with itself, as a repeated attempt does, changes nothing. The former secret
+/// does not become valid again.
 pub async fn a_repeated_rotation_changes_nothing(subject: &impl Subject) {
     let old = session(subject, &[("a", "1")]).await;
     let new = old.with(secret());

@@ -205,8 +205,8 @@ pub async fn the_next_renewal_replaces_an_unused_secret(subject: &impl Subject) 
     former.through(subject).holds(&[("a", "1")]).await;
 }
 
-/// One update can renew the secret, touch the session and change the sign-in. The last step of a request with
-/// a remembered session needs this.
+/// One update can renew the secret, touch the session and change the sign-in. The last step of a
+/// request with a remembered session needs this.
 pub async fn a_renewal_extends_the_session_in_the_same_update(subject: &impl Subject) {
     let principal = PrincipalKey::from_bytes([7; 32]);
     let former = session_with_deadlines(subject, ttl(HOUR), ttl(4 * HOUR), &[("a", "1")]).await;

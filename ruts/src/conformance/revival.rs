@@ -190,7 +190,8 @@ enum End {
     RevokeEveryone,
 }
 
-/// Ends a session of a principal. Returns whether it has ended: a rotation may have come before a deletion.
+/// Ends a session of a principal. Returns whether it has ended: a rotation may have come before a
+/// deletion.
 async fn end<S: Store>(client: &Client<S>, ada: &PrincipalKey, end: End) -> bool {
     let answer = "the store should answer";
     match end {
@@ -206,8 +207,8 @@ async fn end<S: Store>(client: &Client<S>, ada: &PrincipalKey, end: End) -> bool
     }
 }
 
-/// However the end of a session and other operations interleave, the session stays ended. A store may write
-/// it back that reads it, changes it and writes it, for a touch, a rotation or a sign-in.
+/// However the end of a session and other operations interleave, the session stays ended. A store
+/// may write it back that reads it, changes it and writes it, for a touch, a rotation or a sign-in.
 // proves: ASVS-7.4.1
 pub async fn an_end_wins_over_every_racing_operation(subject: &impl Subject) {
     let hour = Duration::from_secs(3600);

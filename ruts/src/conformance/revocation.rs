@@ -19,8 +19,8 @@ use crate::{
     store::{AuthChange, Projection, RevokeTarget, Store, StoreErrorKind, Update},
 };
 
-/// A revocation by id ends the session with this id if the principal is signed in to it. It ends no other
-/// session.
+/// A revocation by id ends the session with this id if the principal is signed in to it. It ends no
+/// other session.
 // proves: ASVS-7.5.2
 pub async fn a_revocation_ends_one_session(subject: &impl Subject) {
     let (ada, bob) = (principal(), principal());
@@ -61,8 +61,8 @@ pub async fn a_revocation_ends_all_sessions_but_one(subject: &impl Subject) {
     theirs.through(subject).holds(&[]).await;
 }
 
-/// The last two secrets of a revoked session are refused as revoked, until the deadline that the session had.
-/// Any other secret is unknown.
+/// The last two secrets of a revoked session are refused as revoked, until the deadline that the
+/// session had. Any other secret is unknown.
 pub async fn a_revoked_session_is_recognised(subject: &impl Subject) {
     let unit = subject.unit();
     let (ada, store) = (principal(), subject.store());
@@ -110,7 +110,8 @@ async fn racing_sign_in<S: Store>(
     }
 }
 
-/// If a sign-in overlaps with a revocation, its session ends too, or is listed after the revocation.
+/// If a sign-in overlaps with a revocation, its session ends too, or is listed after the
+/// revocation.
 // proves: ASVS-7.4.2
 pub async fn a_revocation_ends_sign_ins_that_race_it(subject: &impl Subject) {
     for _ in 0..subject.rounds().min(5) {

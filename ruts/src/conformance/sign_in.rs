@@ -122,8 +122,8 @@ pub async fn a_sign_in_restarts_both_deadlines(subject: &impl Subject) {
     client.is_refused(Refusal::NotFound).await;
 }
 
-/// A sign-out keeps both deadlines. No later update moves the absolute deadline beyond the deadline of the
-/// sign-in.
+/// A sign-out keeps both deadlines. No later update moves the absolute deadline beyond the deadline
+/// of the sign-in.
 pub async fn a_sign_out_keeps_both_deadlines(subject: &impl Subject) {
     let unit = subject.unit();
     let principal = principal();
@@ -150,7 +150,8 @@ pub async fn a_sign_out_keeps_both_deadlines(subject: &impl Subject) {
     }
 }
 
-/// A lapse of the authentication lowers only the assurance. It does not count as a use or as a sign-in.
+/// A lapse of the authentication lowers only the assurance. It does not count as a use or as a
+/// sign-in.
 pub async fn a_lapse_keeps_the_time_of_the_sign_in(subject: &impl Subject) {
     let unit = subject.unit();
     let client = session(subject, &[("a", "1")]).await;
@@ -174,8 +175,8 @@ pub async fn a_lapse_keeps_the_time_of_the_sign_in(subject: &impl Subject) {
     client.is_refused(Refusal::NotFound).await;
 }
 
-/// A sign-in of a different principal removes the fields of the former principal, unless the sign-in keeps
-/// them. If no principal was signed in, the fields stay.
+/// A sign-in of a different principal removes the fields of the former principal, unless the
+/// sign-in keeps them. If no principal was signed in, the fields stay.
 pub async fn another_principal_starts_without_fields(subject: &impl Subject) {
     let [ada, bob, eve] = [principal(), principal(), principal()];
     let client = session(subject, &[("cart", "1")]).await;
@@ -245,7 +246,8 @@ pub async fn one_of_parallel_sign_ins_of_a_session_wins(subject: &impl Subject) 
     }
 }
 
-/// `inspect` needs no secret to return the principal. It returns nothing after the session has ended.
+/// `inspect` needs no secret to return the principal. It returns nothing after the session has
+/// ended.
 pub async fn inspect_sees_the_principal_and_the_end(subject: &impl Subject) {
     let unit = subject.unit();
     let (ada, store) = (principal(), subject.store());

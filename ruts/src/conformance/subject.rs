@@ -15,12 +15,12 @@ pub trait Subject: Send + Sync + Sized + 'static {
     /// Type of the store.
     type Store: Store;
 
-    /// Creates an empty store. It must be separate from all others, because a check may end all sessions of
-    /// its store. Called once for each run of a check.
+    /// Creates an empty store. It must be separate from all others, because a check may end all
+    /// sessions of its store. Called once for each run of a check.
     fn set_up() -> impl Future<Output = Self> + Send;
 
-    /// Returns a view of the store. All views show the same sessions. If the store has connections, each
-    /// view has connections of its own.
+    /// Returns a view of the store. All views show the same sessions. If the store has connections,
+    /// each view has connections of its own.
     fn store(&self) -> Arc<Self::Store>;
 
     /// Lets time pass for the store. Sleeps by default. A store with a clock of its own can advance
@@ -31,9 +31,9 @@ pub trait Subject: Send + Sync + Sized + 'static {
 
     /// Returns the unit of the checked lifetimes. Defaults to 250 milliseconds.
     ///
-    /// All operations of a check together have to take less than one unit. If they take longer than half a
-    /// unit and the check fails, the check runs again with twice the unit. The clock of the store has to be
-    /// precise enough to distinguish lifetimes of one unit and of two.
+    /// All operations of a check together have to take less than one unit. If they take longer than
+    /// half a unit and the check fails, the check runs again with twice the unit. The clock of the
+    /// store has to be precise enough to distinguish lifetimes of one unit and of two.
     fn unit(&self) -> Duration {
         Duration::from_millis(250)
     }

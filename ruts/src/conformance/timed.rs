@@ -30,9 +30,9 @@ pub struct Timed<T> {
 
 /// Runs a check on a new subject.
 ///
-/// A check assumes that its operations together take less time than the unit. If the check fails and its
-/// operations took longer than half a unit, the failure does not prove a fault of the store. Then the check
-/// runs again with twice the unit.
+/// A check assumes that its operations together take less time than the unit. If the check fails
+/// and its operations took longer than half a unit, the failure does not prove a fault of the
+/// store. Then the check runs again with twice the unit.
 ///
 /// # Panics
 ///

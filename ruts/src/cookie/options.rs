@@ -15,8 +15,8 @@ use crate::{token::CookieLife, ttl::Ttl};
 /// The defaults are strict: `HttpOnly`, `Secure`, `SameSite=Lax`, `Path=/`, no `Domain` and no
 /// `Max-Age`, so that the cookie ends with the browser (NIST SP 800-63B-4, 5.1).
 ///
-/// A name without a prefix gets one (RFC 6265bis, 4.1.3): `__Host-` by default, `__Secure-` with a domain, or
-/// with a path that is not `/`.
+/// A name without a prefix gets one (RFC 6265bis, 4.1.3): `__Host-` by default, `__Secure-` with a
+/// domain, or with a path that is not `/`.
 ///
 /// ```
 /// use ruts::{CookieOptions, cookie::SameSite};
@@ -56,8 +56,8 @@ impl CookieOptions {
         }
     }
 
-    /// Sets the name. A name without a prefix gets one. The default is `id`, or `id-` and the name of
-    /// the layer.
+    /// Sets the name. A name without a prefix gets one. The default is `id`, or `id-` and the name
+    /// of the layer.
     #[must_use]
     pub fn name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
         self.name = Some(name.into());
@@ -95,10 +95,11 @@ impl CookieOptions {
         self
     }
 
-    /// Keeps the cookie after the browser is closed, for `seconds` after it was set, at most 400 days.
-    /// Reading the session extends this time: after an eighth of it, a response sets the cookie again. A
-    /// request that only sets or takes fields does not know the age of the cookie. An unused session ends no
-    /// later than its cookie, even if the idle timeout of the layer is longer.
+    /// Keeps the cookie after the browser is closed, for `seconds` after it was set, at most 400
+    /// days. Reading the session extends this time: after an eighth of it, a response sets the
+    /// cookie again. A request that only sets or takes fields does not know the age of the cookie.
+    /// An unused session ends no later than its cookie, even if the idle timeout of the layer is
+    /// longer.
     ///
     /// A single sign-in can choose a different lifetime: see
     /// [`SignIn::remember`](crate::session::SignIn::remember).
@@ -152,8 +153,9 @@ impl CookieOptions {
         self
     }
 
-    /// Checks whether the options make a safe cookie. Use this method for options from a configuration file,
-    /// for example. [`SessionLayer::with_cookie_options`] panics on unsafe options.
+    /// Checks whether the options make a safe cookie. Use this method for options from a
+    /// configuration file, for example. [`SessionLayer::with_cookie_options`] panics on unsafe
+    /// options.
     ///
     /// # Errors
     ///

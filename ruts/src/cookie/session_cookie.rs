@@ -22,8 +22,8 @@ pub(crate) struct SessionCookie {
     codec: CookieCodec,
 }
 
-/// Maximum number of tokens that are tried after the first one. Each of them costs a store call. Only a host
-/// of the same domain can add another cookie of this name to a browser.
+/// Maximum number of tokens that are tried after the first one. Each of them costs a store call.
+/// Only a host of the same domain can add another cookie of this name to a browser.
 const MAX_OTHERS: usize = 7;
 
 /// The tokens of a request.
@@ -41,8 +41,8 @@ pub(crate) struct Presented {
 }
 
 impl SessionCookie {
-    /// Creates the cookie of the layer called `layer`. In development mode, the cookie has a different name
-    /// and no `Secure`.
+    /// Creates the cookie of the layer called `layer`. In development mode, the cookie has a
+    /// different name and no `Secure`.
     pub(crate) fn new(
         options: &CookieOptions,
         layer: &str,
@@ -69,8 +69,8 @@ impl SessionCookie {
         Ok(Self { template, life, codec: options.codec.clone() })
     }
 
-    /// Returns the cookie without its domain, for hosts that do not belong to the domain. `None` if there is
-    /// no domain.
+    /// Returns the cookie without its domain, for hosts that do not belong to the domain. `None` if
+    /// there is no domain.
     pub(crate) fn without_domain(&self) -> Option<Self> {
         self.template.domain()?;
         let mut cookie = self.clone();
@@ -78,8 +78,8 @@ impl SessionCookie {
         Some(cookie)
     }
 
-    /// Returns whether a browser accepts the cookie from this host. A browser refuses a cookie of a domain
-    /// that the host does not belong to.
+    /// Returns whether a browser accepts the cookie from this host. A browser refuses a cookie of a
+    /// domain that the host does not belong to.
     pub(crate) fn suits(&self, host: &str) -> bool {
         self.template.domain().is_none_or(|domain| is_within(host, domain))
     }
@@ -113,8 +113,8 @@ impl SessionCookie {
     }
 
     /// Returns the values of the cookie. Names are compared case-sensitively, because the layer
-    /// sets only one spelling. Browsers enforce the rules of a prefix even if the case of its letters
-    /// differs, as in `__HOST-`.
+    /// sets only one spelling. Browsers enforce the rules of a prefix even if the case of its
+    /// letters differs, as in `__HOST-`.
     fn values<'a>(
         &'a self,
         headers: impl Iterator<Item = &'a HeaderValue>,

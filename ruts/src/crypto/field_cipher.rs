@@ -220,7 +220,8 @@ mod tests {
             let plaintext = cipher.decrypt(aad, &encrypted.into());
             let refused = match plaintext {
                 Err(_) => true,
-                // Without the flag the value counts as plain. A field with `encrypt` refuses plain values.
+                // Without the flag the value counts as plain. A field with `encrypt` refuses plain
+                // values.
                 Ok(plaintext) => !plaintext.was_encrypted,
             };
             prop_assert!(refused);

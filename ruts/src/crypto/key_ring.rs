@@ -102,7 +102,8 @@ impl KeyRing {
         self.0.read().unwrap_or_else(PoisonError::into_inner).first().map(work)
     }
 
-    /// Calls `work` with each key until one yields a result. Also returns whether this was the first key.
+    /// Calls `work` with each key until one yields a result. Also returns whether this was the
+    /// first key.
     pub(crate) fn with_any<T>(
         &self,
         mut work: impl FnMut(&RingKey) -> Option<T>,

@@ -107,9 +107,9 @@ impl<T, M> Field<T, M> {
 
     /// Sets the function that reads stored values of former versions.
     ///
-    /// `migrate` gets a stored value whose version is below the version of the field. It returns the migrated
-    /// value, or `None` if the field is to read as absent. A read does not write the migrated value, but an
-    /// [`update`](crate::Entry::update) does.
+    /// `migrate` gets a stored value whose version is below the version of the field. It returns
+    /// the migrated value, or `None` if the field is to read as absent. A read does not write the
+    /// migrated value, but an [`update`](crate::Entry::update) does.
     ///
     /// ```
     /// use ruts::{codec::Stored, field::{Field, FieldSpec}};
@@ -205,8 +205,8 @@ impl<T, M: Copy> Field<T, M> {
         self.encode_with(self.codec.encode, value)
     }
 
-    /// Encodes a value in the field's current version, even during a bridge release. Checks that the value
-    /// can be read back, in builds without debug assertions, too.
+    /// Encodes a value in the field's current version, even during a bridge release. Checks that
+    /// the value can be read back, in builds without debug assertions, too.
     #[cfg(feature = "testing")]
     pub(crate) fn encode_checked(&self, value: &T) -> Result<Bytes, CodecError> {
         let Self { spec, codec, .. } = self;
@@ -217,8 +217,8 @@ impl<T, M: Copy> Field<T, M> {
         }
     }
 
-    /// Returns whether the migration reads a former value only as the type that wrote it, or as the type of
-    /// the field.
+    /// Returns whether the migration reads a former value only as the type that wrote it, or as the
+    /// type of the field.
     #[cfg(feature = "testing")]
     pub(crate) fn migrates_exactly(&self, stored: &[u8]) -> bool {
         match (self.codec.migrate, Stored::split(stored)) {
@@ -227,8 +227,8 @@ impl<T, M: Copy> Field<T, M> {
         }
     }
 
-    /// Returns whether a former value and its migrated value have the same key as a principal or in an
-    /// index.
+    /// Returns whether a former value and its migrated value have the same key as a principal or in
+    /// an index.
     #[cfg(feature = "testing")]
     pub(crate) fn keeps_principal(&self, stored: &[u8]) -> bool
     where
@@ -299,8 +299,8 @@ impl<T, M: Copy> Field<T, M> {
 
     /// Returns whether `stored` decodes to the value that it was encoded from. `T` need not
     /// implement `PartialEq`, so the comparison encodes both values with the other codec, which
-    /// does not have the same defect. If the other codec cannot do this, the same codec encodes the decoded
-    /// value again.
+    /// does not have the same defect. If the other codec cannot do this, the same codec encodes the
+    /// decoded value again.
     fn reads_back<Q: ?Sized>(
         &self,
         encode: fn(Codec, u16, Fingerprint, &Q) -> Result<Bytes, CodecError>,
@@ -335,11 +335,11 @@ impl<T, M: Copy> Field<T, M> {
         })
     }
 
-    /// Returns whether a value written now would have the codec, version and fingerprint of `stored`.
-    /// Encryption is not compared.
+    /// Returns whether a value written now would have the codec, version and fingerprint of
+    /// `stored`. Encryption is not compared.
     ///
-    /// In a bridge release, the type of a former version writes the value, so the fingerprint is not
-    /// compared.
+    /// In a bridge release, the type of a former version writes the value, so the fingerprint is
+    /// not compared.
     pub(crate) fn writes_like(&self, stored: &[u8]) -> bool {
         let Self { spec, codec, .. } = self;
         let written = spec.written_version();
@@ -349,8 +349,8 @@ impl<T, M: Copy> Field<T, M> {
         })
     }
 
-    /// Returns the version of a stored value, and which type wrote it: the field's own type, a different
-    /// type, or an unknown type.
+    /// Returns the version of a stored value, and which type wrote it: the field's own type, a
+    /// different type, or an unknown type.
     #[cfg(feature = "metrics")]
     pub(crate) fn origin(&self, stored: &[u8]) -> Option<(u16, &'static str)> {
         let (_, version, fingerprint) = codec::origin(stored)?;
@@ -362,7 +362,8 @@ impl<T, M: Copy> Field<T, M> {
         Some((version, shape))
     }
 
-    /// Returns the key of the principal that a value names. `None` unless this is a principal field.
+    /// Returns the key of the principal that a value names. `None` unless this is a principal
+    /// field.
     pub(crate) fn principal_key<Q: Serialize + ?Sized>(
         &self,
         layer: &str,
@@ -404,8 +405,8 @@ impl<T, M: Copy> Field<T, M> {
         name.finish()
     }
 
-    /// Encodes a value in the version of the field, even in a bridge release: the former version may not be
-    /// able to hold the value.
+    /// Encodes a value in the version of the field, even in a bridge release: the former version
+    /// may not be able to hold the value.
     fn encode_unchecked<Q: Serialize + ?Sized>(&self, value: &Q) -> Result<Bytes, CodecError> {
         let Self { spec, codec, .. } = self;
         codec::encode(spec.codec(), spec.version(), codec.fingerprint.get(), value)

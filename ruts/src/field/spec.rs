@@ -45,8 +45,8 @@ pub struct FieldSpec {
     lock: Option<WriterTypes>,
 }
 
-/// A lock, which lists the types that wrote values. Only a field with a lock refers to `transcode`, so
-/// programs without a lock do not contain that function.
+/// A lock, which lists the types that wrote values. Only a field with a lock refers to `transcode`,
+/// so programs without a lock do not contain that function.
 #[derive(Clone, Copy)]
 struct WriterTypes {
     lock: &'static str,
@@ -97,8 +97,8 @@ impl FieldSpec {
     ///
     /// # Panics
     ///
-    /// Panics if `name` is not a [field name](is_field_name), or begins with `ruts.`. In a constant, this is
-    /// a compile error.
+    /// Panics if `name` is not a [field name](is_field_name), or begins with `ruts.`. In a
+    /// constant, this is a compile error.
     #[track_caller]
     pub const fn new(name: &'static str) -> Self {
         assert!(
@@ -189,8 +189,8 @@ impl FieldSpec {
     ///
     /// # Panics
     ///
-    /// Panics if `version` is zero, or not below the [version](Self::with_version) of the field. Set the
-    /// version of the field first.
+    /// Panics if `version` is zero, or not below the [version](Self::with_version) of the field.
+    /// Set the version of the field first.
     #[track_caller]
     pub const fn with_writes(mut self, version: u16) -> Self {
         assert!(
@@ -204,10 +204,10 @@ impl FieldSpec {
     /// Sets the lock: the text of a `ruts::testing::Lock`, such as the file `sessions.lock`.
     /// `#[session(lock)]` calls this method.
     ///
-    /// A bincode value does not contain the names of struct fields. So if a different type of the same
-    /// version wrote the value, reading it fails with [`CodecError::Shape`]. A lock that describes that type
-    /// prevents this error if both codecs are compiled in. The value is then converted to MessagePack with
-    /// the names from the lock, and read by name.
+    /// A bincode value does not contain the names of struct fields. So if a different type of the
+    /// same version wrote the value, reading it fails with [`CodecError::Shape`]. A lock that
+    /// describes that type prevents this error if both codecs are compiled in. The value is then
+    /// converted to MessagePack with the names from the lock, and read by name.
     pub const fn with_lock(mut self, lock: &'static str) -> Self {
         self.lock = Some(WriterTypes { lock, transcode: by_names });
         self
@@ -225,19 +225,19 @@ impl FieldSpec {
         self
     }
 
-    /// Makes each change of the value through a typed key also replace the secret of the session, in
-    /// the same round trip.
+    /// Makes each change of the value through a typed key also replace the secret of the session,
+    /// in the same round trip.
     pub const fn rotate(mut self) -> Self {
         self.rotate = true;
         self
     }
 
-    /// Makes this the field of the signed-in principal, whose values have the type `T`. The call also marks
-    /// the field [`rotate`](Self::rotate). A write through a [`Field::principal`](super::Field::principal)
-    /// signs in.
+    /// Makes this the field of the signed-in principal, whose values have the type `T`. The call
+    /// also marks the field [`rotate`](Self::rotate). A write through a
+    /// [`Field::principal`](super::Field::principal) signs in.
     ///
-    /// The value lives as long as the sign-in. A [lifetime](Self::with_ttl) of the field limits both, because
-    /// it also limits the time until the absolute deadline of the session.
+    /// The value lives as long as the sign-in. A [lifetime](Self::with_ttl) of the field limits
+    /// both, because it also limits the time until the absolute deadline of the session.
     pub const fn principal<T: FieldValue>(mut self) -> Self {
         self.principal = Some(KeyOf { name: name_value::<T>, has_formers: false });
         self.rotate()
@@ -256,7 +256,8 @@ impl FieldSpec {
     /// use ruts::field::{Field, FieldSpec, Principal};
     ///
     /// /// Version 1 was a `u64`, and version 2 is a string.
-    /// const SPEC: FieldSpec = FieldSpec::new("user").with_version(2).principal_with(|stored, name| {
+    /// const VERSION: FieldSpec = FieldSpec::new("user").with_version(2);
+    /// const SPEC: FieldSpec = VERSION.principal_with(|stored, name| {
     ///     if stored.version() == 1 {
     ///         return name.set(&stored.read::<u64>()?);
     ///     }
@@ -291,8 +292,8 @@ impl FieldSpec {
         self.checked()
     }
 
-    /// Lets sessions be found by the value of this field. The same as [`index`](Self::index), but for a type
-    /// with former versions.
+    /// Lets sessions be found by the value of this field. The same as [`index`](Self::index), but
+    /// for a type with former versions.
     ///
     /// `name` derives the name of the value from a stored value of any version, as in
     /// [`principal_with`](Self::principal_with).
@@ -309,9 +310,9 @@ impl FieldSpec {
         self.checked()
     }
 
-    /// Encrypts the values at rest, in every tier, with XChaCha20-Poly1305 and the `encryption_keys` of
-    /// the layer. Reading a value that was altered, or that belongs to another session or field, is an
-    /// error.
+    /// Encrypts the values at rest, in every tier, with XChaCha20-Poly1305 and the
+    /// `encryption_keys` of the layer. Reading a value that was altered, or that belongs to another
+    /// session or field, is an error.
     ///
     /// # Panics
     ///
@@ -532,7 +533,8 @@ fn name_value<T: FieldValue>(
 
 /// Returns whether a string can be the stored name of a field.
 ///
-/// A stored name has 1 to 128 bytes, no zero byte, and no leading `~`, which is reserved for stores.
+/// A stored name has 1 to 128 bytes, no zero byte, and no leading `~`, which is reserved for
+/// stores.
 pub const fn is_field_name(name: &str) -> bool {
     let bytes = name.as_bytes();
     let mut at = 0;

@@ -43,7 +43,8 @@ impl GuardRejection {
     }
 }
 
-/// The guard could not get the session, and a sign-in would not help. So the response is not a redirect.
+/// The guard could not get the session, and a sign-in would not help. So the response is not a
+/// redirect.
 impl From<Error> for GuardRejection {
     fn from(error: Error) -> Self {
         Self { error, page: None }
@@ -55,7 +56,8 @@ fn is_navigation(parts: &Parts) -> bool {
     text(parts, header::ACCEPT).is_some_and(|accept| accept.contains("text/html"))
 }
 
-/// Returns the page of this site with the form that the browser has submitted, if `Referer` names it.
+/// Returns the page of this site with the form that the browser has submitted, if `Referer` names
+/// it.
 fn page_of_form(parts: &Parts) -> Option<String> {
     let referer: Uri = text(parts, header::REFERER)?.parse().ok()?;
     let host = text(parts, header::HOST).or_else(|| Some(parts.uri.authority()?.as_str()));

@@ -1,4 +1,5 @@
-//! [`require()`] and [`require_with_state()`]: return a tower layer that applies a guard to every route of a router.
+//! [`require()`] and [`require_with_state()`]: return a tower layer that applies a guard to every
+//! route of a router.
 //!
 //! Called by applications. Knows extractors in general, and nothing about sessions.
 
@@ -48,8 +49,8 @@ pub fn require<G>() -> Require<G> {
     require_with_state(())
 }
 
-/// Returns a layer like that of [`require()`], for a guard that needs the state of the application, such as
-/// [`CurrentUser`](super::CurrentUser).
+/// Returns a layer like that of [`require()`], for a guard that needs the state of the application,
+/// such as [`CurrentUser`](super::CurrentUser).
 ///
 /// ```
 /// use axum::{Router, routing::get};

@@ -46,8 +46,8 @@ const LONGEST_GRACE: Duration = Duration::from_secs(60 * 60);
 /// A response sets the cookie only if the client's copy is out of date. Such a response has
 /// `Cache-Control: no-store`.
 ///
-/// By default a session ends after 7 days without activity. It also ends 30 days after its start or its
-/// latest sign-in. Both limits are within AAL1 of NIST SP 800-63B-4.
+/// By default a session ends after 7 days without activity. It also ends 30 days after its start or
+/// its latest sign-in. Both limits are within AAL1 of NIST SP 800-63B-4.
 ///
 /// ```
 /// use std::time::Duration;
@@ -119,9 +119,9 @@ impl SessionLayer {
 }
 
 impl<L: LayerName> SessionLayer<L> {
-    /// Names the layer. A named layer gives a request a second session with a separate cookie, in addition to
-    /// the session of the unnamed layer. Layers may share a store, because no layer accepts the tokens of
-    /// another layer.
+    /// Names the layer. A named layer gives a request a second session with a separate cookie, in
+    /// addition to the session of the unnamed layer. Layers may share a store, because no layer
+    /// accepts the tokens of another layer.
     pub fn named<M: LayerName>(self) -> SessionLayer<M> {
         const { assert!(!M::NAME.is_empty(), "`LayerName::NAME` must not be empty") };
         SessionLayer {
@@ -149,8 +149,8 @@ impl<L: LayerName> SessionLayer<L> {
     ///
     /// # Panics
     ///
-    /// Panics if the options contradict each other, or make an unsafe cookie. [`CookieOptions::check`] finds
-    /// such options without a panic.
+    /// Panics if the options contradict each other, or make an unsafe cookie.
+    /// [`CookieOptions::check`] finds such options without a panic.
     #[must_use]
     #[track_caller]
     pub fn with_cookie_options(mut self, options: CookieOptions) -> Self {
@@ -215,10 +215,10 @@ impl<L: LayerName> SessionLayer<L> {
 
     /// Declares the fields of a schema before its first use.
     ///
-    /// A layer learns the fields of a schema when a handler first extracts it. Until then, methods that name
-    /// a field, such as [`Session::remove`](crate::Session::remove), do not know how the field is declared.
-    /// So a removal of the principal field does not sign out. Call this method if handlers use declared
-    /// fields by name, or if several layers share a store.
+    /// A layer learns the fields of a schema when a handler first extracts it. Until then, methods
+    /// that name a field, such as [`Session::remove`](crate::Session::remove), do not know how the
+    /// field is declared. So a removal of the principal field does not sign out. Call this method
+    /// if handlers use declared fields by name, or if several layers share a store.
     ///
     /// ```
     /// use ruts::{SessionLayer, session, store::memory::MemoryStore};
@@ -244,11 +244,12 @@ impl<L: LayerName> SessionLayer<L> {
         self
     }
 
-    /// Ends a session after `timeout` without activity. A use moves the deadline only if an eighth of
-    /// `timeout` has passed since the deadline was last moved. So most reads do not write to the store.
+    /// Ends a session after `timeout` without activity. A use moves the deadline only if an eighth
+    /// of `timeout` has passed since the deadline was last moved. So most reads do not write to the
+    /// store.
     ///
-    /// A use never moves the deadline back. If a deploy shortens the timeout, a session that is in use keeps
-    /// its deadline until the new timeout leads to a later one.
+    /// A use never moves the deadline back. If a deploy shortens the timeout, a session that is in
+    /// use keeps its deadline until the new timeout leads to a later one.
     ///
     /// # Panics
     ///
@@ -260,8 +261,8 @@ impl<L: LayerName> SessionLayer<L> {
         self
     }
 
-    /// Ends a session when `timeout` has passed since its start or its latest sign-in, even if it is in use.
-    /// If a deploy shortens the timeout, earlier sessions keep their deadlines.
+    /// Ends a session when `timeout` has passed since its start or its latest sign-in, even if it
+    /// is in use. If a deploy shortens the timeout, earlier sessions keep their deadlines.
     ///
     /// # Panics
     ///
@@ -273,15 +274,15 @@ impl<L: LayerName> SessionLayer<L> {
         self
     }
 
-    /// Replaces the secret of a session when the secret has reached this age. Each renewal costs one round
-    /// trip. A request that only sets or takes fields does not know the age, so the next request that reads a
-    /// field renews the secret.
+    /// Replaces the secret of a session when the secret has reached this age. Each renewal costs
+    /// one round trip. A request that only sets or takes fields does not know the age, so the next
+    /// request that reads a field renews the secret.
     ///
     /// The former secret stays valid until the client has used the new secret, and for a [grace
-    /// period](Self::renewal_grace) after that. In the grace period a request with the former secret can read
-    /// and write fields and end the session. It cannot replace the secret, change the principal or move a
-    /// deadline. A later use of the former secret is a sign of a stale or stolen copy, and is logged at
-    /// `WARN`.
+    /// period](Self::renewal_grace) after that. In the grace period a request with the former
+    /// secret can read and write fields and end the session. It cannot replace the secret, change
+    /// the principal or move a deadline. A later use of the former secret is a sign of a stale or
+    /// stolen copy, and is logged at `WARN`.
     ///
     /// # Panics
     ///
@@ -293,9 +294,10 @@ impl<L: LayerName> SessionLayer<L> {
         self
     }
 
-    /// Sets how long the former secret stays valid after the first use of the new secret: 30 seconds by
-    /// default. A time below one second counts as one second, and a time above one hour as one hour. Secrets
-    /// are renewed by [`renew_every`](Self::renew_every), and whenever a cookie with a lifetime is extended.
+    /// Sets how long the former secret stays valid after the first use of the new secret: 30
+    /// seconds by default. A time below one second counts as one second, and a time above one hour
+    /// as one hour. Secrets are renewed by [`renew_every`](Self::renew_every), and whenever a
+    /// cookie with a lifetime is extended.
     #[must_use]
     pub fn renewal_grace(mut self, grace: Duration) -> Self {
         self.config.renewal_grace = grace.clamp(Duration::from_secs(1), LONGEST_GRACE);
@@ -323,19 +325,19 @@ impl<L: LayerName> SessionLayer<L> {
         self
     }
 
-    /// Sets the sign-in page, a path of this site. If a browser asks for a page or submits a form without
-    /// a sufficient sign-in, the guards of `ruts::guard` redirect it to the sign-in page. The parameter
-    /// `next` of the redirect holds the requested page, or the page of the form, for
+    /// Sets the sign-in page, a path of this site. If a browser asks for a page or submits a form
+    /// without a sufficient sign-in, the guards of `ruts::guard` redirect it to the sign-in page.
+    /// The parameter `next` of the redirect holds the requested page, or the page of the form, for
     /// `ruts::guard::Next`. Requests that do not accept HTML get a 401. If no sign-in page is set,
     /// browsers get a 401, too.
     ///
-    /// Do not put the layer inside `Router::nest`. There it would see paths without the prefix, so `next`
-    /// would lack the prefix.
+    /// Do not put the layer inside `Router::nest`. There it would see paths without the prefix, so
+    /// `next` would lack the prefix.
     ///
     /// # Panics
     ///
-    /// Panics if `path` does not begin with exactly one slash, or contains a backslash or a character that a
-    /// header cannot contain.
+    /// Panics if `path` does not begin with exactly one slash, or contains a backslash or a
+    /// character that a header cannot contain.
     #[must_use]
     #[track_caller]
     pub fn sign_in_page(mut self, path: &str) -> Self {
@@ -388,7 +390,8 @@ impl<L: LayerName> SessionLayer<L> {
         self
     }
 
-    /// Bounds the lifetimes by authentication assurance level 1 of NIST SP 800-63B-4: at most 30 days.
+    /// Bounds the lifetimes by authentication assurance level 1 of NIST SP 800-63B-4: at most 30
+    /// days.
     ///
     /// A level sets upper bounds. [`idle_timeout`](Self::idle_timeout) and
     /// [`absolute_timeout`](Self::absolute_timeout) can only shorten the lifetimes of a level,
@@ -398,15 +401,15 @@ impl<L: LayerName> SessionLayer<L> {
         self.within(&AAL1)
     }
 
-    /// Bounds the lifetimes by authentication assurance level 2: at most 24 hours, and one hour without
-    /// activity.
+    /// Bounds the lifetimes by authentication assurance level 2: at most 24 hours, and one hour
+    /// without activity.
     #[must_use]
     pub fn aal2(self) -> Self {
         self.within(&AAL2)
     }
 
-    /// Bounds the lifetimes by authentication assurance level 3: at most 12 hours, and 15 minutes without
-    /// activity.
+    /// Bounds the lifetimes by authentication assurance level 3: at most 12 hours, and 15 minutes
+    /// without activity.
     #[must_use]
     pub fn aal3(self) -> Self {
         self.within(&AAL3)
@@ -483,8 +486,8 @@ impl<L: LayerName> SessionLayer<L> {
     /// Sets the result of reading a stored value that does not fit the type of its field:
     /// [`Unreadable::Error`] by default.
     ///
-    /// With [`Unreadable::Absent`], a user may lose a cart instead of seeing an error. These values still
-    /// cause an error:
+    /// With [`Unreadable::Absent`], a user may lose a cart instead of seeing an error. These values
+    /// still cause an error:
     ///
     /// - a value of a newer version,
     /// - a value that cannot be decrypted,
@@ -504,13 +507,14 @@ impl<L: LayerName> SessionLayer<L> {
 
     /// Switches to development mode, in which the cookie works over plain http.
     ///
-    /// The cookie has a different name and no `Secure`, and `SameSite=Lax` in place of `None`. It has a `Domain` only if the host in the request
-    /// belongs to the configured domain. Only requests for a loopback name (`localhost`, `127.0.0.1`,
-    /// `[::1]`) have sessions. A request that asks for a different host, or comes through a proxy or from
-    /// another site, has no session. Its cookies are ignored, and its writes fail with
-    /// [`Error::NotLoopback`](crate::Error::NotLoopback). An event at `WARN` names the reason, so the mode
-    /// cannot reach production unnoticed. A proxy is not recognised if it asks for a loopback name and adds
-    /// none of the usual headers.
+    /// The cookie has a different name and no `Secure`, and `SameSite=Lax` in place of `None`. It
+    /// has a `Domain` only if the host in the request belongs to the configured domain. Only
+    /// requests for a loopback name (`localhost`, `127.0.0.1`, `[::1]`) have sessions. A request
+    /// that asks for a different host, or comes through a proxy or from another site, has no
+    /// session. Its cookies are ignored, and its writes fail with
+    /// [`Error::NotLoopback`](crate::Error::NotLoopback). An event at `WARN` names the reason, so
+    /// the mode cannot reach production unnoticed. A proxy is not recognised if it asks for a
+    /// loopback name and adds none of the usual headers.
     #[must_use]
     pub fn development(self) -> Self {
         self.development_on([] as [&str; 0])

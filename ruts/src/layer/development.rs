@@ -1,4 +1,5 @@
-//! [`refusal`]: decides whether development mode gives a request a session. [`host`]: the host of a request.
+//! [`refusal`]: decides whether development mode gives a request a session. [`host`]: the host of a
+//! request.
 //!
 //! Called by `service`. Knows the headers of a request, and nothing about sessions or cookies.
 
@@ -71,8 +72,8 @@ fn name(host: &str) -> &str {
     name.unwrap_or_default()
 }
 
-/// Returns the name or address of a host that an application allows, perhaps given with a scheme and a port.
-/// `None` if no request can ask for such a host.
+/// Returns the name or address of a host that an application allows, perhaps given with a scheme
+/// and a port. `None` if no request can ask for such a host.
 pub(super) fn allowed_name(host: &str) -> Option<String> {
     let host = host.trim();
     let host = host.split_once("://").map_or(host, |(_, host)| host);

@@ -26,8 +26,8 @@ pub enum TokenSource {
     Cookie,
     /// In the header `Authorization: Bearer`, for clients other than browsers. The response header
     /// `Session-Token` carries a new token, and is empty if the request has ended its session.
-    /// Tokens in headers are neither signed nor encrypted. For scripts of other origins, the application has
-    /// to list `session-token` in `Access-Control-Expose-Headers` (Fetch standard).
+    /// Tokens in headers are neither signed nor encrypted. For scripts of other origins, the
+    /// application has to list `session-token` in `Access-Control-Expose-Headers` (Fetch standard).
     Header,
     /// In the header if the request has `Authorization: Bearer`, otherwise in the cookie. The
     /// response carries a new token in the same way: in `Session-Token` or in the cookie.

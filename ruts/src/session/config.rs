@@ -28,8 +28,8 @@ pub(crate) struct SessionContext {
     pub(crate) store: Arc<dyn DynStore>,
     pub(crate) config: SessionConfig,
     pub(crate) layer: Arc<LayerIdentity>,
-    /// The `Debug` text of the layer, which shows all its settings except functions and keys. Two clones of a
-    /// layer with the same text count as one layer.
+    /// The `Debug` text of the layer, which shows all its settings except functions and keys. Two
+    /// clones of a layer with the same text count as one layer.
     pub(crate) settings: String,
     /// Name of the cookie from which the layer reads tokens. `None` if it reads only the header.
     pub(crate) cookie: Option<String>,
@@ -56,12 +56,12 @@ impl LayerIdentity {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Unreadable {
-    /// A read fails with [`Error::Decode`](crate::Error::Decode). An `update` fails, too, and does not change
-    /// the value.
+    /// A read fails with [`Error::Decode`](crate::Error::Decode). An `update` fails, too, and does
+    /// not change the value.
     #[default]
     Error,
-    /// The field reads as absent, or as its default, and an `update` overwrites the value. Logged at
-    /// `WARN`, once for each field.
+    /// The field reads as absent, or as its default, and an `update` overwrites the value. Logged
+    /// at `WARN`, once for each field.
     Absent,
 }
 
@@ -187,8 +187,8 @@ pub(super) fn check_lifetime(asked: Duration, longest: Option<Duration>) -> Resu
 }
 
 impl SessionConfig {
-    /// Returns the change of principal to send to the store. `cookie_life` is the lifetime of the cookie
-    /// after the change.
+    /// Returns the change of principal to send to the store. `cookie_life` is the lifetime of the
+    /// cookie after the change.
     pub(super) fn auth_change<'a>(
         &self,
         principal_change: Option<&'a PrincipalChange>,
@@ -229,15 +229,15 @@ impl SessionConfig {
         self.idle_of(cookie_life) > self.idle
     }
 
-    /// Returns whether secrets are renewed, either by age or to extend the cookie. If so, a late request has
-    /// a grace period.
+    /// Returns whether secrets are renewed, either by age or to extend the cookie. If so, a late
+    /// request has a grace period.
     pub(super) fn renews(&self, cookie_life: CookieLife) -> bool {
         let kept = self.cookie_life.is_some() || cookie_life != CookieLife::Default;
         self.renew_every.is_some() || kept
     }
 
-    /// Returns whether a session is remembered, and a timeout of the layer has passed. The absolute timeout
-    /// counts from the sign-in, and the idle timeout from the last use.
+    /// Returns whether a session is remembered, and a timeout of the layer has passed. The absolute
+    /// timeout counts from the sign-in, and the idle timeout from the last use.
     pub(super) fn is_lapsed(&self, cookie_life: CookieLife, meta: &SessionMeta) -> bool {
         let exceeds =
             |age: Duration, limit: Option<Ttl>| limit.is_some_and(|ttl| age >= ttl.as_duration());
@@ -251,9 +251,10 @@ impl SessionConfig {
     /// Returns the touch of a read or write. The touch is due only after an eighth of the idle
     /// timeout, so that most reads do not write to the store.
     ///
-    /// If a session outlives the idle timeout, its touch is never due, and only confirms a renewed secret. A
-    /// due touch would reset the time since the last use. But the request needs this time to decide whether
-    /// the authentication has lapsed. So `renewal` counts the use, just before the response.
+    /// If a session outlives the idle timeout, its touch is never due, and only confirms a renewed
+    /// secret. A due touch would reset the time since the last use. But the request needs this time
+    /// to decide whether the authentication has lapsed. So `renewal` counts the use, just before
+    /// the response.
     pub(super) fn touch(&self, cookie_life: CookieLife) -> Option<Touch> {
         let idle = self.idle_of(cookie_life)?;
         Some(match self.outlives_idle(cookie_life) {

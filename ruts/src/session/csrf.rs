@@ -22,8 +22,8 @@ pub(super) fn token(request: &RequestSession) -> Boxed<'_, String> {
     Box::pin(async move {
         let mask = token::random::<BYTES>()?;
         let bound = match add_seed(request).await {
-            // A late request starts no session. But its page may have a form, such as the page of a sign-in
-            // right after a sign-out.
+            // A late request starts no session. But its page may have a form, such as the page of a
+            // sign-in right after a sign-out.
             Err(Error::Ended) => bound_to_refused(request).await?,
             added => {
                 added?;
@@ -48,8 +48,9 @@ pub(super) fn verify<'a>(request: &'a RequestSession, text: &'a str) -> Boxed<'a
             Some(accepted) => vec![accepted],
             None => {
                 let refused = bound_to_refused(request).await?.into_iter();
-                // The user may have clicked twice on a sign-in form, or the response may be lost. The token of
-                // the form is bound to a guest, or to the principal of the former session.
+                // The user may have clicked twice on a sign-in form, or the response may be lost.
+                // The token of the form is bound to a guest, or to the principal of the former
+                // session.
                 let former = match request.get_of_former(SEED.name()).await? {
                     Some((seed, principal)) => {
                         let seed = unwrap(&seed)?;
@@ -65,8 +66,8 @@ pub(super) fn verify<'a>(request: &'a RequestSession, text: &'a str) -> Boxed<'a
     })
 }
 
-/// Returns the bytes that are bound to this session and its principal. Each of their tokens contains these
-/// bytes, XORed with the mask of the token. `None` without a seed.
+/// Returns the bytes that are bound to this session and its principal. Each of their tokens
+/// contains these bytes, XORed with the mask of the token. `None` without a seed.
 async fn bound_bytes(request: &RequestSession) -> Result<Option<[u8; BYTES]>, Error> {
     let Some(seed) = request.get(SEED.name(), None).await? else { return Ok(None) };
     let signed_in = request.known_meta().await?.and_then(|meta| meta.signed_in);
@@ -74,8 +75,8 @@ async fn bound_bytes(request: &RequestSession) -> Result<Option<[u8; BYTES]>, Er
     Ok(Some(bind(&unwrap(&seed.bytes)?, principal)))
 }
 
-/// Returns the bytes that are bound to the refused secret of this request. `None` if the store has refused no
-/// secret of it.
+/// Returns the bytes that are bound to the refused secret of this request. `None` if the store has
+/// refused no secret of it.
 async fn bound_to_refused(request: &RequestSession) -> Result<Option<[u8; BYTES]>, Error> {
     let secret = request.refused_secret().await?;
     Ok(secret.map(|secret| bind(secret.as_bytes(), None)))

@@ -99,8 +99,8 @@ impl<'a> Edit<'a> {
 
     /// Removes a field.
     pub fn remove<T, M: Mode>(mut self, field: Field<T, M>) -> Self {
-        // A different field of the same edit may sign a principal in. That principal replaces the principal
-        // of this field, whatever the order of the calls.
+        // A different field of the same edit may sign a principal in. That principal replaces the
+        // principal of this field, whatever the order of the calls.
         let signs_in_by_other = matches!(self.auth, Some(Auth::In(..)))
             && !self.changes.iter().any(|(spec, value)| {
                 spec.is_principal() && value.is_some() && spec.name() == field.spec().name()
@@ -159,8 +159,8 @@ impl<'a> Edit<'a> {
     ///
     /// - If a value cannot be encoded, or [`remember`](Self::remember) refuses its argument: the
     ///   first of these errors. Nothing is written.
-    /// - [`Error::NoSignIn`] if the edit has an option of a sign-in, such as [`assurance`](Self::assurance),
-    ///   and sets no principal field. Nothing is written.
+    /// - [`Error::NoSignIn`] if the edit has an option of a sign-in, such as
+    ///   [`assurance`](Self::assurance), and sets no principal field. Nothing is written.
     /// - Otherwise the errors of [`Entry::set`](crate::Entry::set), or of
     ///   [`Entry::sign_in`](crate::Entry::sign_in) if the edit signs in.
     pub fn commit(self) -> WriteFuture<'a> {

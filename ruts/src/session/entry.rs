@@ -68,8 +68,8 @@ pub struct Entry<'a, T, M = Optional> {
     state: State<'a, T, M>,
 }
 
-/// Whether the entry has begun to read its field. Not an `Option`, because rustc would suggest a private
-/// field of type `Option` in an error about `match shop.user()`.
+/// Whether the entry has begun to read its field. Not an `Option`, because rustc would suggest a
+/// private field of type `Option` in an error about `match shop.user()`.
 enum State<'a, T, M> {
     Idle(EagerGroup),
     Reading(ReadFuture<'a, T, M>),
@@ -91,8 +91,8 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
 impl<'a, T, M: Mode> Entry<'a, T, M> {
     /// Reads the field. Awaiting the entry does the same.
     ///
-    /// Returns the value that this request last read or wrote, if there is one. A long-lived request
-    /// calls [`Session::refresh`](crate::Session::refresh) to read the field again.
+    /// Returns the value that this request last read or wrote, if there is one. A long-lived
+    /// request calls [`Session::refresh`](crate::Session::refresh) to read the field again.
     ///
     /// # Round trips
     ///
@@ -189,8 +189,8 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
     /// During a deploy, the value may contain struct fields that only a later release knows. With
     /// MessagePack the update keeps these struct fields, even inside lists and maps.
     ///
-    /// For a field with a default, `change` gets `&mut T`. For any other field, it gets
-    /// `&mut Option<T>`, where `None` removes the field. The result of `change` is returned. `change`
+    /// For a field with a default, `change` gets `&mut T`. For any other field, it gets `&mut
+    /// Option<T>`, where `None` removes the field. The result of `change` is returned. `change`
     /// runs again after each conflict with another request, so it should have no side effects. For
     /// the same reason it cannot move a captured value. Clone the value inside:
     ///
@@ -214,8 +214,8 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
     ///
     /// # Errors
     ///
-    /// The same as for [`set`](Self::set), [`Error::Decode`], [`Error::Newer`], and [`Error::Conflict`] after
-    /// 48 attempts.
+    /// The same as for [`set`](Self::set), [`Error::Decode`], [`Error::Newer`], and
+    /// [`Error::Conflict`] after 48 attempts.
     ///
     /// # Panics
     ///
@@ -267,9 +267,9 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
     ///
     /// # Errors
     ///
-    /// [`Error::Encode`], [`Error::Store`], [`Error::StaleCache`]. [`Error::Ended`] if another request ended
-    /// the session. [`Error::ResponseSent`] if the write would have to start a session, or replace its
-    /// secret, after the response.
+    /// [`Error::Encode`], [`Error::Store`], [`Error::StaleCache`]. [`Error::Ended`] if another
+    /// request ended the session. [`Error::ResponseSent`] if the write would have to start a
+    /// session, or replace its secret, after the response.
     pub fn set<Q: StoredAs<T> + ?Sized>(self, value: &Q) -> WriteFuture<'a> {
         self.write(value, Assurance::Aal1).into_future()
     }
@@ -283,9 +283,9 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
     }
 
     /// Removes the field, and returns whether it was present. Removing a field marked `principal`
-    /// signs out the principal that the field names, but no other principal. The other fields stay, also for
-    /// the next user of the browser. [`Session::delete`](crate::Session::delete) ends the session with all
-    /// its fields.
+    /// signs out the principal that the field names, but no other principal. The other fields stay,
+    /// also for the next user of the browser. [`Session::delete`](crate::Session::delete) ends the
+    /// session with all its fields.
     ///
     /// # Round trips
     ///
@@ -306,10 +306,11 @@ impl<'a, T, M: Mode> Entry<'a, T, M> {
     ///
     /// # Errors
     ///
-    /// [`Error::Store`]. [`Error::Decode`]: the field is removed anyway. [`Error::Newer`] for a value of a
-    /// later release: the value is kept unless the field is marked `principal`. [`Error::ResponseSent`] if a
-    /// rotation is due after the response. [`Error::Ended`] for a field marked `principal` if another request
-    /// has replaced the secret: the principal is still signed in.
+    /// [`Error::Store`]. [`Error::Decode`]: the field is removed anyway. [`Error::Newer`] for a
+    /// value of a later release: the value is kept unless the field is marked `principal`.
+    /// [`Error::ResponseSent`] if a rotation is due after the response. [`Error::Ended`] for a
+    /// field marked `principal` if another request has replaced the secret: the principal is still
+    /// signed in.
     pub async fn take(self) -> Result<Option<T>, Error> {
         let stored = self.request.take(self.field.spec()).await?;
         value::decode(self.field, stored.as_ref(), self.request.config().unreadable)
@@ -394,8 +395,8 @@ impl<'a, T> Entry<'a, T, Principal> {
     /// }
     /// ```
     ///
-    /// If the request has presented a former secret, the call may change nothing: the sign-in that follows
-    /// starts a new session, and this session ends.
+    /// If the request has presented a former secret, the call may change nothing: the sign-in that
+    /// follows starts a new session, and this session ends.
     ///
     /// # Round trips
     ///

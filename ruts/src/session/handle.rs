@@ -77,8 +77,9 @@ impl<S> Session<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::FieldName`], [`Error::Store`], [`Error::Decode`]. [`Error::Newer`] for a value of a later
-    /// version than the declared one. The declared version is 1 if no schema declares the field.
+    /// [`Error::FieldName`], [`Error::Store`], [`Error::Decode`]. [`Error::Newer`] for a value of a
+    /// later version than the declared one. The declared version is 1 if no schema declares the
+    /// field.
     pub async fn get<T: DeserializeOwned>(&self, field: &str) -> Result<Option<T>, Error> {
         check_name(field)?;
         let stored = self.request.get(field, None).await?;
@@ -89,13 +90,15 @@ impl<S> Session<S> {
     /// Writes a field. Starts a session if there is none.
     ///
     /// `ttl` is the lifetime of the value in seconds. Without `ttl`, the value lives as long as the
-    /// session. A `ttl` of zero removes the field instead. `hot_ttl` is the maximum time, in seconds,
-    /// that a cache may serve the value. With a `hot_ttl` of zero, the value is never in a cache.
+    /// session. A `ttl` of zero removes the field instead. `hot_ttl` is the maximum time, in
+    /// seconds, that a cache may serve the value. With a `hot_ttl` of zero, the value is never in a
+    /// cache.
     ///
-    /// A schema that this process has used in the layer may declare the field. Its `version`, `encrypt`,
-    /// `index` and `rotate` then apply. Its `ttl` and `hot` apply if the arguments are `None`. The value is
-    /// written as MessagePack. If the declared type cannot read it, a read returns [`Error::Decode`]. The
-    /// layer can [declare](crate::SessionLayer::schema) the schema in advance.
+    /// A schema that this process has used in the layer may declare the field. Its `version`,
+    /// `encrypt`, `index` and `rotate` then apply. Its `ttl` and `hot` apply if the arguments are
+    /// `None`. The value is written as MessagePack. If the declared type cannot read it, a read
+    /// returns [`Error::Decode`]. The layer can [declare](crate::SessionLayer::schema) the schema
+    /// in advance.
     ///
     /// # Round trips
     ///
@@ -103,10 +106,10 @@ impl<S> Session<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::FieldName`], [`Error::PrincipalField`], [`Error::Ttl`], [`Error::Store`], [`Error::StaleCache`].
-    /// [`Error::Encode`], also for a declared field with `writes`. [`Error::Ended`] if another request ended the
-    /// session. [`Error::ResponseSent`] if the write would have to start a session, or replace its secret,
-    /// after the response.
+    /// [`Error::FieldName`], [`Error::PrincipalField`], [`Error::Ttl`], [`Error::Store`],
+    /// [`Error::StaleCache`]. [`Error::Encode`], also for a declared field with `writes`.
+    /// [`Error::Ended`] if another request ended the session. [`Error::ResponseSent`] if the write
+    /// would have to start a session, or replace its secret, after the response.
     pub async fn set<T: Serialize + ?Sized + Sync>(
         &self,
         field: &str,
@@ -134,8 +137,8 @@ impl<S> Session<S> {
 
     /// Removes a field, and returns whether it was present. One round trip.
     ///
-    /// If a schema that this process has used in the layer declares the field, the call does the same as
-    /// [`Entry::remove`]. So the removal of a principal field signs out. The layer can
+    /// If a schema that this process has used in the layer declares the field, the call does the
+    /// same as [`Entry::remove`]. So the removal of a principal field signs out. The layer can
     /// [declare](crate::SessionLayer::schema) the schema in advance.
     ///
     /// # Errors
@@ -161,8 +164,8 @@ impl<S> Session<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::FieldName`], [`Error::PrincipalField`], [`Error::Ttl`] above 100 years, [`Error::Store`],
-    /// [`Error::StaleCache`], [`Error::Ended`].
+    /// [`Error::FieldName`], [`Error::PrincipalField`], [`Error::Ttl`] above 100 years,
+    /// [`Error::Store`], [`Error::StaleCache`], [`Error::Ended`].
     pub async fn expire_field(&self, field: &str, seconds: u64) -> Result<bool, Error> {
         if seconds == 0 {
             return self.remove(field).await;
@@ -173,8 +176,8 @@ impl<S> Session<S> {
         Ok(write(&self.request, change, WritePlan::default()).await? > 0)
     }
 
-    /// Returns the declaration of a field that is written by name. Refuses a principal field, which only a
-    /// sign-in writes.
+    /// Returns the declaration of a field that is written by name. Refuses a principal field, which
+    /// only a sign-in writes.
     fn declaration_of(&self, field: &str) -> Result<Option<&'static FieldSpec>, Error> {
         match self.request.schemas().declaration(field) {
             Some(spec) if spec.is_principal() => Err(Error::PrincipalField(field.to_owned())),
@@ -240,14 +243,14 @@ impl<S> Session<S> {
         Edit::new(&self.request)
     }
 
-    /// Forgets the fields that this request has read, so that the next read asks the store. Call this method
-    /// in long-lived requests, such as event streams.
+    /// Forgets the fields that this request has read, so that the next read asks the store. Call
+    /// this method in long-lived requests, such as event streams.
     ///
-    /// A request presents the secret with which it came, unless it has replaced the secret itself. If later
-    /// requests replace the secret by [renewals](crate::SessionLayer::renew_every), this request finds no
-    /// session after the grace period. So a stream that may last longer gets the session as a
-    /// [job](crate::session::SessionIndex::get), by its [id](Self::id). It calls [`watch`](Self::watch) to
-    /// end when the session ends.
+    /// A request presents the secret with which it came, unless it has replaced the secret itself.
+    /// If later requests replace the secret by [renewals](crate::SessionLayer::renew_every), this
+    /// request finds no session after the grace period. So a stream that may last longer gets the
+    /// session as a [job](crate::session::SessionIndex::get), by its [id](Self::id). It calls
+    /// [`watch`](Self::watch) to end when the session ends.
     pub async fn refresh(&self) {
         self.request.refresh().await;
     }
@@ -286,8 +289,8 @@ impl<S> Session<S> {
         self.request.verify().await
     }
 
-    /// Returns the state of the session to which the token of this request belongs: live or, if known, the
-    /// reason why it is not live.
+    /// Returns the state of the session to which the token of this request belongs: live or, if
+    /// known, the reason why it is not live.
     ///
     /// # Round trips
     ///
@@ -339,9 +342,10 @@ impl<S> Session<S> {
         self.request.id()
     }
 
-    /// Moves the absolute deadline of the session to `seconds` from now, earlier or later than before. Zero
-    /// ends the session now, as [`delete`](Self::delete) does. This method cannot move the deadline beyond
-    /// the absolute timeout of the layer. One round trip, or none without a session.
+    /// Moves the absolute deadline of the session to `seconds` from now, earlier or later than
+    /// before. Zero ends the session now, as [`delete`](Self::delete) does. This method cannot move
+    /// the deadline beyond the absolute timeout of the layer. One round trip, or none without a
+    /// session.
     ///
     /// # Errors
     ///
@@ -380,8 +384,9 @@ impl<S> Session<S> {
     /// }
     /// ```
     ///
-    /// A guard reads the session before the handler runs. So for a route with a guard, call this method in a
-    /// middleware around the guard. If a read has counted already, an event at `WARN` says so.
+    /// A guard reads the session before the handler runs. So for a route with a guard, call this
+    /// method in a middleware around the guard. If a read has counted already, an event at `WARN`
+    /// says so.
     ///
     /// ```
     /// use axum::{Router, extract::Request, middleware, response::Response, routing::get};
@@ -422,9 +427,9 @@ impl<S> Session<S> {
         self.request.meta().await
     }
 
-    /// Returns a future that waits until the session ends or its principal changes. Use it in event streams
-    /// and WebSockets, which have to end with the session (OWASP ASVS 5.0, 4.4.3). Without a session, the
-    /// future is ready immediately.
+    /// Returns a future that waits until the session ends or its principal changes. Use it in event
+    /// streams and WebSockets, which have to end with the session (OWASP ASVS 5.0, 4.4.3). Without
+    /// a session, the future is ready immediately.
     ///
     /// Watching does not count as activity, and continues after a rotation. A change in the same
     /// `MemoryStore`, or through a [`NotifyingStore`](crate::store::notify::NotifyingStore) in any
@@ -481,9 +486,9 @@ impl<S> Session<S> {
         Ok(self.request.known_meta().await?.and_then(|meta| meta.signed_in))
     }
 
-    /// Returns the signed-in principal if the authentication is strong enough, and no older than `within`
-    /// (OWASP ASVS 5.0, 7.5.1 and 7.5.3). In axum handlers, use the guards of `ruts::guard` instead. As many
-    /// round trips as [`signed_in`](Self::signed_in).
+    /// Returns the signed-in principal if the authentication is strong enough, and no older than
+    /// `within` (OWASP ASVS 5.0, 7.5.1 and 7.5.3). In axum handlers, use the guards of
+    /// `ruts::guard` instead. As many round trips as [`signed_in`](Self::signed_in).
     ///
     /// # Errors
     ///
@@ -517,8 +522,8 @@ impl<S> Session<S> {
         }))
     }
 
-    /// Ends all other sessions of the signed-in principal, and returns their number. Call this method after a
-    /// change of password (OWASP ASVS 5.0, 7.4.3). Zero for a guest.
+    /// Ends all other sessions of the signed-in principal, and returns their number. Call this
+    /// method after a change of password (OWASP ASVS 5.0, 7.4.3). Zero for a guest.
     ///
     /// # Round trips
     ///
@@ -599,14 +604,14 @@ impl<S> Session<S> {
 
     /// Returns whether `text` is a token of this session. Compares in constant time.
     ///
-    /// If a sign-in or rotation has replaced the secret of the request, the tokens of this session stay
-    /// valid. The valid tokens are those from before the sign-in, and those of the principal that is now
-    /// signed in. So a second click on a sign-in form is accepted.
+    /// If a sign-in or rotation has replaced the secret of the request, the tokens of this session
+    /// stay valid. The valid tokens are those from before the sign-in, and those of the principal
+    /// that is now signed in. So a second click on a sign-in form is accepted.
     ///
     /// # Round trips
     ///
-    /// One round trip, or none if this request has asked for a token before. Two round trips if the secret of
-    /// the request was replaced.
+    /// One round trip, or none if this request has asked for a token before. Two round trips if the
+    /// secret of the request was replaced.
     ///
     /// # Errors
     ///
@@ -624,8 +629,8 @@ impl<S> Session<S> {
         self.request.calls()
     }
 
-    /// Adds a schema of the named layer to the schemas of this session's layer. Returns an error if the
-    /// session is of another layer, or if the schema contradicts one of them.
+    /// Adds a schema of the named layer to the schemas of this session's layer. Returns an error if
+    /// the session is of another layer, or if the schema contradicts one of them.
     pub(super) fn register(
         &self,
         layer: &'static str,
@@ -649,8 +654,8 @@ impl<S> Session<S> {
         current::enter(&self.request, poll)
     }
 
-    /// Returns whether the response may depend on the session: the handler has used it, or has moved a handle
-    /// into the body.
+    /// Returns whether the response may depend on the session: the handler has used it, or has
+    /// moved a handle into the body.
     pub(crate) fn may_affect_response(&self) -> bool {
         self.request.was_used() || Arc::strong_count(&self.request) > 1
     }
@@ -710,8 +715,8 @@ impl Session {
         }
     }
 
-    /// Returns whether the layer of a context and an outer layer read their tokens from the same cookie or
-    /// header.
+    /// Returns whether the layer of a context and an outer layer read their tokens from the same
+    /// cookie or header.
     pub(crate) fn shares_token_with_outer(
         extensions: &Extensions,
         context: &SessionContext,

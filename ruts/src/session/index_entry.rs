@@ -1,8 +1,9 @@
 //! [`IndexEntry`]: maps a value of a field marked `index` to the session that has the value.
 //!
-//! Added and freed by `request`, and read by `indexed_sessions`. An entry is an additional session in the
-//! store. The key of the value is its principal, and one of its fields holds the id of the session that has
-//! the value. So every store can list and expire entries. No client has the secret of an entry.
+//! Added and freed by `request`, and read by `indexed_sessions`. An entry is an additional session
+//! in the store. The key of the value is its principal, and one of its fields holds the id of the
+//! session that has the value. So every store can list and expire entries. No client has the secret
+//! of an entry.
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -19,23 +20,25 @@ use crate::{
     ttl::Ttl,
 };
 
-/// Name of the field that holds the id of the session, and a nonce that is new at each addition of the entry.
+/// Name of the field that holds the id of the session, and a nonce that is new at each addition of
+/// the entry.
 pub(super) const TARGET: &str = "ruts.target";
 
 const ID_LEN: usize = 16;
 const NONCE_LEN: usize = 8;
 
-/// Maximum number of attempts to add an entry. An attempt creates the entry or, if it exists, updates it. An
-/// entry that is being freed may expire between these two calls.
+/// Maximum number of attempts to add an entry. An attempt creates the entry or, if it exists,
+/// updates it. An entry that is being freed may expire between these two calls.
 const TRIES: u8 = 3;
 
-/// Lifetime of a freed entry. Until the entry expires, an update can add it again. After that, the store no
-/// longer keeps the id, so the entry can be created again.
+/// Lifetime of a freed entry. Until the entry expires, an update can add it again. After that, the
+/// store no longer keeps the id, so the entry can be created again.
 const FREED: Ttl = Ttl::from_secs(1);
 
 /// The entry of a session under a key.
 pub(super) struct IndexEntry {
-    /// Derived from key and session, so a second write of the value finds the entry of the first write.
+    /// Derived from key and session, so a second write of the value finds the entry of the first
+    /// write.
     id: SessionId,
     /// Also derived from the key and the session. It is not the hash of any secret, so no client
     /// can present a matching secret.
@@ -55,7 +58,8 @@ impl IndexEntry {
         }
     }
 
-    /// Adds the entry of a session for at least `life`. One round trip, or two if the store has the entry.
+    /// Adds the entry of a session for at least `life`. One round trip, or two if the store has the
+    /// entry.
     pub(super) async fn add(
         key: &PrincipalKey,
         session: &SessionId,
@@ -91,8 +95,8 @@ impl IndexEntry {
         Ok(store.inspect(&self.id).await?.is_some_and(|meta| meta.signed_in.is_some()))
     }
 
-    /// Frees the entry of a session that no longer has the value. With `target`, only if the entry still has
-    /// this target.
+    /// Frees the entry of a session that no longer has the value. With `target`, only if the entry
+    /// still has this target.
     pub(super) async fn free(self, store: &dyn DynStore, target: Option<&Bytes>) {
         let changes = [Change::Remove(TARGET)];
         // The entry is not deleted, because a store may refuse a deleted id as long as it

@@ -1,7 +1,8 @@
 //! [`stored_key`]: the key of an indexed value, which a reserved field next to the value stores.
 //!
-//! `request` writes and reads the field, and `indexed_sessions` reads it. A release cannot decode a value of
-//! a later version, so it cannot compute the key. It reads the key from the reserved field instead.
+//! `request` writes and reads the field, and `indexed_sessions` reads it. A release cannot decode a
+//! value of a later version, so it cannot compute the key. It reads the key from the reserved field
+//! instead.
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -12,14 +13,15 @@ use crate::{
     field::FieldSpec,
 };
 
-/// Returns the name of the reserved field. It has a fixed length, because a store may limit the length of
-/// names.
+/// Returns the name of the reserved field. It has a fixed length, because a store may limit the
+/// length of names.
 pub(super) fn key_name(field: &str) -> String {
     let digest = Sha256::digest(field);
     digest[..8].iter().fold("ruts.index.".to_owned(), |name, byte| format!("{name}{byte:02x}"))
 }
 
-/// Returns the name and the value of the reserved field next to a value. `None` for a field without an index.
+/// Returns the name and the value of the reserved field next to a value. `None` for a field without
+/// an index.
 pub(super) fn key_beside(
     field: &FieldSpec,
     layer: &str,
@@ -37,16 +39,16 @@ pub(super) fn wrap_key(key: &PrincipalKey, value: &[u8]) -> Bytes {
     codec::wrap_own(&[key.as_bytes(), digest(value).as_slice()].concat())
 }
 
-/// Returns a digest that binds a key to its value. A release that does not index the field changes only the
-/// value, so the digest no longer fits.
+/// Returns a digest that binds a key to its value. A release that does not index the field changes
+/// only the value, so the digest no longer fits.
 fn digest(value: &[u8]) -> [u8; 8] {
     let mut first = [0; 8];
     first.copy_from_slice(&Sha256::digest(value)[..8]);
     first
 }
 
-/// Returns the key of a field's value, or `None` if the field has no value. `get` returns the stored value of
-/// a field.
+/// Returns the key of a field's value, or `None` if the field has no value. `get` returns the
+/// stored value of a field.
 pub(super) fn stored_key<'a>(
     field: &FieldSpec,
     layer: &str,

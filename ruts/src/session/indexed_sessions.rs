@@ -27,14 +27,15 @@ const TRIES: usize = 8;
 /// Number of entries that [`revoke_all`](IndexedSessions::revoke_all) reads at a time.
 const PAGE: usize = 100;
 
-/// Age from which an entry is removed if its session does not exist. A younger entry may belong to a write in
-/// progress.
+/// Age from which an entry is removed if its session does not exist. A younger entry may belong to
+/// a write in progress.
 const MIN_ORPHAN_AGE: Duration = Duration::from_secs(10 * 60);
 
-/// The sessions of signed-in principals that have a certain value in a field. The field is marked `index`.
+/// The sessions of signed-in principals that have a certain value in a field. The field is marked
+/// `index`.
 ///
-/// For example, an identity provider gives each session a `sid`. Later it may end the session by this `sid`,
-/// without naming the user (OpenID Connect Back-Channel Logout 1.0, 2.4):
+/// For example, an identity provider gives each session a `sid`. Later it may end the session by
+/// this `sid`, without naming the user (OpenID Connect Back-Channel Logout 1.0, 2.4):
 ///
 /// ```
 /// use std::sync::Arc;
@@ -66,13 +67,13 @@ const MIN_ORPHAN_AGE: Duration = Duration::from_secs(10 * 60);
 /// - one to add the entry of the value, or two if the store already has the entry,
 /// - two to free the entry of a former value.
 ///
-/// [`Session::delete`](crate::Session::delete) makes one call to read the field, unless the request has read
-/// it, and one to free the entry. A call that adds an entry takes as many round trips as a
+/// [`Session::delete`](crate::Session::delete) makes one call to read the field, unless the request
+/// has read it, and one to free the entry. A call that adds an entry takes as many round trips as a
 /// [sign-in](crate::Entry::sign_in).
 ///
-/// A session is found from the end of the call that wrote the value, until the session ends or loses the
-/// value. A write or sign-in adds entries only if this process has already used a struct with the field in
-/// the same layer. Jobs cannot write the field: [`Error::NoRequest`].
+/// A session is found from the end of the call that wrote the value, until the session ends or
+/// loses the value. A write or sign-in adds entries only if this process has already used a struct
+/// with the field in the same layer. Jobs cannot write the field: [`Error::NoRequest`].
 #[derive(Clone)]
 pub struct IndexedSessions {
     store: Arc<dyn DynStore>,
@@ -98,9 +99,9 @@ impl IndexedSessions {
         key.map_err(|source| value::encode_error(self.field.name(), source.clone()))
     }
 
-    /// Lists the sessions in no particular order, and reads the given fields of each. `()` reads no fields.
-    /// `after` is the `next` of the previous page. `limit` is the maximum number of entries to examine, so a
-    /// page can have fewer sessions even if it is not the last page.
+    /// Lists the sessions in no particular order, and reads the given fields of each. `()` reads no
+    /// fields. `after` is the `next` of the previous page. `limit` is the maximum number of entries
+    /// to examine, so a page can have fewer sessions even if it is not the last page.
     ///
     /// # Round trips
     ///
@@ -109,8 +110,9 @@ impl IndexedSessions {
     ///
     /// # Errors
     ///
-    /// [`Error::Store`]. [`Error::Encode`] if the value cannot be written as JSON. [`Error::Decode`] or
-    /// [`Error::Newer`] if a session holds a value that this release cannot compare.
+    /// [`Error::Store`]. [`Error::Encode`] if the value cannot be written as JSON.
+    /// [`Error::Decode`] or [`Error::Newer`] if a session holds a value that this release cannot
+    /// compare.
     pub async fn list<K: FieldSet>(
         &self,
         fields: K,
@@ -123,8 +125,8 @@ impl IndexedSessions {
         Ok(SummaryPage { sessions, next: page.next })
     }
 
-    /// Ends all sessions, and returns their number. A session whose write of the value overlaps with the call
-    /// may end or stay.
+    /// Ends all sessions, and returns their number. A session whose write of the value overlaps
+    /// with the call may end or stay.
     ///
     /// # Round trips
     ///
@@ -134,8 +136,8 @@ impl IndexedSessions {
     /// # Errors
     ///
     /// The same as for [`list`](Self::list) and for
-    /// [`PrincipalSessions::revoke_all`](super::PrincipalSessions::revoke_all). After an error about one
-    /// session, the others still end. The first such error is returned.
+    /// [`PrincipalSessions::revoke_all`](super::PrincipalSessions::revoke_all). After an error
+    /// about one session, the others still end. The first such error is returned.
     pub async fn revoke_all(&self) -> Result<usize, Error> {
         let (mut after, mut ended, mut failed) = (None, 0, None);
         loop {
@@ -168,15 +170,15 @@ impl IndexedSessions {
             if !check_fresh(revoked)?.is_empty() {
                 return Ok(true);
             }
-            // The session has ended, or a different principal has signed in to it since the last read. So the
-            // session is read again.
+            // The session has ended, or a different principal has signed in to it since the last
+            // read. So the session is read again.
             found = self.find(id, &[]).await?;
         }
         Err(Error::Conflict { field: self.field.name().to_owned() })
     }
 
-    /// Reads the sessions to which the entries of a page lead. A session that cannot be read is an error in
-    /// the page.
+    /// Reads the sessions to which the entries of a page lead. A session that cannot be read is an
+    /// error in the page.
     async fn page(
         &self,
         names: &[&str],
@@ -207,8 +209,8 @@ impl IndexedSessions {
         Ok(Page { found, next: listed.next })
     }
 
-    /// Reads a session. Returns `None` if the session has ended, belongs to a guest, or does not have the
-    /// value.
+    /// Reads a session. Returns `None` if the session has ended, belongs to a guest, or does not
+    /// have the value.
     async fn find(&self, id: SessionId, names: &[&str]) -> Result<Option<ListedSession>, Error> {
         let (name, key_name) = (self.field.name(), key_name(self.field.name()));
         let mut names = [names, &[name, &key_name]].concat();

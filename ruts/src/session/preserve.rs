@@ -1,4 +1,5 @@
-//! [`rewrite`]: changes a stored value, and keeps the fields that the type of this release does not know.
+//! [`rewrite`]: changes a stored value, and keeps the fields that the type of this release does not
+//! know.
 //!
 //! Used by `entry` for `update`, `push` and `settle`. `codec` merges the payloads.
 
@@ -7,8 +8,8 @@ use bytes::Bytes;
 use super::{config::Unreadable, value};
 use crate::{codec, crypto::field_cipher::Plaintext, error::Error, field::Field};
 
-/// Decodes a stored value, and returns the bytes that `change` makes of it, with the unknown fields of the stored
-/// value.
+/// Decodes a stored value, and returns the bytes that `change` makes of it, with the unknown fields
+/// of the stored value.
 pub(super) fn rewrite<T, M: Copy>(
     field: Field<T, M>,
     stored: Option<&Plaintext>,
@@ -32,8 +33,8 @@ struct UnknownFields {
 }
 
 impl UnknownFields {
-    /// Creates `UnknownFields` from a stored value and the value that was decoded from it. `None` if
-    /// the stored value cannot have a field that this release does not know.
+    /// Creates `UnknownFields` from a stored value and the value that was decoded from it. `None`
+    /// if the stored value cannot have a field that this release does not know.
     fn of<T, M: Copy>(
         field: Field<T, M>,
         stored: Option<&Plaintext>,
@@ -46,8 +47,8 @@ impl UnknownFields {
         Some(Self { stored: stored.clone(), known: field.encode(read).ok()? })
     }
 
-    /// Returns `next` with the unknown fields. If they would change the value that this release decodes,
-    /// returns `next` unchanged.
+    /// Returns `next` with the unknown fields. If they would change the value that this release
+    /// decodes, returns `next` unchanged.
     fn keep<T, M: Copy>(self, field: Field<T, M>, next: Bytes) -> Bytes {
         let Self { stored, known } = self;
         let values = [&stored, &known, &next].map(|value| &**value);

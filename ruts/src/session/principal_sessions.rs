@@ -61,8 +61,8 @@ pub struct PrincipalSessions {
     cipher: FieldCipher,
     field: &'static str,
     principal: Result<PrincipalKey, CodecError>,
-    /// The request that this value comes from. A task that does not run the handler may use this value to end
-    /// the session of that request.
+    /// The request that this value comes from. A task that does not run the handler may use this
+    /// value to end the session of that request.
     request: Option<Arc<RequestSession>>,
 }
 
@@ -118,9 +118,9 @@ impl PrincipalSessions {
         principal.map_err(|source| value::encode_error(self.field, source.clone()))
     }
 
-    /// Lists live sessions, and reads the given fields of each. `()` reads no fields. `after` is the
-    /// `next` of the previous page. `limit` is the maximum number of sessions to examine, so a page
-    /// can have fewer sessions even if it is not the last page.
+    /// Lists live sessions, and reads the given fields of each. `()` reads no fields. `after` is
+    /// the `next` of the previous page. `limit` is the maximum number of sessions to examine, so a
+    /// page can have fewer sessions even if it is not the last page.
     ///
     /// A field marked `encrypt` needs the keys of the layer. The result of
     /// [`Session::sessions`](crate::Session::sessions) has these keys. For
@@ -128,8 +128,9 @@ impl PrincipalSessions {
     ///
     /// # Round trips
     ///
-    /// One round trip in memory, in SQLite, in PostgreSQL and in MySQL. In Redis, one to three for every 256
-    /// sessions in the list, and one for each session. Up to 256 of these round trips run at the same time.
+    /// One round trip in memory, in SQLite, in PostgreSQL and in MySQL. In Redis, one to three for
+    /// every 256 sessions in the list, and one for each session. Up to 256 of these round trips run
+    /// at the same time.
     ///
     /// # Errors
     ///

@@ -20,7 +20,8 @@ pub type FingerprintFn = fn() -> Fingerprint;
 #[derive(Default)]
 pub(crate) struct Schemas {
     known: RwLock<Vec<Declared>>,
-    /// Whether a schema marks a field `index`. If none does, `indexes` returns without locking `known`.
+    /// Whether a schema marks a field `index`. If none does, `indexes` returns without locking
+    /// `known`.
     has_index: AtomicBool,
 }
 
@@ -70,8 +71,9 @@ impl Schemas {
         indexes
     }
 
-    /// Returns the declaration of a field. Schemas that declare the same field agree on how it is stored, but
-    /// not on whether a write rotates the secret. So a declaration with `rotate` comes first.
+    /// Returns the declaration of a field. Schemas that declare the same field agree on how it is
+    /// stored, but not on whether a write rotates the secret. So a declaration with `rotate` comes
+    /// first.
     pub(in crate::session) fn declaration(&self, name: &str) -> Option<&'static FieldSpec> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         let declared = known.iter().flat_map(Declared::fields);

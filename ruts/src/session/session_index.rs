@@ -53,8 +53,8 @@ impl SessionIndex {
     /// requests do. `timeout` is the idle timeout of the
     /// [layer](crate::SessionLayer::idle_timeout).
     ///
-    /// Call this method if the jobs work for a user who is present, as for the frames of a WebSocket. A job
-    /// without a user would keep a forgotten session alive.
+    /// Call this method if the jobs work for a user who is present, as for the frames of a
+    /// WebSocket. A job without a user would keep a forgotten session alive.
     ///
     /// # Panics
     ///
@@ -93,9 +93,10 @@ impl SessionIndex {
     /// - a move of the absolute deadline,
     /// - a deletion: to end a session, [revoke](PrincipalSessions::revoke) it.
     ///
-    /// The id stands for the session, not for its user. If a different user signs in to the session before
-    /// the job runs, the job reads and writes the session of the new user. So a job that concerns a user
-    /// compares the principal field before each write, as `examples/jobs` in the repository does.
+    /// The id stands for the session, not for its user. If a different user signs in to the session
+    /// before the job runs, the job reads and writes the session of the new user. So a job that
+    /// concerns a user compares the principal field before each write, as `examples/jobs` in the
+    /// repository does.
     ///
     /// # Security
     ///
@@ -118,7 +119,7 @@ impl SessionIndex {
     ///     notices: Vec<String>,
     /// }
     ///
-    /// /// A job from a queue: runs long after the request in which the user has ordered the invoice.
+    /// /// A job from a queue: runs long after the request in which the user has ordered.
     /// async fn invoice_is_ready(
     ///     store: Arc<MemoryStore>,
     ///     id: SessionId,
@@ -204,7 +205,8 @@ impl SessionIndex {
     /// still show them.
     pub fn revoke_everyone(&self) -> WriteFuture<'_> {
         WriteFuture::new(async move {
-            // A request of a different layer may have its session in a different store, where it stays live.
+            // A request of a different layer may have its session in a different store, where it
+            // stays live.
             let mut own = Vec::new();
             for id in current_sessions() {
                 if matches!(self.store.inspect(&id).await, Ok(Some(_))) {

@@ -65,11 +65,11 @@ impl<'a> SignIn<'a> {
     /// Visits extend both, up to a maximum time since the sign-in: the absolute timeout of the
     /// layer or `life`, whichever is longer.
     ///
-    /// The authentication itself does not last longer. As soon as the layer would have ended the session
-    /// without this option, the sign-in counts as [`Assurance::Remembered`]. The user is still
-    /// recognised, but a page that [requires](crate::Session::require) an assurance asks for the
-    /// password again. The new sign-in keeps the lifetime of the cookie, unless it sets a different
-    /// one.
+    /// The authentication itself does not last longer. As soon as the layer would have ended the
+    /// session without this option, the sign-in counts as [`Assurance::Remembered`]. The user is
+    /// still recognised, but a page that [requires](crate::Session::require) an assurance asks for
+    /// the password again. The new sign-in keeps the lifetime of the cookie, unless it sets a
+    /// different one.
     ///
     /// # Round trips
     ///

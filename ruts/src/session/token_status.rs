@@ -1,4 +1,5 @@
-//! [`TokenStatus`]: whether the token of a request belongs to a live session, and if not, the reason.
+//! [`TokenStatus`]: whether the token of a request belongs to a live session, and if not, the
+//! reason.
 //!
 //! Made by `request`, returned by `Session::token_status`. Plain data.
 
@@ -6,8 +7,8 @@ use std::time::Duration;
 
 use crate::store::Expiry;
 
-/// State of the session to which the token of a request belongs: live or, if known, the reason why it is not
-/// live. Returned by [`Session::token_status`](crate::Session::token_status).
+/// State of the session to which the token of a request belongs: live or, if known, the reason why
+/// it is not live. Returned by [`Session::token_status`](crate::Session::token_status).
 ///
 /// Use it on pages that explain why a user is signed out. A sign-in works with every status.
 ///
@@ -41,8 +42,8 @@ pub enum TokenStatus {
         /// Time since the deletion.
         ago: Duration,
     },
-    /// The session was revoked: by its user from another session, by an administrator, or because its
-    /// principal had reached a [session limit](crate::store::SessionLimit).
+    /// The session was revoked: by its user from another session, by an administrator, or because
+    /// its principal had reached a [session limit](crate::store::SessionLimit).
     ///
     /// A store recognises a revoked session until the deadline of the session, but for no longer
     /// than [`REVOKED_RETENTION`](crate::store::REVOKED_RETENTION).

@@ -22,11 +22,11 @@ pub(super) fn encode<T, M: Copy, Q: Serialize + ?Sized>(
     field.encode_as(value).map_err(|source| encode_error(field.spec().name(), source))
 }
 
-/// Encodes a value that is set by name. `declared` is the declaration of a field with this name, if any, and
-/// `codec` the codec of other fields.
+/// Encodes a value that is set by name. `declared` is the declaration of a field with this name, if
+/// any, and `codec` the codec of other fields.
 ///
-/// The type of the value may differ from the declared type. So the value of a declared field is written as
-/// MessagePack, which is never misread, and in the version of the declared type.
+/// The type of the value may differ from the declared type. So the value of a declared field is
+/// written as MessagePack, which is never misread, and in the version of the declared type.
 pub(super) fn encode_named<Q: Serialize + ?Sized>(
     name: &str,
     declared: Option<&FieldSpec>,
@@ -90,7 +90,8 @@ fn is_clear(field: &FieldSpec, stored: &Plaintext) -> bool {
     !stored.was_encrypted && field.encrypts(version)
 }
 
-/// Decodes the value of a field that is read by name. `version` is the declared version of the field, or 1.
+/// Decodes the value of a field that is read by name. `version` is the declared version of the
+/// field, or 1.
 pub(super) fn decode_named<T: DeserializeOwned>(
     name: &str,
     version: u16,

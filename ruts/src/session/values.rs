@@ -17,8 +17,9 @@ pub trait Values: Sized {
 
 /// Decodes the fields of a [`Values`] struct one after the other, and keeps the first error.
 ///
-/// Without it, the generated code would return after each field that cannot be decoded, and each return
-/// would drop the fields before. For 200 fields, that made the release build 20 seconds slower.
+/// Without it, the generated code would return after each field that cannot be decoded, and each
+/// return would drop the fields before. For 200 fields, that made the release build 20 seconds
+/// slower.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct ValuesDecoder<'a> {

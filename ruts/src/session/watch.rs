@@ -18,8 +18,8 @@ use crate::{
 /// Maximum time between two checks. A check finds changes that the store does not report.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// Returns the time until the next check. It varies by up to a fifth, so that many watchers do not check at the
-/// same time after a lost notification.
+/// Returns the time until the next check. It varies by up to a fifth, so that many watchers do not
+/// check at the same time after a lost notification.
 fn interval() -> Duration {
     let share = getrandom::u32().map_or(0.0, |random| f64::from(random) / f64::from(u32::MAX));
     INTERVAL.mul_f64(1.0 - share / 5.0)
@@ -61,8 +61,8 @@ pub(super) async fn until_change(
     }
 }
 
-/// Logs a failure of the store, but at most once per interval, because the checks of all watchers fail at the
-/// same time.
+/// Logs a failure of the store, but at most once per interval, because the checks of all watchers
+/// fail at the same time.
 // A function of its own, because the reference to the error is not `Send`.
 fn log_unchecked(error: &StoreError) {
     static LOGGED: Mutex<Option<Instant>> = Mutex::new(None);

@@ -26,8 +26,8 @@ use tracing::{Instrument, Span};
 
 use super::fair_queue::{FairQueue, Offered};
 
-/// A kind of operation. One operation can be sent in a command of its own, or batched with other operations
-/// of its kind.
+/// A kind of operation. One operation can be sent in a command of its own, or batched with other
+/// operations of its kind.
 pub(super) trait BatchOp: Send + Sync + 'static {
     type Request: Send + Sync + 'static;
     /// Identifies the session of a request.
@@ -46,7 +46,8 @@ pub(super) trait BatchOp: Send + Sync + 'static {
     /// Returns the session of a request.
     fn key(request: &Self::Request) -> Self::Key;
 
-    /// Returns whether the session of `next` already has its share of the batch, so that `next` may not join.
+    /// Returns whether the session of `next` already has its share of the batch, so that `next` may
+    /// not join.
     fn has_its_share(&self, batch: &[Self::Request], next: &Self::Request) -> bool;
 
     /// Sends one request in a command of its own.
@@ -56,9 +57,9 @@ pub(super) trait BatchOp: Send + Sync + 'static {
         deadline: Instant,
     ) -> impl Future<Output = Result<Self::Answer, Self::Error>> + Send;
 
-    /// Sends one request like [`send_one`](Self::send_one). Until the future is polled again, it may hold a resource
-    /// that other operations need, such as a connection. A task of the batcher polls this future, or one of
-    /// at most [`max_callers`](BatchTuning::max_callers) callers.
+    /// Sends one request like [`send_one`](Self::send_one). Until the future is polled again, it
+    /// may hold a resource that other operations need, such as a connection. A task of the batcher
+    /// polls this future, or one of at most [`max_callers`](BatchTuning::max_callers) callers.
     fn send_inline(
         &self,
         request: &Self::Request,
@@ -76,8 +77,9 @@ pub(super) trait BatchOp: Send + Sync + 'static {
         self.send_one(request, deadline)
     }
 
-    /// Sends at least two requests as one command, in a task of the batcher, and returns a part for each, in order. If a part is
-    /// `None` or missing, its request was not carried out and has to be sent in a command of its own.
+    /// Sends at least two requests as one command, in a task of the batcher, and returns a part for
+    /// each, in order. If a part is `None` or missing, its request was not carried out and has to
+    /// be sent in a command of its own.
     fn send_batch(
         &self,
         requests: &[Self::Request],
@@ -102,25 +104,26 @@ pub(super) trait BatchOp: Send + Sync + 'static {
 /// The thresholds at which a [`Batcher`] sends pending operations.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BatchTuning {
-    /// Maximum number of commands in flight. Below this number, an operation is sent immediately, unless the
-    /// server is busy. At most one of these commands carries queued requests of busy sessions. A session is
-    /// busy if it has more pending requests than its share of a batch.
+    /// Maximum number of commands in flight. Below this number, an operation is sent immediately,
+    /// unless the server is busy. At most one of these commands carries queued requests of busy
+    /// sessions. A session is busy if it has more pending requests than its share of a batch.
     pub(super) max_in_flight: usize,
-    /// A batch of at least this many operations marks the server as busy until a smaller batch is sent.
-    /// Operations of busy sessions do not count. On a busy server, an operation is sent on its arrival only
-    /// if nothing is in flight, because larger batches cost less per operation.
+    /// A batch of at least this many operations marks the server as busy until a smaller batch is
+    /// sent. Operations of busy sessions do not count. On a busy server, an operation is sent on
+    /// its arrival only if nothing is in flight, because larger batches cost less per operation.
     pub(super) high_water: usize,
-    /// On a busy server, when a command ends, the next batch is sent if fewer than this many commands
-    /// are still in flight.
+    /// On a busy server, when a command ends, the next batch is sent if fewer than this many
+    /// commands are still in flight.
     pub(super) low_water: usize,
-    /// If at least this many operations are pending, only `max_in_flight` limits the commands, even on a
-    /// busy server. Operations of busy sessions do not count.
+    /// If at least this many operations are pending, only `max_in_flight` limits the commands, even
+    /// on a busy server. Operations of busy sessions do not count.
     pub(super) flush_at: usize,
-    /// After this time, a command is no longer counted as in flight, so that a slow command does not delay
-    /// other commands.
+    /// After this time, a command is no longer counted as in flight, so that a slow command does
+    /// not delay other commands.
     pub(super) slow_after: Duration,
-    /// Maximum number of callers that send their own operations [inline](BatchOp::send_inline). Callers beyond
-    /// this number use [`send_one`](BatchOp::send_one). Callers that stop polling count, too.
+    /// Maximum number of callers that send their own operations [inline](BatchOp::send_inline).
+    /// Callers beyond this number use [`send_one`](BatchOp::send_one). Callers that stop polling
+    /// count, too.
     pub(super) max_callers: usize,
 }
 
@@ -136,26 +139,27 @@ impl BatchTuning {
         }
     }
 
-    /// Creates the tuning of commands that each hold a connection. Callers that stop polling hold at most a
-    /// quarter of these connections.
+    /// Creates the tuning of commands that each hold a connection. Callers that stop polling hold
+    /// at most a quarter of these connections.
     #[cfg(any(feature = "mysql-store", feature = "postgres-store"))]
     pub(super) const fn on_connections(max_in_flight: usize) -> Self {
         Self { max_callers: max_in_flight / 4, ..Self::new(max_in_flight) }
     }
 }
 
-/// Batches concurrent operations. Up to [`max_in_flight`](BatchTuning::max_in_flight) commands are in flight.
-/// Later operations queue. When a command ends, queued operations are sent as one command.
+/// Batches concurrent operations. Up to [`max_in_flight`](BatchTuning::max_in_flight) commands are
+/// in flight. Later operations queue. When a command ends, queued operations are sent as one
+/// command.
 ///
-/// If nothing is in flight, a caller sends its own operation. A separate task sends the queued operations. If
-/// a caller stops polling the operation that it sends itself, other operations wait for at most
-/// [`slow_after`](BatchTuning::slow_after).
+/// If nothing is in flight, a caller sends its own operation. A separate task sends the queued
+/// operations. If a caller stops polling the operation that it sends itself, other operations wait
+/// for at most [`slow_after`](BatchTuning::slow_after).
 pub(super) struct Batcher<Op: BatchOp> {
     op: Op,
     tuning: BatchTuning,
     timeout: Duration,
-    /// One lane for each runtime with commands in flight. If a runtime stops polling its tasks, only its own
-    /// operations wait.
+    /// One lane for each runtime with commands in flight. If a runtime stops polling its tasks,
+    /// only its own operations wait.
     lanes: Mutex<Vec<Lane<Op>>>,
     /// Number of callers that send their own operations.
     callers: AtomicUsize,
@@ -165,8 +169,8 @@ pub(super) struct Batcher<Op: BatchOp> {
 struct Lane<Op: BatchOp> {
     runtime: Handle,
     in_flight: usize,
-    /// The moment at which a caller began to send its own operation. `None` if no caller is sending one.
-    /// The operation counts as in flight.
+    /// The moment at which a caller began to send its own operation. `None` if no caller is sending
+    /// one. The operation counts as in flight.
     caller: Option<Instant>,
     is_busy: bool,
     /// Whether a command in flight may carry requests of a busy session.
@@ -179,7 +183,8 @@ enum Start<Op: BatchOp> {
     /// The caller of the operation sends it.
     ByCaller(Op::Request, CallerPermit<Op>),
     Queued(oneshot::Receiver<Reply<Op>>),
-    /// The operation is queued while another caller sends its own operation. That caller may stop polling.
+    /// The operation is queued while another caller sends its own operation. That caller may stop
+    /// polling.
     BehindCaller(oneshot::Receiver<Reply<Op>>),
 }
 
@@ -211,7 +216,8 @@ enum Reply<Op: BatchOp> {
     Part(Op::Request, Result<Option<Op::Part>, Op::Error>),
 }
 
-/// The right of a command to be in flight. Dropping this permit sends the next batch, if there is one.
+/// The right of a command to be in flight. Dropping this permit sends the next batch, if there is
+/// one.
 struct InFlightPermit<Op: BatchOp> {
     batcher: Arc<Batcher<Op>>,
     runtime: Handle,
@@ -219,8 +225,8 @@ struct InFlightPermit<Op: BatchOp> {
     is_finished: bool,
 }
 
-/// The right of a caller to send its own operation. Dropping this permit sends the next batch, if there is
-/// one.
+/// The right of a caller to send its own operation. Dropping this permit sends the next batch, if
+/// there is one.
 struct CallerPermit<Op: BatchOp> {
     batcher: Arc<Batcher<Op>>,
     runtime: Handle,
@@ -235,8 +241,8 @@ impl<Op: BatchOp> Batcher<Op> {
 
     /// Carries out an operation within the timeout.
     ///
-    /// If an operation has waited in the queue for more than half of the timeout, it fails and is not sent.
-    /// So at least half of the timeout is left for every operation that is sent.
+    /// If an operation has waited in the queue for more than half of the timeout, it fails and is
+    /// not sent. So at least half of the timeout is left for every operation that is sent.
     ///
     /// # Cancel safety
     ///
@@ -284,8 +290,8 @@ impl<Op: BatchOp> Batcher<Op> {
                     let answer = part.map(|part| self.op.decode(&own, part?));
                     match answer {
                         Ok(Some(answer)) => return answer,
-                        // Boxed: this case is rare, and its future would enlarge the future of every other
-                        // case.
+                        // Boxed: this case is rare, and its future would enlarge the future of
+                        // every other case.
                         Ok(None) => return Box::pin(self.op.resend(&own, deadline)).await,
                         Err(error) => return Err(error),
                     }
@@ -367,8 +373,8 @@ impl<Op: BatchOp> Batcher<Op> {
             let mut sending = std::pin::pin!(this.carry_out(batch));
             let is_quick = timeout(this.tuning.slow_after, sending.as_mut()).await.is_ok();
             if is_quick && is_large {
-                // The callers that were answered may start further operations now, which then join the next
-                // batch.
+                // The callers that were answered may start further operations now, which then join
+                // the next batch.
                 let_other_tasks_run().await;
             }
             permit.is_finished = true;
@@ -420,8 +426,9 @@ async fn let_other_tasks_run() {
 impl<Op: BatchOp> Drop for InFlightPermit<Op> {
     fn drop(&mut self) {
         let Self { batcher, runtime, has_busy, is_finished } = self;
-        // If the command is unfinished without a panic, the runtime is shutting down. The runtime would drop
-        // the next task inside `spawn`, and the drop would call this function recursively.
+        // If the command is unfinished without a panic, the runtime is shutting down. The runtime
+        // would drop the next task inside `spawn`, and the drop would call this function
+        // recursively.
         if !*is_finished && !panicking() {
             batcher.lock().retain(|lane| lane.runtime.id() != runtime.id());
             return;
@@ -470,13 +477,14 @@ impl<Op: BatchOp> Lane<Op> {
         }
     }
 
-    /// Stops counting a command as in flight. A lane that a shutdown has replaced may not know the command.
+    /// Stops counting a command as in flight. A lane that a shutdown has replaced may not know the
+    /// command.
     fn end_command(&mut self) {
         self.in_flight = self.in_flight.saturating_sub(1);
     }
 
-    /// Takes the operations of the next batch, if fewer commands are in flight than allowed. On a busy
-    /// server, at most `when_busy` are allowed, unless `flush_at` operations are pending.
+    /// Takes the operations of the next batch, if fewer commands are in flight than allowed. On a
+    /// busy server, at most `when_busy` are allowed, unless `flush_at` operations are pending.
     fn next_batch(&mut self, batcher: &Batcher<Op>, when_busy: usize) -> Option<Batch<Op>> {
         let BatchTuning { max_in_flight, high_water, flush_at, .. } = batcher.tuning;
         let limit = if self.is_busy && self.pending.arrived() < flush_at {
@@ -534,8 +542,8 @@ mod tests {
     /// Records the requests that are sent, and answers when the test permits it.
     #[derive(Default)]
     struct Echo {
-        /// The requests of each command, and the number of tasks of the runtime when the command was
-        /// sent.
+        /// The requests of each command, and the number of tasks of the runtime when the command
+        /// was sent.
         sent: Mutex<Vec<(Vec<u32>, usize)>>,
         answers: Option<Semaphore>,
         /// The requests that were sent inline.

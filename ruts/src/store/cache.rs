@@ -28,29 +28,30 @@ use crate::{cache_policy::CachePolicy, token::SessionId};
 ///
 /// # Contract
 ///
-/// Every method but [`name`](Self::name), [`clear`](Self::clear) and [`check`](Self::check) is **one
-/// atomic operation on one entry** and one round trip.
+/// Every method but [`name`](Self::name), [`clear`](Self::clear) and [`check`](Self::check) is
+/// **one atomic operation on one entry** and one round trip.
 ///
 /// - **Loss is safe.** The cache may lose an entry, or any part of it, at any time.
-/// - **Repetition is safe.** A command may be lost, arrive late, or be carried out twice. The worst effect
-///   is an empty entry.
-/// - **Leases and intents are unique.** The cache, not the caller, makes the `mark` of each. It never makes
-///   the same mark twice, even after a restart.
-/// - **Data does not return.** A restored snapshot, or a replica that took over, may bring back older data.
-///   The cache does not serve such data.
+/// - **Repetition is safe.** A command may be lost, arrive late, or be carried out twice. The worst
+///   effect is an empty entry.
+/// - **Leases and intents are unique.** The cache, not the caller, makes the `mark` of each. It
+///   never makes the same mark twice, even after a restart.
+/// - **Data does not return.** A restored snapshot, or a replica that took over, may bring back
+///   older data. The cache does not serve such data.
 /// - **Time is relative.** A lifetime counts from `at` of the lease or intent, by the cache's own
 ///   clock. So a late command does not extend any lifetime.
 ///
-/// A lease is valid until the next write intent. While there is a write intent, no lease is granted.
+/// A lease is valid until the next write intent. While there is a write intent, no lease is
+/// granted.
 ///
 /// To check a cache, run the conformance suite (`ruts::conformance`) on a `LayeredStore` of that
 /// cache over a [`MemoryStore`](super::memory::MemoryStore). The suite does not test failures.
 ///
 /// # Security
 ///
-/// A cache accepts [`Credentials`] only if their hash is equal to the hash in the record of the entry.
-/// Compare hashes with `==` of [`SecretHash`](crate::token::SecretHash), which takes constant time, or inside
-/// the server.
+/// A cache accepts [`Credentials`] only if their hash is equal to the hash in the record of the
+/// entry. Compare hashes with `==` of [`SecretHash`](crate::token::SecretHash), which takes
+/// constant time, or inside the server.
 ///
 /// # Cancel safety
 ///
@@ -145,8 +146,8 @@ pub trait Cache: Send + Sync + 'static {
     /// - every requested field is known, with a value or as absent;
     /// - `touch` would not move the idle deadline.
     ///
-    /// Otherwise the answer is a [`CacheLookup::Miss`]. The miss has no lease if there is a write intent,
-    /// or no room for a lease. All readers that miss the same entry share one lease.
+    /// Otherwise the answer is a [`CacheLookup::Miss`]. The miss has no lease if there is a write
+    /// intent, or no room for a lease. All readers that miss the same entry share one lease.
     fn lookup(
         &self,
         credentials: Credentials<'_>,
@@ -156,12 +157,12 @@ pub trait Cache: Send + Sync + 'static {
 
     /// Registers a write intent, which expires after `ttl`.
     ///
-    /// Drops the completeness, the lease, and the parts of the entry that `scope` names. If there are other
-    /// intents, marks all of them and the new intent as overlapping.
+    /// Drops the completeness, the lease, and the parts of the entry that `scope` names. If there
+    /// are other intents, marks all of them and the new intent as overlapping.
     ///
-    /// The cache has to bound the number of intents of an entry, because a session may be written often. At
-    /// the bound, it may merge the other intents into one. No write owns the merged intent, and it expires
-    /// with the last of them.
+    /// The cache has to bound the number of intents of an entry, because a session may be written
+    /// often. At the bound, it may merge the other intents into one. No write owns the merged
+    /// intent, and it expires with the last of them.
     fn begin_write(
         &self,
         id: &SessionId,
@@ -171,9 +172,9 @@ pub trait Cache: Send + Sync + 'static {
 
     /// Removes a write intent, and stores `fields` unless the intent is marked as overlapping.
     ///
-    /// If the intent is gone, another write or a reader may have stored older values in the meantime. The
-    /// call then empties the entry and drops the lease. The other intents stay, and are marked as
-    /// overlapping.
+    /// If the intent is gone, another write or a reader may have stored older values in the
+    /// meantime. The call then empties the entry and drops the lease. The other intents stay, and
+    /// are marked as overlapping.
     fn finish_write(
         &self,
         id: &SessionId,
@@ -183,8 +184,9 @@ pub trait Cache: Send + Sync + 'static {
 
     /// Stores a record and fields that a reader got from the origin, if its lease is still valid.
     ///
-    /// Keeps the record of the entry if that record may still be served, has the same secret and has a later
-    /// idle deadline. The later deadline shows that the session was used after this reader's read.
+    /// Keeps the record of the entry if that record may still be served, has the same secret and
+    /// has a later idle deadline. The later deadline shows that the session was used after this
+    /// reader's read.
     fn fill(
         &self,
         credentials: Credentials<'_>,
@@ -200,12 +202,13 @@ pub trait Cache: Send + Sync + 'static {
     /// [`revoke_everyone`](super::Store::revoke_everyone) of a layered store waits for this call.
     fn clear(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Checks at start-up that the cache is usable. Logs a warning for each setting of its server that does
-    /// not suit a cache.
+    /// Checks at start-up that the cache is usable. Logs a warning for each setting of its server
+    /// that does not suit a cache.
     fn check(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
-/// A [`Cache`] that all processes share, so that each process sees the leases and intents of all processes.
+/// A [`Cache`] that all processes share, so that each process sees the leases and intents of all
+/// processes.
 pub trait SharedCache: Cache {}
 
 /// The answer to a [`Cache::lookup`].
@@ -214,8 +217,8 @@ pub trait SharedCache: Cache {}
 pub enum CacheLookup {
     /// The cache entry answers the whole read.
     Hit(Loaded),
-    /// The entry does not answer the whole read. With a lease, the caller may fill the entry with the answer
-    /// of the origin.
+    /// The entry does not answer the whole read. With a lease, the caller may fill the entry with
+    /// the answer of the origin.
     Miss(Option<Lease>),
 }
 
@@ -267,8 +270,8 @@ pub enum InvalidationScope<'a> {
         names: &'a [&'a str],
         /// Whether the record is one of these parts.
         record: bool,
-        /// A touch of the write. If it would move the idle deadline of the record, the record is one of
-        /// these parts, too.
+        /// A touch of the write. If it would move the idle deadline of the record, the record is
+        /// one of these parts, too.
         touch: Option<Touch>,
     },
 }

@@ -1,8 +1,8 @@
 //! [`DynStore`]: a [`Store`] as a trait object.
 //!
-//! Created by the layer and called by the session, so that `Session` has no store type parameter. Each call
-//! except `wait_for_change` and `hint_cache_policy` gets a tracing span and a timing metric. Answers are
-//! passed on unchanged.
+//! Created by the layer and called by the session, so that `Session` has no store type parameter.
+//! Each call except `wait_for_change` and `hint_cache_policy` gets a tracing span and a timing
+//! metric. Answers are passed on unchanged.
 
 use std::{
     any::TypeId,
@@ -190,8 +190,8 @@ impl<S: Store> DynStore for S {
 }
 
 pin_project! {
-    /// A timed call. It is not an async function, because the future of an async function would hold `call`
-    /// twice: as the argument, and as the awaited future.
+    /// A timed call. It is not an async function, because the future of an async function would
+    /// hold `call` twice: as the argument, and as the awaited future.
     struct Measured<F> {
         store: &'static str,
         operation: &'static str,

@@ -1,4 +1,5 @@
-//! [`StoreError`] and [`StoreErrorKind`]: failures of a store, classified by what the caller can do.
+//! [`StoreError`] and [`StoreErrorKind`]: failures of a store, classified by what the caller can
+//! do.
 //!
 //! Returned by every store and cache. Knows nothing about drivers.
 
@@ -6,8 +7,8 @@ use std::{error::Error, fmt, iter, sync::Arc};
 
 /// The failure of a store.
 ///
-/// Its text names the store and the kind of failure, never a key, a statement or a value. The cause, such
-/// as an error of the driver, is its [`source`](Error::source).
+/// Its text names the store and the kind of failure, never a key, a statement or a value. The
+/// cause, such as an error of the driver, is its [`source`](Error::source).
 #[derive(Clone)]
 pub struct StoreError {
     store: &'static str,
@@ -19,8 +20,8 @@ pub struct StoreError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StoreErrorKind {
-    /// The store could not be reached, or did not carry the operation out. Nothing was changed, unless an
-    /// operation on several sessions failed halfway.
+    /// The store could not be reached, or did not carry the operation out. Nothing was changed,
+    /// unless an operation on several sessions failed halfway.
     Unavailable,
     /// The operation was sent, and its outcome is not known.
     OutcomeUnknown,
@@ -83,7 +84,8 @@ impl fmt::Display for StoreError {
     }
 }
 
-/// Shows the texts of the causes, because a program that returns the error from `main` prints this form.
+/// Shows the texts of the causes, because a program that returns the error from `main` prints this
+/// form.
 impl fmt::Debug for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let causes: Vec<String> = iter::successors(self.source(), |&cause| cause.source())

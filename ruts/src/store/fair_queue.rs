@@ -19,13 +19,13 @@ pub(super) enum Offered<T> {
     Taken,
     /// The entry does not fit into this batch.
     Waits(T),
-    /// The key of the entry already has its share of this batch. The entries of the key move to a queue
-    /// of their own, where they do not delay other entries.
+    /// The key of the entry already has its share of this batch. The entries of the key move to a
+    /// queue of their own, where they do not delay other entries.
     Busy(T),
 }
 
-/// Entries in order of arrival. A key with more entries than its share of a batch is busy. Its entries
-/// wait in a queue of their own, and busy keys take turns.
+/// Entries in order of arrival. A key with more entries than its share of a batch is busy. Its
+/// entries wait in a queue of their own, and busy keys take turns.
 pub(super) struct FairQueue<K, T> {
     arrived: VecDeque<T>,
     busy: HashMap<K, VecDeque<T>>,
@@ -64,9 +64,9 @@ impl<K: Copy + Eq + Hash, T> FairQueue<K, T> {
     }
 
     /// Offers entries for a batch. Entries of the same key are offered in order of arrival. With
-    /// `with_busy`, the entries of busy keys are offered too. At least one entry is then offered, unless
-    /// the queue is empty. The work is proportional to the number of entries that are taken or become
-    /// busy, plus a constant.
+    /// `with_busy`, the entries of busy keys are offered too. At least one entry is then offered,
+    /// unless the queue is empty. The work is proportional to the number of entries that are taken
+    /// or become busy, plus a constant.
     pub(super) fn offer(
         &mut self,
         with_busy: bool,

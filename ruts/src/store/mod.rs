@@ -13,9 +13,10 @@
 //! | `mysql::MySqlStore` | `mysql-store` | yes | yes |
 //! | `layered::LayeredStore` | `layered-store` | if its origin does | if its origin and cache are |
 //!
-//! [`notify::NotifyingStore`] wraps any of these stores. It notifies other processes immediately when a
-//! session is deleted or revoked, or its principal changes. A custom store implements [`RecordStore`], or
-//! [`Store`] itself. The repository's `examples/custom-store` keeps sessions in files.
+//! [`notify::NotifyingStore`] wraps any of these stores. It notifies other processes immediately
+//! when a session is deleted or revoked, or its principal changes. A custom store implements
+//! [`RecordStore`], or [`Store`] itself. The repository's `examples/custom-store` keeps sessions in
+//! files.
 
 #[cfg(any(
     feature = "mysql-store",

@@ -1,8 +1,8 @@
 //! A session as a store keeps it, independent of any backend: [`SessionRecord`].
 //!
-//! Used by every [`RecordStore`](super::RecordStore), by `SqliteStore` and `MySqlStore`, and by the model
-//! in `tests/stores/tests/model.rs`. A record does not read the clock and does no I/O. The caller passes
-//! the time and stores the result.
+//! Used by every [`RecordStore`](super::RecordStore), by `SqliteStore` and `MySqlStore`, and by the
+//! model in `tests/stores/tests/model.rs`. A record does not read the clock and does no I/O. The
+//! caller passes the time and stores the result.
 
 mod encoding;
 mod field;
@@ -34,8 +34,8 @@ pub struct CorruptRecord;
 /// A session as a store keeps it, with the operations of the [`Store`](super::Store) contract as
 /// pure functions of the record and the time.
 ///
-/// A moment is a [`Duration`] since a point in time that the store chooses once, such as 1970. At the exact
-/// moment of a deadline, the deadline has passed.
+/// A moment is a [`Duration`] since a point in time that the store chooses once, such as 1970. At
+/// the exact moment of a deadline, the deadline has passed.
 ///
 /// ```
 /// use std::time::Duration;
@@ -74,14 +74,14 @@ impl SessionRecord {
         record
     }
 
-    /// Returns the moment from which the record can be freed, unless a use of the session moves that
-    /// moment.
+    /// Returns the moment from which the record can be freed, unless a use of the session moves
+    /// that moment.
     pub fn deadline(&self) -> Option<Duration> {
         self.head.deadline()
     }
 
-    /// Returns whether the record has to be kept: the session is live, or its secret is still recognised as
-    /// the secret of an ended session.
+    /// Returns whether the record has to be kept: the session is live, or its secret is still
+    /// recognised as the secret of an ended session.
     pub fn is_retained(&self, now: Duration) -> bool {
         self.head.is_retained(now)
     }
@@ -96,8 +96,9 @@ impl SessionRecord {
         self.head.ended.is_some()
     }
 
-    /// Returns whether the session was [revoked](Self::revoke). A backend that lacks space may remove the
-    /// record of a revoked session. The secret is then refused with [`Refused::NotFound`].
+    /// Returns whether the session was [revoked](Self::revoke). A backend that lacks space may
+    /// remove the record of a revoked session. The secret is then refused with
+    /// [`Refused::NotFound`].
     pub const fn is_revoked(&self) -> bool {
         self.head.revoked
     }
@@ -174,8 +175,9 @@ impl SessionRecord {
     ///
     /// # Errors
     ///
-    /// Returns [`Refused`] if the session does not accept the proof. Also returns it if the proof does not
-    /// permit an update that [needs the current secret](super::Update::needs_current_secret).
+    /// Returns [`Refused`] if the session does not accept the proof. Also returns it if the proof
+    /// does not permit an update that [needs the current
+    /// secret](super::Update::needs_current_secret).
     pub fn would_apply<'p>(
         &self,
         proof: impl Into<Proof<'p>>,
@@ -186,13 +188,14 @@ impl SessionRecord {
         self.check(update, accepted, now).map(|refusal| refusal.is_none())
     }
 
-    /// Applies an update: [`Store::update`](super::Store::update). Before a sign-in, the store has to
-    /// enforce the limit on the principal's sessions.
+    /// Applies an update: [`Store::update`](super::Store::update). Before a sign-in, the store has
+    /// to enforce the limit on the principal's sessions.
     ///
     /// # Errors
     ///
-    /// Returns [`Refused`] if the session does not accept the proof. Also returns it if the proof does not
-    /// permit an update that [needs the current secret](super::Update::needs_current_secret).
+    /// Returns [`Refused`] if the session does not accept the proof. Also returns it if the proof
+    /// does not permit an update that [needs the current
+    /// secret](super::Update::needs_current_secret).
     pub fn update<'p>(
         &mut self,
         proof: impl Into<Proof<'p>>,
@@ -244,8 +247,9 @@ impl SessionRecord {
     ///
     /// # Errors
     ///
-    /// Returns [`Refused`] if the session does not accept the proof. Also returns it if the proof does not
-    /// permit a request that [needs the current secret](super::TakeField::needs_current_secret).
+    /// Returns [`Refused`] if the session does not accept the proof. Also returns it if the proof
+    /// does not permit a request that [needs the current
+    /// secret](super::TakeField::needs_current_secret).
     pub fn take<'p>(
         &mut self,
         proof: impl Into<Proof<'p>>,
@@ -310,14 +314,15 @@ impl SessionRecord {
         &self.fields
     }
 
-    /// Returns the record without its fields, for a backend that keeps the parts of a record in columns.
+    /// Returns the record without its fields, for a backend that keeps the parts of a record in
+    /// columns.
     #[cfg(any(feature = "mysql-store", feature = "sqlite-store"))]
     pub(in crate::store) const fn head(&self) -> &RecordHead {
         &self.head
     }
 
-    /// Returns a record with these fields, which have to include every field that the next operation
-    /// reads, removes or expires.
+    /// Returns a record with these fields, which have to include every field that the next
+    /// operation reads, removes or expires.
     #[cfg(any(feature = "mysql-store", feature = "sqlite-store"))]
     pub(in crate::store) const fn from_parts(
         head: RecordHead,
@@ -335,8 +340,8 @@ impl SessionRecord {
     ///
     /// # Errors
     ///
-    /// Returns [`CorruptRecord`] if the bytes are not a record, or have a version that this release does
-    /// not know.
+    /// Returns [`CorruptRecord`] if the bytes are not a record, or have a version that this release
+    /// does not know.
     pub fn decode(mut bytes: Bytes) -> Result<Self, CorruptRecord> {
         let (head, fields) = encoding::decode(&mut bytes).ok_or(CorruptRecord)?;
         let record = Self { head, fields, modified: false };

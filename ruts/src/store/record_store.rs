@@ -1,7 +1,7 @@
 //! A smaller trait for backends that can lock one record at a time: [`RecordStore`].
 //!
-//! Every `RecordStore` is a [`Store`]: the implementation below composes the operations of the contract
-//! from [`SessionRecord`]. It knows nothing about backends.
+//! Every `RecordStore` is a [`Store`]: the implementation below composes the operations of the
+//! contract from [`SessionRecord`]. It knows nothing about backends.
 
 use std::{future::Future, time::Duration};
 
@@ -22,23 +22,25 @@ use super::{
 };
 use crate::{auth::PrincipalKey, token::SessionId};
 
-/// Number of sessions that a revocation ends before it releases the lock of the principal for a moment.
+/// Number of sessions that a revocation ends before it releases the lock of the principal for a
+/// moment.
 const STEP: usize = 256;
 
 /// A backend that keeps one [`SessionRecord`] for each session, and can lock a single record.
 ///
 /// Each implementation is a [`Store`] and keeps the whole contract of a store. Most operations call
-/// [`with_record`](Self::with_record) once. A change of the principal, or the end of a signed-in session,
-/// takes several calls. An operation takes one more call for each other session that it lists, counts or
-/// ends.
+/// [`with_record`](Self::with_record) once. A change of the principal, or the end of a signed-in
+/// session, takes several calls. An operation takes one more call for each other session that it
+/// lists, counts or ends.
 ///
 /// # Contract
 ///
 /// - [`with_record`](Self::with_record) is exclusive for each session: no other call of any process
 ///   sees or changes the record during the call.
-/// - [`lock_principal`](Self::lock_principal) grants one lock at a time for each principal, or one for
-///   all principals together. The lock may be held across any number of calls of `with_record`.
-/// - [`sessions_of`](Self::sessions_of) may list sessions that have ended, but never omits a live session.
+/// - [`lock_principal`](Self::lock_principal) grants one lock at a time for each principal, or one
+///   for all principals together. The lock may be held across any number of calls of `with_record`.
+/// - [`sessions_of`](Self::sessions_of) may list sessions that have ended, but never omits a live
+///   session.
 ///
 /// The repository's `examples/custom-store` is a complete implementation.
 pub trait RecordStore: Send + Sync + 'static {
@@ -51,9 +53,9 @@ pub trait RecordStore: Send + Sync + 'static {
     /// Runs `operation` on the record of a session under its lock, and stores the result.
     ///
     /// `operation` gets `None` if there is no record. If `operation` leaves a record that [was
-    /// modified](SessionRecord::is_modified), store that record. If `operation` leaves `None`, remove the
-    /// record. The [`Duration`] is the current time, read under the lock and counted from a point in time
-    /// that the store chooses once.
+    /// modified](SessionRecord::is_modified), store that record. If `operation` leaves `None`,
+    /// remove the record. The [`Duration`] is the current time, read under the lock and counted
+    /// from a point in time that the store chooses once.
     ///
     /// A dropped future must leave the old record or the new one, never a mixture of both.
     fn with_record<T: Send>(
@@ -76,8 +78,8 @@ pub trait RecordStore: Send + Sync + 'static {
         lock: &mut Self::PrincipalLock,
     ) -> impl Future<Output = Result<Vec<SessionId>, StoreError>> + Send;
 
-    /// Returns at most `limit` ids of the principal's sessions after `after`, in ascending order. The default
-    /// implementation sorts the ids of [`sessions_of`](Self::sessions_of).
+    /// Returns at most `limit` ids of the principal's sessions after `after`, in ascending order.
+    /// The default implementation sorts the ids of [`sessions_of`](Self::sessions_of).
     fn page_of(
         &self,
         principal: &PrincipalKey,
@@ -106,8 +108,8 @@ pub trait RecordStore: Send + Sync + 'static {
         std::future::ready(Ok(()))
     }
 
-    /// Removes a session from the principal's list, after the session ended or changed its principal, or
-    /// after its creation or sign-in failed.
+    /// Removes a session from the principal's list, after the session ended or changed its
+    /// principal, or after its creation or sign-in failed.
     fn remove_from_list(
         &self,
         principal: &PrincipalKey,
@@ -125,8 +127,9 @@ pub trait RecordStore: Send + Sync + 'static {
         limit: usize,
     ) -> impl Future<Output = Result<Vec<SessionId>, StoreError>> + Send;
 
-    /// Ends all sessions: removes their records, or [revokes](SessionRecord::revoke) each session, so that
-    /// its secret stays recognised. Callers wait for this method, so it has to be fast with many sessions.
+    /// Ends all sessions: removes their records, or [revokes](SessionRecord::revoke) each session,
+    /// so that its secret stays recognised. Callers wait for this method, so it has to be fast with
+    /// many sessions.
     fn end_all(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Waits until a session may have ended or changed its principal:
@@ -268,8 +271,8 @@ impl<S: RecordStore> Store for S {
         let mut ended = Vec::new();
         for (step, ids) in ids.chunks(STEP).enumerate() {
             if step > 0 {
-                // Other operations get the lock between two steps. If the principal signs in to a session in
-                // that time, the session stays.
+                // Other operations get the lock between two steps. If the principal signs in to a
+                // session in that time, the session stays.
                 drop(lock);
                 yield_now().await;
                 let locked = self.lock_principal(principal).await;
@@ -334,8 +337,8 @@ async fn change<S: RecordStore, T: Send>(
     Ok(answer)
 }
 
-/// Logs the failure to remove a session from a list. The operation has succeeded before, so it must not
-/// return this failure. A list may contain sessions that have ended.
+/// Logs the failure to remove a session from a list. The operation has succeeded before, so it must
+/// not return this failure. A list may contain sessions that have ended.
 fn keep_listed<S: RecordStore>(store: &S, unlisted: Result<(), StoreError>) {
     if let Err(error) = unlisted {
         let cause: &dyn std::error::Error = &error;
@@ -344,8 +347,8 @@ fn keep_listed<S: RecordStore>(store: &S, unlisted: Result<(), StoreError>) {
     }
 }
 
-/// Returns the error of an operation that has ended some sessions before. Nothing else is certain, unless the
-/// error says that a session exists: its caller tries another id.
+/// Returns the error of an operation that has ended some sessions before. Nothing else is certain,
+/// unless the error says that a session exists: its caller tries another id.
 fn after_some<S: RecordStore>(store: &S, ended: &[SessionId], error: StoreError) -> StoreError {
     if ended.is_empty() || error.kind() == StoreErrorKind::Exists {
         return error;
@@ -368,8 +371,8 @@ async fn change_record<S: RecordStore, T: Send>(
     changed.await
 }
 
-/// Ends the oldest sessions of the principal, so that the session `own` fits under the limit. Returns the
-/// ended sessions.
+/// Ends the oldest sessions of the principal, so that the session `own` fits under the limit.
+/// Returns the ended sessions.
 async fn end_oldest<S: RecordStore>(
     store: &S,
     own: &SessionId,
@@ -401,8 +404,8 @@ async fn end_oldest<S: RecordStore>(
     Ok(ended)
 }
 
-/// Revokes a session if it is live and the principal is signed in to it. Returns whether it was revoked.
-/// Removes the session from the principal's list in any case.
+/// Revokes a session if it is live and the principal is signed in to it. Returns whether it was
+/// revoked. Removes the session from the principal's list in any case.
 async fn revoke_one<S: RecordStore>(
     store: &S,
     principal: &PrincipalKey,

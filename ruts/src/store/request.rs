@@ -52,11 +52,11 @@ pub enum Proof<'a> {
     Secret(&'a SecretHash),
     /// No secret: the credentials are internal. No client can present this proof.
     ///
-    /// A store accepts this proof for any live session. The proof has the rights of a former secret in its
-    /// grace period: to read the session, change its fields and delete it. Unlike such a secret, this proof
-    /// can [touch](Touch) the session. Its use does not start the grace period of a former secret. An update
-    /// that [needs the current secret](Update::needs_current_secret) is refused with
-    /// [`Refused::Replaced`](super::Refused::Replaced).
+    /// A store accepts this proof for any live session. The proof has the rights of a former secret
+    /// in its grace period: to read the session, change its fields and delete it. Unlike such a
+    /// secret, this proof can [touch](Touch) the session. Its use does not start the grace period
+    /// of a former secret. An update that [needs the current secret](Update::needs_current_secret)
+    /// is refused with [`Refused::Replaced`](super::Refused::Replaced).
     Internal,
 }
 
@@ -72,16 +72,16 @@ impl<'a> From<&'a SecretHash> for Proof<'a> {
 pub enum Projection<'a> {
     /// All fields.
     All,
-    /// The fields with these names. The caller lists each name only once. An empty list reads only the
-    /// metadata.
+    /// The fields with these names. The caller lists each name only once. An empty list reads only
+    /// the metadata.
     Named(&'a [&'a str]),
 }
 
 /// Records a use of the session, which moves its idle deadline.
 ///
 /// The idle deadline moves to `idle` from now if at least `after` of the idle time has passed, so
-/// most reads write nothing. The new deadline can be earlier than the old one. A session without an idle
-/// deadline gets none. The absolute deadline still applies.
+/// most reads write nothing. The new deadline can be earlier than the old one. A session without an
+/// idle deadline gets none. The absolute deadline still applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Touch {
@@ -161,9 +161,9 @@ pub struct NewSignIn<'a> {
     pub assurance: Assurance,
     /// Limit on the principal's live sessions.
     pub limit: Option<SessionLimit>,
-    /// Whether to keep the fields of a session to which a different principal is signed in. By default,
-    /// these fields are removed, so that the new user does not see them. If the same principal or no
-    /// principal is signed in, the fields always stay.
+    /// Whether to keep the fields of a session to which a different principal is signed in. By
+    /// default, these fields are removed, so that the new user does not see them. If the same
+    /// principal or no principal is signed in, the fields always stay.
     pub keep_fields: bool,
 }
 
@@ -173,8 +173,8 @@ impl<'a> NewSignIn<'a> {
         Self { principal, assurance, limit: None, keep_fields: false }
     }
 
-    /// Sets whether to keep the fields of a session to which a different principal is signed in. Defaults
-    /// to `false`.
+    /// Sets whether to keep the fields of a session to which a different principal is signed in.
+    /// Defaults to `false`.
     #[must_use]
     pub const fn keep_fields(mut self, keep: bool) -> Self {
         self.keep_fields = keep;
@@ -210,11 +210,11 @@ impl SessionLimit {
         Self::new(self.sessions, OnLimit::Reject)
     }
 
-    /// Returns the sessions that have to end before one more sign-in. Returns `None` if the sign-in is
-    /// refused.
+    /// Returns the sessions that have to end before one more sign-in. Returns `None` if the sign-in
+    /// is refused.
     ///
-    /// `live` holds the other live sessions of the principal, each with the time of its sign-in. If two times
-    /// are equal, the first of the two sessions ends first.
+    /// `live` holds the other live sessions of the principal, each with the time of its sign-in. If
+    /// two times are equal, the first of the two sessions ends first.
     pub(in crate::store) fn beyond(
         self,
         mut live: Vec<(Duration, SessionId)>,
@@ -234,9 +234,9 @@ impl SessionLimit {
 pub enum OnLimit {
     /// The sign-in is refused.
     Reject,
-    /// The sessions with the oldest sign-ins end. A sign-in that is refused or does not apply ends none. The limit
-    /// refuses no sign-in, even if several run at the same time. Each of those may end a session that another
-    /// one has just signed in to.
+    /// The sessions with the oldest sign-ins end. A sign-in that is refused or does not apply ends
+    /// none. The limit refuses no sign-in, even if several run at the same time. Each of those may
+    /// end a session that another one has just signed in to.
     EndOldest,
 }
 
@@ -306,8 +306,8 @@ pub struct Update<'a> {
     /// Condition on a field. The update applies only if the condition holds.
     pub precondition: Option<Precondition<'a>>,
     /// Replaces the secret. The former secret is then refused with
-    /// [`Refused::Replaced`](super::Refused::Replaced). A repeated attempt may replace a secret with itself,
-    /// which has no effect.
+    /// [`Refused::Replaced`](super::Refused::Replaced). A repeated attempt may replace a secret
+    /// with itself, which has no effect.
     pub rotate: Option<&'a SecretHash>,
     /// Replaces the secret by age, with a grace period for the former secret.
     pub renew: Option<Renew<'a>>,
@@ -375,8 +375,8 @@ impl<'a> Update<'a> {
         self
     }
 
-    /// Returns the sorted names of the fields that the update reads, removes or expires. All other fields
-    /// are written without being read.
+    /// Returns the sorted names of the fields that the update reads, removes or expires. All other
+    /// fields are written without being read.
     #[cfg(any(feature = "mysql-store", feature = "sqlite-store"))]
     pub(in crate::store) fn needed_names(&self) -> Vec<&'a str> {
         let changed = self.changes.iter().filter(|change| !matches!(change, Change::Set(_)));
@@ -389,7 +389,8 @@ impl<'a> Update<'a> {
 
     /// Returns whether the update does more than change fields and touch the session.
     ///
-    /// Such an update is refused for a former secret in its grace period and for internal credentials.
+    /// Such an update is refused for a former secret in its grace period and for internal
+    /// credentials.
     pub const fn needs_current_secret(&self) -> bool {
         self.rotate.is_some()
             || self.renew.is_some()
@@ -400,16 +401,17 @@ impl<'a> Update<'a> {
 
 /// A replacement of a secret because of its age.
 ///
-/// The response with the new secret may get lost. So the former secret stays fully valid until the first
-/// use of the new secret, by a write or by a read with a [`Touch`]. A write that answers
-/// [`NotDue`](super::Updated::NotDue) or [`Conflict`](super::Updated::Conflict) counts, too. From then on,
-/// the former secret is valid for `grace`. In this grace period it can read and write fields, and delete
-/// the session. It does not touch the session, and is refused for an update that [needs the current
-/// secret](Update::needs_current_secret).
+/// The response with the new secret may get lost. So the former secret stays fully valid until the
+/// first use of the new secret, by a write or by a read with a [`Touch`]. A write that answers
+/// [`NotDue`](super::Updated::NotDue) or [`Conflict`](super::Updated::Conflict) counts, too. From
+/// then on, the former secret is valid for `grace`. In this grace period it can read and write
+/// fields, and delete the session. It does not touch the session, and is refused for an update that
+/// [needs the current secret](Update::needs_current_secret).
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Renew<'a> {
-    /// Hash of the new secret. A repeated attempt may replace a secret with itself, which has no effect.
+    /// Hash of the new secret. A repeated attempt may replace a secret with itself, which has no
+    /// effect.
     pub secret: &'a SecretHash,
     /// Minimum age of the current secret. If the secret is younger, the answer is
     /// [`Updated::NotDue`](super::Updated::NotDue).
@@ -429,9 +431,10 @@ impl<'a> Renew<'a> {
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum AuthChange<'a> {
-    /// A principal signs in, or authenticates again. Both deadlines are replaced. If a different principal
-    /// is signed in, the session loses its fields, unless [`keep_fields`](NewSignIn::keep_fields) is set.
-    /// The changes of the update are applied after that.
+    /// A principal signs in, or authenticates again. Both deadlines are replaced. If a different
+    /// principal is signed in, the session loses its fields, unless
+    /// [`keep_fields`](NewSignIn::keep_fields) is set. The changes of the update are applied after
+    /// that.
     In {
         /// The principal.
         who: NewSignIn<'a>,
@@ -440,11 +443,11 @@ pub enum AuthChange<'a> {
         /// Time until the absolute deadline. `None` removes the deadline.
         absolute: Option<Ttl>,
     },
-    /// The authentication lapses: the sign-in has this assurance from now on. Its principal, its time and
-    /// the deadlines stay. Has no effect if no principal is signed in.
+    /// The authentication lapses: the sign-in has this assurance from now on. Its principal, its
+    /// time and the deadlines stay. Has no effect if no principal is signed in.
     Lapse(Assurance),
-    /// The principal signs out. The deadlines stay, and the absolute deadline that a sign-in set still limits
-    /// later [updates](Update::absolute).
+    /// The principal signs out. The deadlines stay, and the absolute deadline that a sign-in set
+    /// still limits later [updates](Update::absolute).
     Out,
 }
 
@@ -454,8 +457,8 @@ pub enum AuthChange<'a> {
 pub struct AbsoluteDeadline {
     /// Time from now.
     pub from_now: Ttl,
-    /// Time from the creation of the session. If a sign-in has set an absolute deadline, that deadline
-    /// applies instead.
+    /// Time from the creation of the session. If a sign-in has set an absolute deadline, that
+    /// deadline applies instead.
     pub from_creation: Option<Ttl>,
 }
 
@@ -472,8 +475,8 @@ impl AbsoluteDeadline {
 pub struct Precondition<'a> {
     /// Name of the field.
     pub name: &'a str,
-    /// Value that the field must have. `None` if the field must be absent. A field with an empty value is not
-    /// absent.
+    /// Value that the field must have. `None` if the field must be absent. A field with an empty
+    /// value is not absent.
     pub value: Option<&'a Bytes>,
 }
 
@@ -496,8 +499,8 @@ pub struct TakeField<'a> {
     pub touch: Option<Touch>,
     /// Signs the principal out, as [`AuthChange::Out`] does.
     pub sign_out: bool,
-    /// Highest field version that may be removed. The caller cannot read a value of a higher version. Such a
-    /// value is returned but stays. The rest of the request is still carried out.
+    /// Highest field version that may be removed. The caller cannot read a value of a higher
+    /// version. Such a value is returned but stays. The rest of the request is still carried out.
     pub max_version: Option<u16>,
 }
 
@@ -535,8 +538,8 @@ impl<'a> TakeField<'a> {
         self
     }
 
-    /// Returns whether `max_version` keeps this value from being removed. The version of a value is in its
-    /// third and fourth byte, big-endian. A shorter value has no version.
+    /// Returns whether `max_version` keeps this value from being removed. The version of a value is
+    /// in its third and fourth byte, big-endian. A shorter value has no version.
     pub fn keeps(&self, value: &[u8]) -> bool {
         let version = value.get(2..4).and_then(|bytes| bytes.try_into().ok());
         version.map(u16::from_be_bytes) > self.max_version && self.max_version.is_some()
@@ -555,8 +558,8 @@ impl<'a> TakeField<'a> {
 pub struct PageRequest<'a> {
     /// The session after which the page begins. `None` asks for the first page.
     pub after: Option<&'a SessionId>,
-    /// Maximum number of sessions on the page, at least one. A page can have fewer, even if it is not the
-    /// last one.
+    /// Maximum number of sessions on the page, at least one. A page can have fewer, even if it is
+    /// not the last one.
     pub limit: usize,
 }
 

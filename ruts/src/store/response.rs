@@ -19,24 +19,26 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refused {
-    /// No session has this id, the session has expired, or the secret is neither its current nor its former
-    /// secret.
+    /// No session has this id, the session has expired, or the secret is neither its current nor
+    /// its former secret.
     NotFound,
-    /// The session was [deleted](super::Store::delete), and the presented secret was valid until then. A
-    /// store recognises the secret for at least [`DELETED_RETENTION`](super::DELETED_RETENTION).
+    /// The session was [deleted](super::Store::delete), and the presented secret was valid until
+    /// then. A store recognises the secret for at least
+    /// [`DELETED_RETENTION`](super::DELETED_RETENTION).
     Deleted {
         /// Time since the deletion, by the clock of the server.
         ago: Duration,
     },
-    /// The session was [revoked](super::Store::revoke), and the presented secret was its current or former
-    /// secret. A store recognises both until the deadline that the session had, but for no longer than
-    /// [`REVOKED_RETENTION`](super::REVOKED_RETENTION).
+    /// The session was [revoked](super::Store::revoke), and the presented secret was its current or
+    /// former secret. A store recognises both until the deadline that the session had, but for no
+    /// longer than [`REVOKED_RETENTION`](super::REVOKED_RETENTION).
     Revoked,
-    /// The latest rotation or renewal replaced the secret, and the grace period is over or does not permit
-    /// the operation. Internal credentials get the same answer if the operation needs the current secret.
-    /// The session was not revoked.
+    /// The latest rotation or renewal replaced the secret, and the grace period is over or does not
+    /// permit the operation. Internal credentials get the same answer if the operation needs the
+    /// current secret. The session was not revoked.
     Replaced {
-        /// Time since the secret became invalid, by the clock of the server. Zero in the grace period.
+        /// Time since the secret became invalid, by the clock of the server. Zero in the grace
+        /// period.
         ago: Duration,
     },
 }
@@ -56,8 +58,9 @@ pub enum Expiry {
 pub struct Written<T> {
     /// The answer itself.
     pub answer: T,
-    /// Time for which a cache that missed the write may still answer with the former state. Promise R of
-    /// [`Store`](super::Store) does not hold in that time. `None` if no cache missed the write.
+    /// Time for which a cache that missed the write may still answer with the former state. Promise
+    /// R of [`Store`](super::Store) does not hold in that time. `None` if no cache missed the
+    /// write.
     pub stale_for: Option<Duration>,
 }
 
@@ -113,20 +116,22 @@ pub struct SessionMeta {
     /// Time since the last counted use: the creation, a [`Touch`](super::Touch) that was due, or a
     /// sign-in.
     pub idle_for: Duration,
-    /// Time left until the idle deadline. `None` without such a deadline. If a [`Touch`](super::Touch) of
-    /// the same read moved the deadline, this is the time until the new deadline.
+    /// Time left until the idle deadline. `None` without such a deadline. If a
+    /// [`Touch`](super::Touch) of the same read moved the deadline, this is the time until the new
+    /// deadline.
     pub idle_remaining: Option<Duration>,
     /// Time left until the absolute deadline. `None` without one.
     pub absolute_remaining: Option<Duration>,
     /// The signed-in principal.
     pub signed_in: Option<SignedIn>,
-    /// Whether the caller presented the former secret, which a [renewal](super::Renew) has replaced.
+    /// Whether the caller presented the former secret, which a [renewal](super::Renew) has
+    /// replaced.
     pub by_former_secret: bool,
 }
 
 impl SessionMeta {
-    /// Returns the metadata as it will be when the time `later` has passed, if no operation takes place in
-    /// between.
+    /// Returns the metadata as it will be when the time `later` has passed, if no operation takes
+    /// place in between.
     pub(crate) fn after(self, later: Duration) -> Self {
         let left = |left: Duration| left.saturating_sub(later);
         Self {
@@ -207,7 +212,8 @@ pub enum Updated {
         /// Number of `Remove` and `Expire` changes that found their field.
         found: usize,
     },
-    /// The secret is not old enough to be [renewed](super::Renew). No part of the update was applied.
+    /// The secret is not old enough to be [renewed](super::Renew). No part of the update was
+    /// applied.
     NotDue,
     /// The [`Precondition`](super::Precondition) failed. No part of the update was applied.
     Conflict {

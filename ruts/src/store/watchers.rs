@@ -14,8 +14,8 @@ use crate::token::SessionId;
 
 /// The watched sessions. Clones share them.
 ///
-/// A change wakes only the watchers of its session. If it woke all watchers, one user who signs in and out
-/// again and again would keep the whole process busy.
+/// A change wakes only the watchers of its session. If it woke all watchers, one user who signs in
+/// and out again and again would keep the whole process busy.
 #[derive(Debug, Clone, Default)]
 pub(in crate::store) struct Watchers(Arc<Mutex<HashMap<SessionId, watch::Sender<()>>>>);
 
@@ -37,13 +37,15 @@ impl Watchers {
         let mut watcher = Watcher { watchers: self.clone(), id: *id, changed: Some(changed) };
         async move {
             if let Some(changed) = &mut watcher.changed {
-                // An error would mean that the sender is gone. It stays as long as it has a receiver.
+                // An error would mean that the sender is gone. It stays as long as it has a
+                // receiver.
                 let _ = changed.changed().await;
             }
         }
     }
 
-    /// Wakes the watchers of a session, or all watchers if it is not known which session has changed.
+    /// Wakes the watchers of a session, or all watchers if it is not known which session has
+    /// changed.
     pub(in crate::store) fn wake(&self, changed: Option<SessionId>) {
         let watched = self.lock();
         match changed {

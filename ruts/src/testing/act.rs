@@ -23,8 +23,8 @@ use crate::{layer::config::SessionLayer, session::TypedSession};
 /// client in without the application's form, prepare its cart, or check the fields that a page
 /// wrote.
 ///
-/// `layer` is the layer of the application, or a clone. The client keeps the cookies that result from
-/// the code.
+/// `layer` is the layer of the application, or a clone. The client keeps the cookies that result
+/// from the code.
 ///
 /// ```
 /// use axum::{Router, routing::get};

@@ -39,9 +39,9 @@ type Check = Arc<dyn Fn(&Reply) + Send + Sync>;
 /// A cookie lives as long as `Max-Age` or else `Expires` says, by the clock of
 /// [`with_clock`](Self::with_clock). A cookie without both lives until [`close`](Self::close).
 ///
-/// A client of an application with [`TokenSource::Header`](crate::layer::TokenSource::Header) keeps the token
-/// of the response header `Session-Token`. It sends the token as `Authorization: Bearer`, unless a request has
-/// that header already.
+/// A client of an application with [`TokenSource::Header`](crate::layer::TokenSource::Header) keeps
+/// the token of the response header `Session-Token`. It sends the token as `Authorization: Bearer`,
+/// unless a request has that header already.
 ///
 /// A request with the header `Sec-Fetch-Site: cross-site` comes from a page of another site. It
 /// does not carry `SameSite=Strict` cookies. It carries a `SameSite=Lax` cookie only if its method
@@ -53,7 +53,8 @@ type Check = Arc<dyn Fn(&Reply) + Send + Sync>;
 ///
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
 /// let visit = |session: Session| async move { session.set("visited", &true, None, None).await };
-/// let app: Router = Router::new().route("/", get(visit)).layer(SessionLayer::new(MemoryStore::new()));
+/// let layer = SessionLayer::new(MemoryStore::new());
+/// let app: Router = Router::new().route("/", get(visit)).layer(layer);
 /// let client = Client::new(app);
 /// client.get("/").await;
 /// assert!(client.cookie("__Host-id").is_some());
@@ -82,7 +83,8 @@ struct Jar {
 struct Kept {
     value: String,
     same_site: Option<SameSite>,
-    /// The time of the clock at which the cookie expires. `None` if it lives until the browser is closed.
+    /// The time of the clock at which the cookie expires. `None` if it lives until the browser is
+    /// closed.
     expires_at: Option<Duration>,
 }
 
@@ -140,15 +142,16 @@ impl Client {
     }
 
     /// Makes cookies expire by this clock. A test usually gives the same clock to its
-    /// [`MemoryStore`](crate::store::memory::MemoryStore). By default, the time of a client stands still.
+    /// [`MemoryStore`](crate::store::memory::MemoryStore). By default, the time of a client stands
+    /// still.
     #[must_use]
     pub fn with_clock(mut self, clock: &ManualClock) -> Self {
         self.clock = clock.clone();
         self
     }
 
-    /// Adds a header, such as `Host` or `Origin`, to every request that does not have that header. A later
-    /// call with the same name replaces the value.
+    /// Adds a header, such as `Host` or `Origin`, to every request that does not have that header.
+    /// A later call with the same name replaces the value.
     ///
     /// # Panics
     ///
@@ -300,8 +303,9 @@ impl Client {
     }
 }
 
-/// Returns the remaining lifetime of a cookie: zero if the cookie has expired or is a removal. `None` if it
-/// has no `Max-Age` and no `Expires`. `Max-Age` wins over `Expires` (RFC 6265bis, 5.7).
+/// Returns the remaining lifetime of a cookie: zero if the cookie has expired or is a removal.
+/// `None` if it has no `Max-Age` and no `Expires`. `Max-Age` wins over `Expires` (RFC 6265bis,
+/// 5.7).
 fn lifetime(cookie: &Cookie<'_>) -> Option<Duration> {
     let expires = || {
         let at = SystemTime::from(cookie.expires_datetime()?);

@@ -9,8 +9,8 @@ use crate::store::memory::ManualClock;
 
 type Action = Arc<dyn Fn(Client) -> Pin<Box<dyn Future<Output = Reply> + Send>> + Send + Sync>;
 
-/// How [`assert_session_security`](crate::testing::assert_session_security) uses an application: its
-/// private page, its sign-in and sign-out, and more.
+/// How [`assert_session_security`](crate::testing::assert_session_security) uses an application:
+/// its private page, its sign-in and sign-out, and more.
 ///
 /// Some parts are optional. If a rule needs a part that is missing, the report shows the rule as
 /// not checked.
@@ -48,9 +48,10 @@ where
 impl SessionSecurity {
     /// Describes an application whose page `private` succeeds only for signed-in clients.
     ///
-    /// The checks also call `sign_in` and `sign_out` with clients in other states: with a planted cookie, or not
-    /// signed in. So both return the reply of the application even if the application refuses the request. If the
-    /// forms of the application have CSRF tokens, a closure reads the token from the page with the form:
+    /// The checks also call `sign_in` and `sign_out` with clients in other states: with a planted
+    /// cookie, or not signed in. So both return the reply of the application even if the
+    /// application refuses the request. If the forms of the application have CSRF tokens, a closure
+    /// reads the token from the page with the form:
     ///
     /// ```
     /// use ruts::testing::{Client, Reply, SessionSecurity};

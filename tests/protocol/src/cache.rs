@@ -38,7 +38,8 @@ pub enum Protocol {
     /// in the cache, and only then answers. A fill needs a lease. A cache that went back in time
     /// does not read its older data.
     Complete,
-    /// `Complete`, with a limit: a write intent merges all other intents into one that no write owns.
+    /// `Complete`, with a limit: a write intent merges all other intents into one that no write
+    /// owns.
     MergedIntents,
     /// `MergedIntents`, but drops the other intents instead of merging them.
     DroppedIntents,
@@ -52,14 +53,15 @@ pub enum Protocol {
     IntentKeepsValues,
     /// `Complete`, but readers get leases in spite of write intents.
     LeaseDespiteIntent,
-    /// `Complete`, but a finish stores its values although its intent overlapped with another intent.
+    /// `Complete`, but a finish stores its values although its intent overlapped with another
+    /// intent.
     FinishIgnoresOverlap,
     /// `Complete`, but a finish does nothing if its intent is gone.
     LateFinishDoesNothing,
     /// `Complete`, but an eviction keeps the issued lease. So does a finish whose intent is gone.
     EvictionKeepsLease,
-    /// `Complete`, but an eviction does not mark the other intents as overlapped. Neither does a finish whose
-    /// intent is gone.
+    /// `Complete`, but an eviction does not mark the other intents as overlapped. Neither does a
+    /// finish whose intent is gone.
     EvictionOverlapsNone,
     /// `Complete`, but fills need no lease.
     FillWithoutLease,
@@ -94,8 +96,8 @@ impl Protocol {
 pub(crate) enum Command {
     /// Registers a write intent and drops these fields. The answer is the number of the intent.
     BeginWrite { mask: Mask },
-    /// Removes the intent. Stores the values if the intent did not overlap with another intent. If the intent
-    /// is gone, evicts the entry.
+    /// Removes the intent. Stores the values if the intent did not overlap with another intent. If
+    /// the intent is gone, evicts the entry.
     FinishWrite { values: Values, intent: u8 },
     /// Stores the values of a read if the lease is still valid.
     Fill { values: Values, lease: Option<u8> },

@@ -93,7 +93,8 @@ pub(crate) struct State {
     /// The commits of the origin in their order, and their number. Each wrote the fields of its
     /// writer.
     commits: ([Value; 3], u8),
-    /// For each field, the last commit whose write was answered. A read may not return an earlier one.
+    /// For each field, the last commit whose write was answered. A read may not return an earlier
+    /// one.
     answered: [u8; FIELDS],
     /// For each field, the last commit that a reader has seen.
     seen: [u8; FIELDS],
@@ -240,8 +241,8 @@ impl State {
         }
     }
 
-    /// Returns a state that represents all states equivalent to this one. It omits the parts that no
-    /// process reads again, and renumbers the intents in a fixed order.
+    /// Returns a state that represents all states equivalent to this one. It omits the parts that
+    /// no process reads again, and renumbers the intents in a fixed order.
     pub(crate) fn canonical(mut self) -> Self {
         for writer in self.writers.iter_mut().filter(|writer| writer.step == Step::Done) {
             writer.intent = 0;
@@ -330,8 +331,8 @@ impl State {
             if let Step::At(step) = self.readers[index].step {
                 self.read(&mut next, scenario, index, step);
             }
-            // A late command may never arrive. This case needs no event, because any other event can happen
-            // without the command.
+            // A late command may never arrive. This case needs no event, because any other event
+            // can happen without the command.
             if let Some(command) = self.late[index] {
                 let mut state = *self;
                 state.late[index] = None;

@@ -1,8 +1,8 @@
 //! The history of every session, and the check of each answer against it: [`History`].
 //!
-//! This file knows the promises of a store, but neither servers nor faults. An operation is recorded before
-//! it begins and again after its answer. So a read is checked only against writes that were certain when the
-//! read began.
+//! This file knows the promises of a store, but neither servers nor faults. An operation is
+//! recorded before it begins and again after its answer. So a read is checked only against writes
+//! that were certain when the read began.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -29,10 +29,12 @@ pub const PAIR: [&str; 2] = ["a", "b"];
 /// A counter that is incremented by compare-and-set only.
 pub const COUNTER: &str = "c";
 
-/// Maximum number of sessions. Above it, a new session replaces the oldest session that is not live.
+/// Maximum number of sessions. Above it, a new session replaces the oldest session that is not
+/// live.
 const MAX_SESSIONS: usize = 400;
 
-/// Maximum time after which a request of unknown outcome takes effect. It is longer than the longest fault.
+/// Maximum time after which a request of unknown outcome takes effect. It is longer than the
+/// longest fault.
 const LATE: Duration = Duration::from_secs(10);
 
 /// The outcome of an operation, as far as its answer shows it.
@@ -44,7 +46,8 @@ pub enum Outcome {
     NotDone,
     /// It may have been carried out, or may still be carried out later.
     Unknown,
-    /// It was a sign-in, and the store has ended the session, because a revocation may have come in between.
+    /// It was a sign-in, and the store has ended the session, because a revocation may have come in
+    /// between.
     Revoked,
 }
 
@@ -170,8 +173,8 @@ pub struct Before {
 /// A revocation in progress.
 pub struct Revocation {
     principal: Option<usize>,
-    /// Sessions that must have ended when the revocation succeeds, each with the number of its sign-ins so
-    /// far.
+    /// Sessions that must have ended when the revocation succeeds, each with the number of its
+    /// sign-ins so far.
     certain: Vec<(Arc<Subject>, usize)>,
     /// Sessions that it may end.
     possible: Vec<Arc<Subject>>,
@@ -211,7 +214,8 @@ impl History {
         registry.note_overlap(&subject, principal);
         registry.sessions.push_back(Arc::clone(&subject));
         if registry.sessions.len() > MAX_SESSIONS {
-            // A live session stays, even while an operation may end it, because the operation may fail.
+            // A live session stays, even while an operation may end it, because the operation may
+            // fail.
             let over = registry.sessions.iter().position(|subject| subject.is_over());
             over.map(|place| registry.sessions.remove(place));
         }
@@ -296,7 +300,8 @@ impl History {
         }
     }
 
-    /// Returns the sessions of a principal, each with what is certain about it. `check_list` needs them.
+    /// Returns the sessions of a principal, each with what is certain about it. `check_list` needs
+    /// them.
     pub fn before_list(&self, principal: usize) -> Vec<(Arc<Subject>, Before)> {
         let registry = self.registry();
         let of_principal = registry.sessions.iter().filter(|subject| {

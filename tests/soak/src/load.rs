@@ -1,5 +1,5 @@
-//! The load: reads, writes, sign-ins, sign-outs and revocations, each checked against the history. This file
-//! knows only the store, and neither servers nor faults.
+//! The load: reads, writes, sign-ins, sign-outs and revocations, each checked against the history.
+//! This file knows only the store, and neither servers nor faults.
 
 use std::{
     sync::{
@@ -171,7 +171,8 @@ impl<S: Store> World<S> {
         subject.end_count(self.update("count", subject, update).await);
     }
 
-    /// Replaces the secret, and signs in if a principal is given. Returns whether the outcome is known.
+    /// Replaces the secret, and signs in if a principal is given. Returns whether the outcome is
+    /// known.
     async fn rotate(&self, subject: &Arc<Subject>, principal: Option<usize>) -> bool {
         let secret = SecretHash::from_bytes(random());
         if let Some(principal) = principal {

@@ -1,13 +1,13 @@
-//! Puts each store under load while its servers fail over, stop responding, fill up, restart and get
-//! different settings. Checks every answer against a history.
+//! Puts each store under load while its servers fail over, stop responding, fill up, restart and
+//! get different settings. Checks every answer against a history.
 //!
 //! ```text
 //! cargo run -p soak -- [--seconds 3600] [--seed 7] [--only postgres]
 //! ```
 //!
-//! The systems run at the same time, each on servers of its own. A seed repeats the faults, their order and
-//! the choices of the load, but not how they interleave. Valkey, PostgreSQL and MariaDB have clocks of their
-//! own, which two of the faults move forward and back.
+//! The systems run at the same time, each on servers of its own. A seed repeats the faults, their
+//! order and the choices of the load, but not how they interleave. Valkey, PostgreSQL and MariaDB
+//! have clocks of their own, which two of the faults move forward and back.
 //!
 //! The exit status is 1 if a promise was broken, or if a store did not recover from a fault.
 

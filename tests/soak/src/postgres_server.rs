@@ -111,8 +111,9 @@ impl PostgresServer {
         Ok(connection)
     }
 
-    /// Runs statements on a new connection. If the server closes the connection, runs the statements again,
-    /// because PostgreSQL closes all connections after a crash of one backend process.
+    /// Runs statements on a new connection. If the server closes the connection, runs the
+    /// statements again, because PostgreSQL closes all connections after a crash of one backend
+    /// process.
     async fn run(&self, statements: &[&str]) {
         let begun = Instant::now();
         loop {
@@ -151,7 +152,8 @@ impl PostgresServer {
         }
     }
 
-    /// Holds a lock for `duration`. If the server closes the connection earlier, the lock ends then.
+    /// Holds a lock for `duration`. If the server closes the connection earlier, the lock ends
+    /// then.
     async fn lock(&self, lock: &'static str, duration: Duration) {
         let locked = async {
             let mut connection = self.connection().await?;

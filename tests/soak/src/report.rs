@@ -1,5 +1,5 @@
-//! The counts of a run: requests, failures by kind, and violations. Used by the load and by the run. This
-//! file does not know servers.
+//! The counts of a run: requests, failures by kind, and violations. Used by the load and by the
+//! run. This file does not know servers.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -66,8 +66,8 @@ impl Report {
         lock(&self.in_progress).first().map(|(begun, _)| *begun)
     }
 
-    /// Counts a failure of a request that began at `begun`. Corrupt data also counts as a violation. A
-    /// sign-in that was overtaken by a revocation by the load does not count.
+    /// Counts a failure of a request that began at `begun`. Corrupt data also counts as a
+    /// violation. A sign-in that was overtaken by a revocation by the load does not count.
     pub fn note_failure(&self, operation: &'static str, begun: Instant, error: &StoreError) {
         if error.kind() == StoreErrorKind::Revoked {
             return;

@@ -77,8 +77,8 @@ pub async fn valkey_through_fred() -> RedisSystem<Client> {
     let client = fred_client(&servers.url()).await;
     let mut system = RedisSystem::new(servers, client);
     system.faults.extend(RedisFault::OF_CLOCK);
-    // The server reads the clock in its signal handler, where the library that changes the clock may wait for
-    // ever.
+    // The server reads the clock in its signal handler, where the library that changes the clock
+    // may wait for ever.
     system.faults.retain(|fault| *fault != RedisFault::Restart);
     system
 }

@@ -1,5 +1,5 @@
-//! Fixtures of the tests on SQLite: stores on one file, and sessions whose credentials two processes
-//! know.
+//! Fixtures of the tests on SQLite: stores on one file, and sessions whose credentials two
+//! processes know.
 
 use std::{error::Error, fmt::Debug, sync::Arc};
 
@@ -27,7 +27,8 @@ pub fn builder(folder: &TempDir) -> SqliteStoreBuilder {
     SqliteStore::builder(folder.path().join("sessions.db")).cleanup_interval(None)
 }
 
-/// Returns two stores on one file, each with connections and threads of its own, as in two processes.
+/// Returns two stores on one file, each with connections and threads of its own, as in two
+/// processes.
 pub async fn sqlite() -> Stores<SqliteStore> {
     let folder = TempDir::new().unwrap();
     let store = async || Arc::new(builder(&folder).build().await.unwrap());

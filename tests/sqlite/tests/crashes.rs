@@ -1,5 +1,5 @@
-//! No acknowledged write is lost when a process is killed. Only `Durability::Normal` loses acknowledged
-//! writes in a simulated power cut.
+//! No acknowledged write is lost when a process is killed. Only `Durability::Normal` loses
+//! acknowledged writes in a simulated power cut.
 
 use std::{
     collections::HashMap,
@@ -144,7 +144,8 @@ async fn a_power_cut_loses_nothing_that_was_acknowledged() {
     }
 }
 
-/// According to its documentation, `Durability::Normal` may lose commits. The simulation shows such a loss.
+/// According to its documentation, `Durability::Normal` may lose commits. The simulation shows such
+/// a loss.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_power_cut_loses_commits_that_were_not_synced() {
     let folder = TempDir::new().unwrap();

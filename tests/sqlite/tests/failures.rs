@@ -1,4 +1,5 @@
-//! Tests of the SQLite store on files that are removed, damaged, locked, read-only or on a full disk.
+//! Tests of the SQLite store on files that are removed, damaged, locked, read-only or on a full
+//! disk.
 
 use std::{
     fs::{self, OpenOptions},
@@ -82,8 +83,8 @@ async fn a_removed_or_replaced_file_is_not_written_to() {
     assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
 }
 
-/// Without its log, the file lacks the latest writes, and further writes would go to a removed log. Without the
-/// index of the log, two processes would write over each other's pages.
+/// Without its log, the file lacks the latest writes, and further writes would go to a removed log.
+/// Without the index of the log, two processes would write over each other's pages.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_removed_log_is_not_written_to() {
     for name in ["sessions.db-wal", "sessions.db-shm"] {
@@ -245,8 +246,8 @@ async fn any_interval_of_the_cleanup_leaves_the_store_alive() {
     }
 }
 
-/// `revoke_everyone` ends sessions without a deadline. The cleanup frees them, and their secrets are still
-/// recognised.
+/// `revoke_everyone` ends sessions without a deadline. The cleanup frees them, and their secrets
+/// are still recognised.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sessions_that_ended_with_all_others_are_freed() {
     let file = File::new();
@@ -278,8 +279,8 @@ async fn sessions_that_ended_with_all_others_are_freed() {
     assert_eq!(kept.load().await.unwrap(), Err(Refused::Revoked));
 }
 
-/// Runs an operation of the program `process` in a mount namespace with a disk of its own. The namespace
-/// needs no privileges.
+/// Runs an operation of the program `process` in a mount namespace with a disk of its own. The
+/// namespace needs no privileges.
 fn in_a_namespace(set_up: &str, operation: &str, path: &Path) {
     let run = Command::new("unshare")
         .args(["--user", "--map-root-user", "--mount", "sh", "-c"])

@@ -122,7 +122,8 @@ on_each_store! {
     memory_over_sqlite: LayeredStore<MemoryCache, SqliteStore>, 2_000,
 }
 
-/// A read runs on the thread of its task, and never waits. So the read itself has to yield to other tasks.
+/// A read runs on the thread of its task, and never waits. So the read itself has to yield to other
+/// tasks.
 #[tokio::test]
 async fn a_task_that_only_reads_lets_others_run() {
     let Stores { stores: [store, _], .. } = &backends::sqlite().await;

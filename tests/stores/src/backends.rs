@@ -1,7 +1,7 @@
 //! A store of every kind, on the servers that the tests of a process share.
 //!
-//! Most functions return two stores with the same sessions. Their timeouts are long, because no test
-//! that uses them is about timeouts.
+//! Most functions return two stores with the same sessions. Their timeouts are long, because no
+//! test that uses them is about timeouts.
 
 use std::{
     any::Any,
@@ -205,8 +205,8 @@ pub async fn postgres() -> Pair<PostgresStore> {
     postgres_pair(|| Postgres::shared().pool(5)).await
 }
 
-/// PostgreSQL behind a pooler in transaction mode. The pooler has fewer connections to the server than
-/// clients.
+/// PostgreSQL behind a pooler in transaction mode. The pooler has fewer connections to the server
+/// than clients.
 pub async fn postgres_through_a_pooler() -> Pair<PostgresStore> {
     static POOLER: OnceLock<PgBouncer> = OnceLock::new();
     let pooler = POOLER.get_or_init(|| PgBouncer::start(Postgres::shared(), 4, 100));
@@ -277,8 +277,8 @@ pub async fn memory_over_postgres() -> Pair<LayeredStore<MemoryCache, PostgresSt
     Pair::new([store.clone(), store], origin.namespace)
 }
 
-/// Waits until a connection is idle, or until the pool has no connections. The pool tests each returned
-/// connection, and drops a connection that the server has closed.
+/// Waits until a connection is idle, or until the pool has no connections. The pool tests each
+/// returned connection, and drops a connection that the server has closed.
 pub async fn wait_until_idle(pool: &PgPool) {
     // The pool updates its count of idle connections with a delay. The count is unsigned, so
     // it may wrap around below zero to a number above the size.

@@ -1,4 +1,5 @@
-//! A store that batches every read and write with others, for suites that must also pass in batches.
+//! A store that batches every read and write with others, for suites that must also pass in
+//! batches.
 
 use std::{fmt::Debug, sync::Arc};
 

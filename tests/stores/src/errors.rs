@@ -18,8 +18,8 @@ pub fn error_chain(error: &dyn Error) -> String {
     }
 }
 
-/// Checks a session whose field `a` is malformed, and whose field `b` is `2`: reads of `b` succeed, and a write
-/// replaces `a`.
+/// Checks a session whose field `a` is malformed, and whose field `b` is `2`: reads of `b` succeed,
+/// and a write replaces `a`.
 ///
 /// # Panics
 ///

@@ -148,8 +148,8 @@ impl<P: Deref<Target = Postgres>> Tiers<P> {
         (cache, origin, urls)
     }
 
-    /// Starts proxies in front of both tiers, for a process that a test starts. Returns them and their
-    /// addresses.
+    /// Starts proxies in front of both tiers, for a process that a test starts. Returns them and
+    /// their addresses.
     pub async fn proxies_for_process(&self) -> (Proxies, Urls) {
         let (cache, origin, urls) = self.proxies().await;
         let pool = PgPoolOptions::new().max_connections(4).connect_lazy(&urls.origin).unwrap();
@@ -201,8 +201,8 @@ impl FaultyCache {
 pub enum CacheFault {
     /// No fault.
     None,
-    /// A reader fills the cache after this time, even if the session was written to since the lookup.
-    /// Most caches work like this.
+    /// A reader fills the cache after this time, even if the session was written to since the
+    /// lookup. Most caches work like this.
     IgnoresLeases(Duration),
     /// `finish_write` always fails, and removes no write intent.
     NeverFinishesWrites,

@@ -1,5 +1,5 @@
-//! Operations on several sessions that a store sends in one batch. The tests count the commands, and
-//! check that each operation has its own answer, even if others of the batch fail.
+//! Operations on several sessions that a store sends in one batch. The tests count the commands,
+//! and check that each operation has its own answer, even if others of the batch fail.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -223,8 +223,8 @@ async fn waiting_operations_form_a_batch<C: RedisClient>(fixture: Fixture<C>) {
     assert_few_commands(&writes);
 }
 
-/// Checks that some round took at most three commands: one for the batch, and two for operations that
-/// queued too late for it.
+/// Checks that some round took at most three commands: one for the batch, and two for operations
+/// that queued too late for it.
 fn assert_few_commands(commands: &[u64]) {
     assert!(commands.iter().any(|commands| *commands <= 3), "{commands:?}");
 }
@@ -378,8 +378,8 @@ async fn an_operation_that_waits_too_long_is_not_sent<C: RedisClient>(fixture: F
             kinds.push(error_kind(other.await.unwrap()));
         }
         fixture.proxy.set(Traffic::Forward);
-        // On a busy machine, the other operations may queue late. If they are not yet overdue when the first
-        // operation ends, they are sent.
+        // On a busy machine, the other operations may queue late. If they are not yet overdue when
+        // the first operation ends, they are sent.
         if kinds == [StoreErrorKind::Unavailable; 2] {
             for session in [second, third] {
                 assert_eq!(session.get("a").await.unwrap().unwrap(), "1");
@@ -695,8 +695,8 @@ impl PostgresFixture {
 /// Size of a single `Sync` message, with which the pool tests each connection that comes back.
 const SYNC: usize = 5;
 
-/// Checks that some round took one statement. The other rounds may take more, because each connection has to
-/// prepare each statement once.
+/// Checks that some round took one statement. The other rounds may take more, because each
+/// connection has to prepare each statement once.
 fn assert_one_statement(statements: &[usize]) {
     assert!(statements.contains(&1), "{statements:?}");
 }

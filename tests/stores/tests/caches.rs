@@ -170,8 +170,8 @@ async fn a_complete_entry_answers_a_read_of_all_fields<C: Cache>(entry: Entry<C>
     let CacheLookup::Hit(loaded) = all().await else { panic!("a complete entry should be a hit") };
     assert_eq!(loaded.fields.len(), 1);
 
-    // When the cached absence of `c` is outdated, `c` may exist. A complete fill without `c` shows that `c`
-    // does not exist.
+    // When the cached absence of `c` is outdated, `c` may exist. A complete fill without `c` shows
+    // that `c` does not exist.
     entry.fill(&lease, &[CachedField::new("c", None, SHORT)]).await;
     tokio::time::sleep(SHORT).await;
     let CacheLookup::Miss(Some(lease)) = all().await else {
@@ -326,8 +326,8 @@ async fn a_write_intent_expires<C: Cache>(entry: Entry<C>) {
     );
 }
 
-/// Many write intents of an entry are merged. Until the last of them expires, no reader fills the entry, even
-/// if all writes have finished.
+/// Many write intents of an entry are merged. Until the last of them expires, no reader fills the
+/// entry, even if all writes have finished.
 async fn many_write_intents_are_merged<C: Cache>(entry: Entry<C>) {
     let value = one();
     let values = [field("a", Some(&value))];
@@ -579,8 +579,8 @@ caches! {
     batched_valkey = super::Batched(backends::valkey_one_in_flight().await);
 }
 
-/// A server may evict the key that identifies the history of the cache. An entry is valid only in its own
-/// history.
+/// A server may evict the key that identifies the history of the cache. An entry is valid only in
+/// its own history.
 #[tokio::test]
 async fn no_entry_returns_after_the_server_evicts_the_history() {
     let server = Redis::start(Flavour::Redis, &[]);

@@ -13,8 +13,8 @@ use ruts_tests_stores::{
 };
 use ruts_tests_support::random;
 
-/// A secret that was replaced at a sign-in stays invalid, even if the clock steps back to before the
-/// replacement.
+/// A secret that was replaced at a sign-in stays invalid, even if the clock steps back to before
+/// the replacement.
 async fn a_replaced_secret_stays_invalid(store: Arc<impl Store>, clock: &Clock) {
     let id = SessionId::from_bytes(random());
     let [planted, own] = [random(), random()].map(SecretHash::from_bytes);

@@ -1,5 +1,5 @@
-//! Connections to Redis and Valkey that are closed while idle, stop responding, or lead to a server that is
-//! no longer the leader. All clients have to continue with new connections.
+//! Connections to Redis and Valkey that are closed while idle, stop responding, or lead to a server
+//! that is no longer the leader. All clients have to continue with new connections.
 
 use std::{
     sync::Arc,
@@ -70,7 +70,8 @@ async fn a_closed_idle_connection_costs_no_operation<C: RedisClient>(
     assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
     for round in 0..10 {
         close_connections(&server);
-        // The client may not have noticed yet that the connection has closed, so the read is repeated.
+        // The client may not have noticed yet that the connection has closed, so the read is
+        // repeated.
         assert_eq!(session.get("a").await.unwrap().unwrap(), "1", "{round}");
     }
     for round in 0..2 {
@@ -112,7 +113,8 @@ async fn behind_proxy<C: RedisClient>(
     (server, proxy, session)
 }
 
-/// The open connections stop responding, but new ones would work. Reads are repeated on a new connection.
+/// The open connections stop responding, but new ones would work. Reads are repeated on a new
+/// connection.
 async fn a_silent_connection_fails_no_read<C: RedisClient>(connect: impl AsyncFn(String) -> C) {
     let (_server, proxy, session) = behind_proxy(connect).await;
     proxy.silence_present();
@@ -189,8 +191,8 @@ async fn a_connection_is_given_up_whose_callers_give_up_first<C: RedisClient>(
     }
 }
 
-/// The server hangs. Then the address leads to another server, while attempts to connect to the first one are in
-/// progress.
+/// The server hangs. Then the address leads to another server, while attempts to connect to the
+/// first one are in progress.
 async fn an_address_that_moves_from_an_unresponsive_server_is_followed<C: RedisClient>(
     connect: impl AsyncFn(String) -> C,
 ) {

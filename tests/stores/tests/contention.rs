@@ -1,5 +1,5 @@
-//! Many concurrent updates of one field do not conflict within a process. Neither do sign-ins of one
-//! principal, in one process or in several.
+//! Many concurrent updates of one field do not conflict within a process. Neither do sign-ins of
+//! one principal, in one process or in several.
 
 use std::sync::Arc;
 
@@ -56,8 +56,8 @@ async fn parallel_updates_all_succeed_in_two_commands_each() {
     assert_eq!(client.text("/visits").await, (UPDATES + 1).to_string());
 }
 
-/// Signs one principal in at the same time, `each` times through each store, which is a process of its own.
-/// At the limit, each sign-in ends an earlier one, and none is refused.
+/// Signs one principal in at the same time, `each` times through each store, which is a process of
+/// its own. At the limit, each sign-in ends an earlier one, and none is refused.
 async fn sign_in_through_each<S: Store>(stores: &[Arc<S>], each: usize) {
     let hour = Ttl::from_secs(3600);
     for most in [1, 3] {

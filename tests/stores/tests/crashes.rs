@@ -71,8 +71,8 @@ async fn wait_for_progress<S: Store>(sessions: &[TestSession<S>]) {
     }
 }
 
-/// Kills and restarts the server while writers use the store `impatient`. The store `patient`, which has a
-/// long timeout, creates and checks the sessions.
+/// Kills and restarts the server while writers use the store `impatient`. The store `patient`,
+/// which has a long timeout, creates and checks the sessions.
 async fn acknowledged_writes_survive<S: Store>(
     patient: Arc<S>,
     impatient: Arc<S>,
@@ -122,8 +122,8 @@ async fn acknowledged_writes_survive<S: Store>(
     }
 }
 
-/// A timeout that is shorter than the downtime of a server. With a longer one, operations would wait
-/// for the restart, and none would fail.
+/// A timeout that is shorter than the downtime of a server. With a longer one, operations would
+/// wait for the restart, and none would fail.
 const SHORT: Duration = Duration::from_millis(500);
 
 async fn redis_survives<C: RedisClient>(flavour: Flavour, connect: impl AsyncFn(&str) -> C) {

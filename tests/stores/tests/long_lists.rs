@@ -1,5 +1,5 @@
-//! A user can make a principal list on Redis grow. The size of the list must not delay scripts, so each
-//! script looks at a bounded number of entries.
+//! A user can make a principal list on Redis grow. The size of the list must not delay scripts, so
+//! each script looks at a bounded number of entries.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -23,7 +23,8 @@ use ruts_tests_support::{DELETED, TestSession, random};
 
 const HOUR: Option<Ttl> = Some(Ttl::from_secs(3600));
 
-/// Maximum number of entries that a script looks at. The last of them only shows whether others follow.
+/// Maximum number of entries that a script looks at. The last of them only shows whether others
+/// follow.
 const STEP: u64 = 256 + 1;
 
 /// Maximum number of sessions that a script ends.

@@ -1,7 +1,7 @@
 //! Runs random sequences of operations, to which every store must give the same answers as a model.
 //!
-//! The model keeps a [`SessionRecord`] for each session, which implements the rules of a session. The
-//! model has one lock, no lists and a clock that moves 10 ms per operation.
+//! The model keeps a [`SessionRecord`] for each session, which implements the rules of a session.
+//! The model has one lock, no lists and a clock that moves 10 ms per operation.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},

@@ -1,5 +1,5 @@
-//! Tests of PostgreSQL only: creation and checks of its tables, faults of the server and the network,
-//! and the cleanup of expired sessions.
+//! Tests of PostgreSQL only: creation and checks of its tables, faults of the server and the
+//! network, and the cleanup of expired sessions.
 
 use std::{
     sync::{
@@ -52,8 +52,8 @@ async fn store(server: &Postgres) -> (Arc<PostgresStore>, PgPool, Schema) {
     (Arc::new(store), pool, schema)
 }
 
-/// Returns two stores and a pool. The first store has a long timeout and bypasses the proxy. The second store
-/// has a short timeout and is behind the proxy. The pool belongs to the second store.
+/// Returns two stores and a pool. The first store has a long timeout and bypasses the proxy. The
+/// second store has a short timeout and is behind the proxy. The pool belongs to the second store.
 async fn behind(
     proxy: &Proxy,
     server: &Postgres,
@@ -286,7 +286,8 @@ mod tables {
         }
     }
 
-    /// A role that may create operators in a schema of the search path cannot make the store call them.
+    /// A role that may create operators in a schema of the search path cannot make the store call
+    /// them.
     #[tokio::test]
     async fn operators_of_other_schemas_are_not_called() {
         let server = Postgres::shared();
@@ -743,8 +744,8 @@ mod tables {
         assert_eq!(store.revoke(&principal, target).await.unwrap().answer, []);
     }
 
-    /// A touch and a write change no indexed column, so that the new version of the row stays on its
-    /// page.
+    /// A touch and a write change no indexed column, so that the new version of the row stays on
+    /// its page.
     #[tokio::test]
     async fn updates_stay_on_their_page() {
         let (store, pool, schema) = store(Postgres::shared()).await;
@@ -888,8 +889,8 @@ mod faults {
         wait_until("the server closes connections", async || number(&admin, sql).await == 0).await;
     }
 
-    /// The store tests an idle connection before a write. So no write fails if the connection was closed or
-    /// stopped responding.
+    /// The store tests an idle connection before a write. So no write fails if the connection was
+    /// closed or stopped responding.
     #[tokio::test]
     async fn an_idle_connection_that_was_cut_fails_no_write() {
         let server = Postgres::shared();
@@ -1018,7 +1019,8 @@ mod faults {
         }
     }
 
-    /// After a failover the address leads to the new primary, but open connections lead to the old one.
+    /// After a failover the address leads to the new primary, but open connections lead to the old
+    /// one.
     #[tokio::test]
     async fn connections_to_a_standby_are_replaced() {
         let (old, new) = (Postgres::start(&[]), Postgres::start(&[]));
@@ -1125,7 +1127,8 @@ mod faults {
         assert!(log.text().contains("left a transaction open"), "{}", log.text());
     }
 
-    /// A pooler prepares a statement in the transaction of its first execution on a connection to the server.
+    /// A pooler prepares a statement in the transaction of its first execution on a connection to
+    /// the server.
     #[tokio::test(flavor = "multi_thread")]
     async fn a_pooler_leaves_no_transaction_open() {
         let server = Postgres::start(&[]);
@@ -1395,7 +1398,8 @@ mod faults {
         assert!(session.load_fields(Projection::All, Some(touch)).await.unwrap().is_ok());
     }
 
-    /// An abandoned statement occupies its connection until the server answers or the connection is closed.
+    /// An abandoned statement occupies its connection until the server answers or the connection is
+    /// closed.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_stuck_server_has_no_more_statements_than_the_pool_has_connections() {
         let server = Postgres::shared();
@@ -1488,8 +1492,8 @@ mod faults {
         assert_unsupported(store.check().await, "default_transaction_read_only");
     }
 
-    /// Operations on a server that accepts no writes open few connections, and leave those of the application
-    /// open.
+    /// Operations on a server that accepts no writes open few connections, and leave those of the
+    /// application open.
     #[tokio::test]
     async fn a_read_only_server_gets_no_storm_of_connections() {
         const CONNECTIONS: u64 = 4;
@@ -1518,7 +1522,8 @@ mod faults {
                 assert_eq!(error_kind(creation.await.unwrap()), StoreErrorKind::Unavailable);
             }
         }
-        // Without a limit, each creation replaces up to four connections. With it, four every 100 ms at most.
+        // Without a limit, each creation replaces up to four connections. With it, four every 100
+        // ms at most.
         let allowed = CONNECTIONS * (2 + begun.elapsed().as_millis() as u64 / 100);
         let number = opened().await - before;
         assert!(

@@ -1,6 +1,6 @@
-//! On a Redis Cluster, a sign-in takes three steps, because another node may hold the principal list.
-//! The tests hold a sign-in between any two steps, while another process revokes, lists or signs in.
-//! On one server, a sign-in is one step.
+//! On a Redis Cluster, a sign-in takes three steps, because another node may hold the principal
+//! list. The tests hold a sign-in between any two steps, while another process revokes, lists or
+//! signs in. On one server, a sign-in is one step.
 
 use std::{
     collections::BTreeSet,
@@ -148,7 +148,8 @@ impl Fixture {
         self.server.calls("evalsha")
     }
 
-    /// Waits until the server has run `steps` scripts since `before`, and checks that no more follow.
+    /// Waits until the server has run `steps` scripts since `before`, and checks that no more
+    /// follow.
     async fn wait_for_steps(&self, before: u64, steps: u64) {
         wait_for_calls(&self.server, before + steps).await;
     }
@@ -180,8 +181,8 @@ async fn a_revocation_between_the_steps_of_a_sign_in_ends_it() {
                 let revoked = fixture.revoke_all().await;
                 fixture.proxy.set(Traffic::Forward);
                 let case = format!("{flavour:?}, new: {is_new}, after {steps} steps");
-                // The revocation ends a session that was written before it. The sign-in itself ends a
-                // session that it writes later.
+                // The revocation ends a session that was written before it. The sign-in itself ends
+                // a session that it writes later.
                 assert_eq!(revoked.len(), usize::from(steps == 2), "{case}");
                 match sign_in.await.unwrap() {
                     Ok(session) => {
@@ -296,9 +297,9 @@ struct Shop {
     visits: u64,
 }
 
-/// A revocation happens before the sign-in writes the session, and the command that would detect the
-/// revocation is lost. When the request continues, it adds the session to the list again, so that the
-/// session can be revoked.
+/// A revocation happens before the sign-in writes the session, and the command that would detect
+/// the revocation is lost. When the request continues, it adds the session to the list again, so
+/// that the session can be revoked.
 // proves: ASVS-7.4.2
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_does_not_use_a_session_that_no_list_has() {
@@ -398,8 +399,8 @@ async fn a_sign_in_in_progress_counts_against_the_limit() {
     let second = fixture.sign_in_new(&fixture.direct, limit).await.unwrap();
     assert_eq!(fixture.listed().await, BTreeSet::from([second.id]));
 
-    // If the limit ends the oldest session, a sign-in in progress counts as the oldest. If that sign-in
-    // has such a limit, too, it succeeds, but its session has ended.
+    // If the limit ends the oldest session, a sign-in in progress counts as the oldest. If that
+    // sign-in has such a limit, too, it succeeds, but its session has ended.
     let limit = Some(SessionLimit::new(1, OnLimit::EndOldest));
     assert_eq!(second.delete().await.unwrap(), DELETED);
     for overtaken_limit in [None, limit] {

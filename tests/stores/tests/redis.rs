@@ -349,7 +349,8 @@ async fn a_value_of_5_megabytes_is_kept<C: RedisClient>(connect: impl AsyncFn(St
     assert!(session.take("a").await.unwrap() == taken(Some(value)));
 }
 
-/// Returns servers that remove no expired data in the background, so that operations find this data.
+/// Returns servers that remove no expired data in the background, so that operations find this
+/// data.
 fn servers_without_active_expiry() -> impl Iterator<Item = Redis> {
     [Flavour::Redis, Flavour::Valkey].into_iter().map(|flavour| {
         let server = Redis::start(flavour, &[]);

@@ -1,5 +1,5 @@
-//! The examples in the documentation of ruts 0.9 that need a driver. They must compile unchanged, and run
-//! where they can. `tests/http` has the examples that need no driver.
+//! The examples in the documentation of ruts 0.9 that need a driver. They must compile unchanged,
+//! and run where they can. `tests/http` has the examples that need no driver.
 
 #![allow(clippy::let_and_return, unused_variables, reason = "the examples stay as they are")]
 

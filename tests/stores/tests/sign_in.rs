@@ -1,5 +1,5 @@
-//! Runs two kinds of scenario on each store: users and administrators end sessions, and several releases
-//! share sessions.
+//! Runs two kinds of scenario on each store: users and administrators end sessions, and several
+//! releases share sessions.
 
 use ruts_tests_stores::backends;
 use ruts_tests_support::scenarios::{

@@ -309,7 +309,8 @@ async fn mysql() {
     assert_eq!(trips_until_idle(&proxy).await, 1);
 }
 
-/// Returns the numbers of requests to the cache and of statements to the origin since the last call.
+/// Returns the numbers of requests to the cache and of statements to the origin since the last
+/// call.
 async fn take_trips(proxies: &Proxies, expected: (usize, usize)) -> (usize, usize) {
     wait_until_idle(&proxies.pool).await;
     let mut trips = (0, 0);

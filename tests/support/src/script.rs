@@ -10,8 +10,8 @@ use crate::random;
 /// The environment variable that selects one seed, to repeat a run.
 const VARIABLE: &str = "RUTS_SEED";
 
-/// Returns the seeds of a test: the seed in `RUTS_SEED` if this variable is set, and otherwise `count` random
-/// seeds.
+/// Returns the seeds of a test: the seed in `RUTS_SEED` if this variable is set, and otherwise
+/// `count` random seeds.
 ///
 /// # Panics
 ///
@@ -97,8 +97,8 @@ impl Span {
         Self { from: self.from + time, to: self.to + time }
     }
 
-    /// Returns whether a secret that was issued in this span was older than `age` when a request was
-    /// sent. `None` if that is within the measuring error.
+    /// Returns whether a secret that was issued in this span was older than `age` when a request
+    /// was sent. `None` if that is within the measuring error.
     pub fn is_older(&self, age: Duration, request: &Self) -> Option<bool> {
         if request.from.saturating_duration_since(self.to) > age + Self::SLACK {
             return Some(true);

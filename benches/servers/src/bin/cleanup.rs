@@ -1,7 +1,7 @@
 //! Measures how much the cleanup of expired sessions delays writes.
 //!
-//! PostgreSQL holds a million sessions of five fields. A hundred thousand of them have expired. Eight
-//! visitors write one field after the other, first undisturbed, then during the cleanup. The
+//! PostgreSQL holds a million sessions of five fields. A hundred thousand of them have expired.
+//! Eight visitors write one field after the other, first undisturbed, then during the cleanup. The
 //! benchmark fails if the cleanup adds more than 50 ms to the 99th percentile of the write times.
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a benchmark that fails panics")]
 

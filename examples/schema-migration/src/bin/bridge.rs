@@ -1,5 +1,5 @@
-//! The bridge release: reads both types of a field, and writes the former one. It can run alongside the first
-//! and the last release.
+//! The bridge release: reads both types of a field, and writes the former one. It can run alongside
+//! the first and the last release.
 
 #[path = "../pages.rs"]
 mod pages;

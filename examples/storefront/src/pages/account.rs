@@ -42,8 +42,8 @@ pub(crate) async fn sign_in(shop: Shop, headers: HeaderMap, Form(form): Form<Sig
         shop.set_flash("Wrong name or password.").await?;
         return Ok(Redirect::to("/sign-in").into_response());
     }
-    // If another user is signed in, that user's session ends here. Otherwise the sign-in would continue this
-    // session, and only remove its fields.
+    // If another user is signed in, that user's session ends here. Otherwise the sign-in would
+    // continue this session, and only remove its fields.
     if shop.user().await?.is_some_and(|user| user != name) {
         shop.session().delete().await?;
     }

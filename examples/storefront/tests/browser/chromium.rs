@@ -39,8 +39,8 @@ pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The processes of a browser, in a process group and a folder of their own.
 ///
-/// Dropping this value ends the processes and removes the folder. If the test process ends without a drop,
-/// the watchdog does both. The watchdog is a shell that waits until a pipe is closed.
+/// Dropping this value ends the processes and removes the folder. If the test process ends without
+/// a drop, the watchdog does both. The watchdog is a shell that waits until a pipe is closed.
 struct Processes {
     chromium: Child,
     watchdog: Child,
@@ -265,8 +265,8 @@ impl Tab {
 
     /// Runs a step that leads to another page, and waits for that page.
     async fn navigate(&self, step: impl Future<Output = Result<()>>) -> Result<()> {
-        // The mark is unique, because a page from the browser history still has its former mark. It is a
-        // string, because JSON may round a number.
+        // The mark is unique, because a page from the browser history still has its former mark. It
+        // is a string, because JSON may round a number.
         self.script("void (document.mark = String(performance.now()))").await?;
         let mark = self.script("document.mark").await?;
         step.await?;

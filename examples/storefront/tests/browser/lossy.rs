@@ -1,8 +1,8 @@
 //! A network that loses answers, each with a probability of one half: [`LossyNetwork`], a proxy in
 //! front of a shop.
 //!
-//! From requests and responses, the proxy derives which user each cookie belongs to. It checks every page
-//! that the shop returns, even if the browser does not receive the page.
+//! From requests and responses, the proxy derives which user each cookie belongs to. It checks
+//! every page that the shop returns, even if the browser does not receive the page.
 
 use std::{
     collections::HashMap,
@@ -87,7 +87,8 @@ impl LossyNetwork {
         lock(&self.state).loses = false;
     }
 
-    /// Returns the number of checked pages, the number of lost answers, and the faults that were found.
+    /// Returns the number of checked pages, the number of lost answers, and the faults that were
+    /// found.
     pub(crate) fn report(&self) -> (usize, usize, Vec<String>) {
         let state = lock(&self.state);
         (state.pages, state.lost, state.faults.clone())

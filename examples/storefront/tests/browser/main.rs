@@ -47,7 +47,8 @@ async fn sign_in(tab: &Tab, name: &str) -> Result<()> {
 
 async fn sign_out(tab: &Tab) -> Result<()> {
     tab.click("form[action='/sign-out'] button").await?;
-    // Does not wait for the message, because another tab reloads too and may show the message instead.
+    // Does not wait for the message, because another tab reloads too and may show the message
+    // instead.
     tab.until("!document.body.hasAttribute('data-signed-in')").await
 }
 
@@ -458,7 +459,8 @@ fn a_browser_without_cookies_is_served() {
     });
 }
 
-/// Every control has a name, and pages fit a phone. `UPDATE=1` updates the screenshot in the README.
+/// Every control has a name, and pages fit a phone. `UPDATE=1` updates the screenshot in the
+/// README.
 #[test]
 fn pages_are_accessible_and_fit_a_phone() {
     run(async {

@@ -121,7 +121,8 @@ impl<'de> de::Deserializer<'de> for Value<'_, '_> {
         if matches!(self.0.peek(), Some(0x90..=0x9f | 0xdc | 0xdd)) {
             return self.deserialize_seq(visitor);
         }
-        // Text is refused. The bytes of a text are not the bytes of a UUID that was written as this text.
+        // Text is refused. The bytes of a text are not the bytes of a UUID that was written as this
+        // text.
         match self.0.token()? {
             Token::Bytes(bytes) => visitor.visit_bytes(bytes),
             _ => Err(ReadError::SHAPE),
@@ -239,8 +240,8 @@ impl<'de> MapAccess<'de> for &mut Parts<'_, '_> {
     }
 }
 
-/// Nil, which is read in place of a missing value: the variant was written without a value, but the type that
-/// reads it expects one.
+/// Nil, which is read in place of a missing value: the variant was written without a value, but the
+/// type that reads it expects one.
 const NO_VALUE: &[u8] = &[0xc0];
 
 /// A variant of an enum: its name, and perhaps its value.
@@ -276,7 +277,8 @@ impl<'de> VariantAccess<'de> for Variant<'_, '_> {
         self.value(|value| <()>::deserialize(value))
     }
 
-    /// Accepts a variant without a value if the type of the value accepts `()`, as an `Option` does.
+    /// Accepts a variant without a value if the type of the value accepts `()`, as an `Option`
+    /// does.
     fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value> {
         self.value(|value| seed.deserialize(value))
     }

@@ -1,8 +1,8 @@
 //! [`merge`]: three-way merge of payloads, so that an `update` keeps unknown fields of a struct.
 //!
-//! Called by `codec::preserve`. During a deploy, an instance of the previous release may update a value of
-//! the new release. That instance knows only some of the fields. The merge keeps the other fields. The code
-//! is not generic, so it is compiled only once.
+//! Called by `codec::preserve`. During a deploy, an instance of the previous release may update a
+//! value of the new release. That instance knows only some of the fields. The merge keeps the other
+//! fields. The code is not generic, so it is compiled only once.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -21,15 +21,15 @@ const MAX_TRIALS: usize = 100;
 /// The entries of a struct or a map.
 type Entries<'b> = [(&'b [u8], Node<'b>)];
 
-/// Returns `next` with the fields of `stored` that neither `known` nor `next` has, and with the values that
-/// the caller has not changed. `known` is the payload that this release writes for the value that it read
-/// from `stored`. `part` is the type of this release. `writes_back` returns whether a payload is in the form
-/// that this release writes.
+/// Returns `next` with the fields of `stored` that neither `known` nor `next` has, and with the
+/// values that the caller has not changed. `known` is the payload that this release writes for the
+/// value that it read from `stored`. `part` is the type of this release. `writes_back` returns
+/// whether a payload is in the form that this release writes.
 ///
-/// The other release may have renamed a field, and read the former name as an alias. It cannot read a value
-/// with both names. So if a stored struct has a field that this release does not know, fields may be left
-/// out. The result leaves out each field that the struct lacks and that still has its default. A field in
-/// `written` is never left out.
+/// The other release may have renamed a field, and read the former name as an alias. It cannot read
+/// a value with both names. So if a stored struct has a field that this release does not know,
+/// fields may be left out. The result leaves out each field that the struct lacks and that still
+/// has its default. A field in `written` is never left out.
 ///
 /// `None` if there is nothing to keep, or if a payload is malformed.
 pub(in crate::codec) fn merge(
@@ -44,9 +44,9 @@ pub(in crate::codec) fn merge(
         writes_back,
         trials: MAX_TRIALS,
         written,
-        // In two cases, unchanged parts are taken from `next` instead of `stored`. In a `settle`, `known`
-        // equals `next`, and the whole value has to be rewritten in the form of this release. If
-        // `written` has fields, a stored part may lack them.
+        // In two cases, unchanged parts are taken from `next` instead of `stored`. In a `settle`,
+        // `known` equals `next`, and the whole value has to be rewritten in the form of this
+        // release. If `written` has fields, a stored part may lack them.
         keeps_unchanged: known != next && written.is_empty(),
         out: Vec::with_capacity(next.len() + 64),
     };
@@ -69,9 +69,9 @@ struct Merge<'a> {
 impl Merge<'_> {
     /// Merges a part. `part` is `None` if its type is not known.
     fn nodes(&mut self, [stored, known, next]: [&Node<'_>; 3], part: Option<TypePart<'_>>) {
-        // This release may read the stored value as a different value. For example, it may read an unknown
-        // variant as the variant marked `#[serde(other)]`. So a part that the caller has not changed stays as
-        // it is stored.
+        // This release may read the stored value as a different value. For example, it may read an
+        // unknown variant as the variant marked `#[serde(other)]`. So a part that the caller has
+        // not changed stays as it is stored.
         if known == next
             && (self.keeps_unchanged || matches!((stored, next), (Node::Leaf(_), Node::Leaf(_))))
         {
@@ -132,8 +132,9 @@ impl Merge<'_> {
         }
     }
 
-    /// Returns whether the entries of two maps belong together. They do not if the caller has changed the
-    /// variant of an enum with a tag. The unknown fields of one variant do not belong to a different variant.
+    /// Returns whether the entries of two maps belong together. They do not if the caller has
+    /// changed the variant of an enum with a tag. The unknown fields of one variant do not belong
+    /// to a different variant.
     fn may_be_merged(
         &mut self,
         part: Option<TypePart<'_>>,
@@ -148,8 +149,8 @@ impl Merge<'_> {
         }
     }
 
-    /// Returns whether none of the strings that differ is a tag. A string that is not a tag could be replaced
-    /// by any other string.
+    /// Returns whether none of the strings that differ is a tag. A string that is not a tag could
+    /// be replaced by any other string.
     fn has_same_tags(&mut self, known: &Entries<'_>, next: &Entries<'_>) -> bool {
         let of_known = by_key(known);
         let changed = next.iter().filter_map(|(key, value)| match value {
@@ -185,8 +186,8 @@ fn part_of<'t>(part: Option<TypePart<'t>>, key: &[u8]) -> Option<TypePart<'t>> {
     }
 }
 
-/// Returns the index of the stored entry that this release has read under an alias. `known` is the value of
-/// the field before the caller changed it.
+/// Returns the index of the stored entry that this release has read under an alias. `known` is the
+/// value of the field before the caller changed it.
 fn alias_of(
     known: &Node<'_>,
     kept: &[&(&[u8], Node<'_>)],
@@ -204,8 +205,8 @@ fn has_same_keys(known: &Entries<'_>, next: &Entries<'_>) -> bool {
     known.len() == next.len() && next.iter().all(|(key, _)| values.contains_key(key))
 }
 
-/// Returns the names of the innermost struct fields that differ between two payloads. `None` if a payload is
-/// malformed.
+/// Returns the names of the innermost struct fields that differ between two payloads. `None` if a
+/// payload is malformed.
 pub(in crate::codec) fn changed_names(one: &[u8], other: &[u8]) -> Option<HashSet<Vec<u8>>> {
     let mut names = HashSet::new();
     add_changed(&Node::parse(one)?, &Node::parse(other)?, None, &mut names);
@@ -249,10 +250,10 @@ fn first_text<'a>(entries: &'a Entries<'_>) -> Option<&'a str> {
 /// Returns, for each element of `next`, the index of the element of `known` that it was before the
 /// change.
 ///
-/// Equal elements are matched first: at the same index if both lists have the same length, then in the order
-/// of the list, then anywhere. If both lists have the same length, an element without an equal is matched with
-/// the element at its own index, if it [resembles](resembles) that element. Otherwise it is a new element, as if
-/// a user had replaced the only article in a cart.
+/// Equal elements are matched first: at the same index if both lists have the same length, then in
+/// the order of the list, then anywhere. If both lists have the same length, an element without an
+/// equal is matched with the element at its own index, if it [resembles](resembles) that element.
+/// Otherwise it is a new element, as if a user had replaced the only article in a cart.
 fn origins(known: &[Node<'_>], next: &[Node<'_>]) -> Vec<Option<usize>> {
     let has_same_len = known.len() == next.len();
     let mut origins = vec![None; next.len()];
@@ -286,8 +287,8 @@ fn origins(known: &[Node<'_>], next: &[Node<'_>]) -> Vec<Option<usize>> {
     origins
 }
 
-/// Returns whether an element may be a changed form of another: their first values are equal, or most of their
-/// values, or they have only one value. The first value often identifies an element.
+/// Returns whether an element may be a changed form of another: their first values are equal, or
+/// most of their values, or they have only one value. The first value often identifies an element.
 fn resembles(known: &Node<'_>, next: &Node<'_>) -> bool {
     let (mut of_known, mut of_next) = (Vec::new(), Vec::new());
     add_leaves(known, &mut of_known);
@@ -305,8 +306,8 @@ fn add_leaves<'b>(node: &Node<'b>, leaves: &mut Vec<&'b [u8]>) {
     }
 }
 
-/// Values without parts that differ between `stored` and `known`. This release may read some values as
-/// different values.
+/// Values without parts that differ between `stored` and `known`. This release may read some values
+/// as different values.
 #[derive(Default)]
 struct Renamed<'b> {
     stored: HashSet<&'b [u8]>,
@@ -314,8 +315,8 @@ struct Renamed<'b> {
 }
 
 impl<'b> Renamed<'b> {
-    /// Returns whether `known` can have been read from `stored`: they are equal, except for values without
-    /// parts, and for fields that only one of the two has.
+    /// Returns whether `known` can have been read from `stored`: they are equal, except for values
+    /// without parts, and for fields that only one of the two has.
     fn add(&mut self, stored: &Node<'b>, known: &Node<'b>) -> bool {
         match (stored, known) {
             (Node::Map(stored), Node::Map(known)) => {
@@ -325,8 +326,8 @@ impl<'b> Renamed<'b> {
                     .all(|(key, value)| known.get(key).is_none_or(|known| self.add(value, known)))
             }
             (Node::List(stored), Node::List(known)) => {
-                // If the list is in a different order, all its elements seem to be renamed. So it is compared
-                // on its own, and adds its values only if they are consistent.
+                // If the list is in a different order, all its elements seem to be renamed. So it
+                // is compared on its own, and adds its values only if they are consistent.
                 let mut inner = Self::default();
                 match inner.add_all(stored, known) && inner.is_consistent() {
                     true => {
@@ -342,7 +343,8 @@ impl<'b> Renamed<'b> {
                 self.known.insert(known);
                 true
             }
-            // One release may write bytes as a byte string, and the other release as a list of numbers.
+            // One release may write bytes as a byte string, and the other release as a list of
+            // numbers.
             (Node::Leaf(_), Node::List(_)) | (Node::List(_), Node::Leaf(_)) => true,
             (stored, known) => stored == known,
         }
@@ -358,8 +360,8 @@ impl<'b> Renamed<'b> {
     }
 }
 
-/// Returns whether two lists have the same elements in different orders, as two encodings of one `HashSet`
-/// may have.
+/// Returns whether two lists have the same elements in different orders, as two encodings of one
+/// `HashSet` may have.
 fn is_reordered(stored: &[Node<'_>], known: &[Node<'_>]) -> bool {
     let sorted = |nodes: &[Node<'_>]| {
         let mut written: Vec<Vec<u8>> = nodes.iter().map(Node::to_vec).collect();
@@ -374,9 +376,9 @@ fn by_key<'a, 'b>(entries: &'a Entries<'b>) -> HashMap<&'b [u8], &'a Node<'b>> {
     entries.iter().map(|(key, value)| (*key, value)).collect()
 }
 
-/// Returns whether each element of `known` can have been read from the element of `stored` at the same index.
-/// `false` for a `HashSet` whose elements were written in a different order, because a value of `known` is
-/// then in `stored` at a different index.
+/// Returns whether each element of `known` can have been read from the element of `stored` at the
+/// same index. `false` for a `HashSet` whose elements were written in a different order, because a
+/// value of `known` is then in `stored` at a different index.
 fn is_part<'b>(stored: &[Node<'b>], known: &[Node<'b>]) -> bool {
     let mut renamed = Renamed::default();
     renamed.add_all(stored, known) && renamed.is_consistent()

@@ -1,12 +1,12 @@
 //! Encodes, decodes and edits MessagePack payloads. Called by `value` and `stored`, which handle
 //! the header, and by `preserve` and `by_names`, which edit payloads. Knows nothing about versions.
 //!
-//! Values are written by `rmp-serde` in the form for human-readable formats, because serde reads the parts of
-//! tagged and flattened types in this form. Values are read by a reader of this crate. The reader decodes only
-//! the kind of value that the type requests. For each type, this takes a third of the code that
-//! `rmp-serde` needs. The reader also refuses values that a different type may have written.
-//! `rmp-serde` would accept them: it reads a number as the position of a variant, and rounds an
-//! `f64` to an `f32`.
+//! Values are written by `rmp-serde` in the form for human-readable formats, because serde reads
+//! the parts of tagged and flattened types in this form. Values are read by a reader of this crate.
+//! The reader decodes only the kind of value that the type requests. For each type, this takes a
+//! third of the code that `rmp-serde` needs. The reader also refuses values that a different type
+//! may have written. `rmp-serde` would accept them: it reads a number as the position of a variant,
+//! and rounds an `f64` to an `f32`.
 
 mod deserializer;
 mod merging;

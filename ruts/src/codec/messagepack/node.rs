@@ -88,8 +88,8 @@ pub(crate) fn text_of(encoded: &[u8]) -> Option<&str> {
     std::str::from_utf8(text).ok()
 }
 
-/// Writes the length of a map or a list: as part of the marker `short`, or after the marker `long` or
-/// `long + 1`.
+/// Writes the length of a map or a list: as part of the marker `short`, or after the marker `long`
+/// or `long + 1`.
 pub(in crate::codec) fn write_head(out: &mut Vec<u8>, len: usize, short: u8, long: u8) {
     match (u8::try_from(len), u16::try_from(len)) {
         (Ok(len @ 0..16), _) => out.push(short | len),

@@ -16,8 +16,8 @@ pub(in crate::codec) fn write<T: Serialize + ?Sized>(
     value.serialize(Writer(&mut serializer)).map_err(|_| CodecError::Write(Codec::MessagePack))
 }
 
-/// Reads one value, and returns it with its length in bytes. If `is_human_readable`, types such as `IpAddr`
-/// are strings, and not in their compact form.
+/// Reads one value, and returns it with its length in bytes. If `is_human_readable`, types such as
+/// `IpAddr` are strings, and not in their compact form.
 pub(in crate::codec) fn read<T: DeserializeOwned>(
     payload: &[u8],
     is_human_readable: bool,
@@ -130,7 +130,8 @@ mod tests {
         }
     }
 
-    /// serde keeps the parts of these types in a buffer, and reads them as those of a human-readable format.
+    /// serde keeps the parts of these types in a buffer, and reads them as those of a
+    /// human-readable format.
     #[test]
     fn parts_with_two_forms_are_read_in_any_type() {
         #[derive(Debug, PartialEq, Serialize, Deserialize)]

@@ -302,8 +302,8 @@ pub(super) fn to_text(bytes: &[u8]) -> Result<&str, ReadError> {
     std::str::from_utf8(bytes).map_err(|_| ReadError::SHAPE)
 }
 
-/// The reason why a payload cannot be read. Does not contain a part of the value, or a serde message, which
-/// may quote the value.
+/// The reason why a payload cannot be read. Does not contain a part of the value, or a serde
+/// message, which may quote the value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ReadError(&'static str);
 

@@ -1,7 +1,8 @@
-//! [`Writer`]: a serializer that passes every value on, and writes the sign of a number of 128 bits.
+//! [`Writer`]: a serializer that passes every value on, and writes the sign of a number of 128
+//! bits.
 //!
-//! Used by `payload`. `rmp-serde` writes `u128::MAX` and `-1_i128` as the same 16 bytes, so the bytes do not
-//! show whether the type is signed. Knows nothing about payloads.
+//! Used by `payload`. `rmp-serde` writes `u128::MAX` and `-1_i128` as the same 16 bytes, so the
+//! bytes do not show whether the type is signed. Knows nothing about payloads.
 
 use serde::ser::{
     Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
@@ -155,8 +156,8 @@ impl<S: Serializer> Serializer for Writer<S> {
     }
 }
 
-/// Implements a trait for values with parts. Takes the trait and its method for a part, whose key is a
-/// constant or absent.
+/// Implements a trait for values with parts. Takes the trait and its method for a part, whose key
+/// is a constant or absent.
 macro_rules! with_parts {
     ($($trait:ident $method:ident($($key:ident)?))+) => {
         $(impl<S: $trait> $trait for Writer<S> {

@@ -13,8 +13,8 @@ use serde::de::DeserializeOwned;
 use super::tracer::trace;
 use crate::codec::fingerprint::Fingerprint;
 
-/// Returns the fingerprint of a type. The first call for a type computes the fingerprint, and the process
-/// keeps it.
+/// Returns the fingerprint of a type. The first call for a type computes the fingerprint, and the
+/// process keeps it.
 pub(crate) fn fingerprint_of<T: DeserializeOwned + 'static>() -> Fingerprint {
     static KNOWN: RwLock<Option<HashMap<TypeId, Fingerprint>>> = RwLock::new(None);
     let id = TypeId::of::<T>();
@@ -156,8 +156,8 @@ mod tests {
         assert_distinct(&fingerprints);
     }
 
-    /// The tracer cannot guess a valid value of some types. The fingerprint still covers the parts next to
-    /// such a type.
+    /// The tracer cannot guess a valid value of some types. The fingerprint still covers the parts
+    /// next to such a type.
     #[test]
     fn a_part_that_accepts_no_value_hides_no_other_part() {
         /// Begins with `ord_`.
@@ -193,7 +193,8 @@ mod tests {
                 if list.len() >= 2 { Ok(Self) } else { Err("too short") }
             }
         }
-        /// Declares a struct that has parts which accept no value, among parts whose types are given.
+        /// Declares a struct that has parts which accept no value, among parts whose types are
+        /// given.
         macro_rules! around {
             ($name:ident, $role:ty, $count:ty) => {
                 #[derive(Deserialize)]
@@ -286,8 +287,8 @@ mod tests {
         ];
         assert_distinct(&others);
 
-        /// Checks that a part changes the fingerprint, whether it stands before or after a part that
-        /// accepts no value.
+        /// Checks that a part changes the fingerprint, whether it stands before or after a part
+        /// that accepts no value.
         macro_rules! beside {
             ($($name:ident { $($field:ident: $type:ty),+ })+) => {
                 $(#[derive(Deserialize)]
@@ -311,8 +312,8 @@ mod tests {
         }
     }
 
-    /// A type can contain itself without a struct with named fields, and without passing its name to the
-    /// deserializer.
+    /// A type can contain itself without a struct with named fields, and without passing its name
+    /// to the deserializer.
     #[test]
     fn a_type_that_contains_itself_has_a_fingerprint() {
         #[derive(Deserialize)]
@@ -367,7 +368,8 @@ mod tests {
         assert_eq!(fingerprint_of::<Transparent>(), fingerprint_of::<List>());
     }
 
-    /// Lists of mutually recursive types show which type contains itself, whatever the list around them is.
+    /// Lists of mutually recursive types show which type contains itself, whatever the list around
+    /// them is.
     #[test]
     fn a_recursion_through_lists_shows_its_target() {
         use std::collections::VecDeque;

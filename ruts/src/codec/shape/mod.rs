@@ -3,9 +3,9 @@
 //! Used for the header of a stored value, for the lock of `testing`, and by `by_names`. Knows only
 //! serde.
 //!
-//! A tracing `Deserializer` (`tracer`) makes `passes` over a type. They record in a `tree` the requests that
-//! the `Deserialize` of the type makes. A `walk` over the tree returns the fingerprint. No additional derive
-//! is needed, so this also works for types of other crates.
+//! A tracing `Deserializer` (`tracer`) makes `passes` over a type. They record in a `tree` the
+//! requests that the `Deserialize` of the type makes. A `walk` over the tree returns the
+//! fingerprint. No additional derive is needed, so this also works for types of other crates.
 //!
 //! The fingerprint covers kinds and widths, the names of fields and variants in their order, and
 //! nesting. Names of types, newtypes and attributes such as `default` are not part of it.

@@ -50,7 +50,8 @@ impl<'t> TypePart<'t> {
         match tree.kind(node) {
             None => PartKind::Unknown,
             Some(Kind::Struct) if tree.has_tag(node) => PartKind::Tagged,
-            // An enum with `tag` and `content`, and with struct variants. serde reads its tag as an enum.
+            // An enum with `tag` and `content`, and with struct variants. serde reads its tag as an
+            // enum.
             Some(Kind::Struct)
                 if is_described(0) == Some(Some(Kind::Enum))
                     && is_described(1) == Some(None)
@@ -81,8 +82,8 @@ impl<'t> TypePart<'t> {
         }
     }
 
-    /// Returns the part at index `at` of a tuple. All elements of a list are the same part, so for a list `at`
-    /// is ignored.
+    /// Returns the part at index `at` of a tuple. All elements of a list are the same part, so for
+    /// a list `at` is ignored.
     pub(crate) fn element(self, at: usize) -> Option<Self> {
         let Self { tree, node: Some(node), .. } = self else { return Some(self) };
         let at = match tree.kind(node)? {

@@ -1,7 +1,7 @@
 //! [`Passes`]: the passes over a type, each of which adds the requests of the type to its [`Tree`].
 //!
-//! Driven by `tracer`. Chooses the values of a pass, so that each part is requested at last. Not generic, so it
-//! is compiled only once.
+//! Driven by `tracer`. Chooses the values of a pass, so that each part is requested at last. Not
+//! generic, so it is compiled only once.
 
 use std::collections::BTreeSet;
 
@@ -46,8 +46,8 @@ pub(super) enum Variation {
     /// Without optional values.
     #[cfg(feature = "testing")]
     Absent,
-    /// With the numbers and strings that come this many places later in the lists. With 1: zero, and a string
-    /// that is not empty.
+    /// With the numbers and strings that come this many places later in the lists. With 1: zero,
+    /// and a string that is not empty.
     Other(u8),
     /// Without optional values, and with empty lists and maps.
     #[cfg(feature = "testing")]
@@ -158,7 +158,8 @@ impl Passes {
         self.tree.nodes[node].choice
     }
 
-    /// Records a tag, and returns the index of the variant to try. Returns `None` for a key of a map.
+    /// Records a tag, and returns the index of the variant to try. Returns `None` for a key of a
+    /// map.
     #[inline(never)]
     pub(super) fn tag(&mut self, node: NodeId) -> Option<u8> {
         if self.tree.nodes[self.tree.nodes[node].parent].kind == Kind::Map {
@@ -176,8 +177,8 @@ impl Passes {
         self.tree.set_kind(node, kind);
     }
 
-    /// Records the kind of a value that may be empty, and returns whether to give it a part. A value inside
-    /// a value of the same type gets none. Otherwise the passes over a type such as
+    /// Records the kind of a value that may be empty, and returns whether to give it a part. A
+    /// value inside a value of the same type gets none. Otherwise the passes over a type such as
     /// `struct Tree(Vec<Tree>)` would not end.
     #[inline(never)]
     pub(super) fn fill(&mut self, node: NodeId, kind: Kind, type_name: &'static str) -> bool {
@@ -199,8 +200,8 @@ impl Passes {
         is_filled
     }
 
-    /// Enters a struct or an enum, and returns its node. Inside a value of the same type, this is the node
-    /// of that value. `None` if the type is nested too deeply.
+    /// Enters a struct or an enum, and returns its node. Inside a value of the same type, this is
+    /// the node of that value. `None` if the type is nested too deeply.
     #[inline(never)]
     pub(super) fn enter(
         &mut self,
@@ -241,9 +242,9 @@ impl Passes {
         self.tree.nodes[node].is_by_name
     }
 
-    /// Returns the first part from `at` on that is not rejected, in a struct that is visited by name. If
-    /// there is none, returns `None` and records a rejected part as the last choice. If the struct
-    /// then fails, the reason is that this part is missing.
+    /// Returns the first part from `at` on that is not rejected, in a struct that is visited by
+    /// name. If there is none, returns `None` and records a rejected part as the last choice. If
+    /// the struct then fails, the reason is that this part is missing.
     #[inline(never)]
     pub(super) fn named_part(
         &mut self,
@@ -286,8 +287,8 @@ impl Passes {
     #[inline(never)]
     pub(super) fn leave(&mut self, node: NodeId, entered: NodeId, is_accepted: bool) {
         if !is_accepted && node != entered && self.tree.nodes[entered].is_by_name {
-            // If a struct has a rejected part, a value of the same type inside the struct fails, too. So a
-            // list of such values stays empty.
+            // If a struct has a rejected part, a value of the same type inside the struct fails,
+            // too. So a list of such values stays empty.
             self.last = node;
         }
         let node = entered;
@@ -296,9 +297,9 @@ impl Passes {
         self.recursion = self.recursion.saturating_sub(1);
     }
 
-    /// Chooses a variant of an enum, and returns its number and its node. Prefers a variant with parts that
-    /// were not requested yet, or without a sample. Inside a recursion, prefers a variant that ends the
-    /// recursion, and then a variant that was not requested yet.
+    /// Chooses a variant of an enum, and returns its number and its node. Prefers a variant with
+    /// parts that were not requested yet, or without a sample. Inside a recursion, prefers a
+    /// variant that ends the recursion, and then a variant that was not requested yet.
     #[inline(never)]
     pub(super) fn variant(&mut self, node: NodeId, count: usize) -> (u32, NodeId) {
         for at in 0..count {
@@ -423,8 +424,8 @@ impl Passes {
         self.tree.nodes[Tree::ROOT].is_rejected
     }
 
-    /// Rejects the node whose value was chosen last, because it accepts no value. The next passes omit the
-    /// node. If the value around it fails without the node, that value is rejected too.
+    /// Rejects the node whose value was chosen last, because it accepts no value. The next passes
+    /// omit the node. If the value around it fails without the node, that value is rejected too.
     fn reject(&mut self) {
         let mut node = self.last;
         loop {
@@ -440,8 +441,8 @@ impl Passes {
                     return;
                 }
                 Kind::Struct if !was_rejected => {
-                    // The struct was visited by position, which uses no names, so its children do not
-                    // include aliases. A visit by name includes them.
+                    // The struct was visited by position, which uses no names, so its children do
+                    // not include aliases. A visit by name includes them.
                     let struct_ = &mut self.tree.nodes[parent];
                     if !std::mem::replace(&mut struct_.is_by_name, true) {
                         struct_.children.clear();

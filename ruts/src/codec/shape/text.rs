@@ -3,11 +3,11 @@
 //! Called by `by_names` and by the lock of `testing`, whose `text` writes this format.
 //!
 //! ```text
-//! {items: [{sku: str, qty: u32}], total|sum?: option<u32>}   a struct; `|` an alias, `?` optional
-//! {!, id: u64}                                                unknown fields are refused
-//! <Cash / Card u32 / Parcel {width: u32} / *>                 an enum; `*` a variant for all others
-//! (u8, str)  map<str, u32>  ^1                                a tuple, a map, recursion
-//! text<bytes>                                                 text in MessagePack, bytes in bincode
+//! {items: [{sku: str, qty: u32}], total|sum?: option<u32>}  a struct; `|` an alias, `?` optional
+//! {!, id: u64}                                               unknown fields are refused
+//! <Cash / Card u32 / Parcel {width: u32} / *>                an enum; `*` any other variant
+//! (u8, str)  map<str, u32>  ^1                               a tuple, a map, recursion
+//! text<bytes>                                                text (MessagePack) or bytes (bincode)
 //! ```
 
 use super::structure::{Part, Shape};

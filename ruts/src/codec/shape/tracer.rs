@@ -1,9 +1,9 @@
 //! [`trace`]: finds the structure of a type with a deserializer that records the requests of the
 //! type.
 //!
-//! Called by `cache` and by the lock of `testing`. It has no input: `passes` chooses the values that
-//! it returns. It visits a struct by position, as bincode does, or by name after a part of the struct was
-//! rejected. Knows nothing about codecs.
+//! Called by `cache` and by the lock of `testing`. It has no input: `passes` chooses the values
+//! that it returns. It visits a struct by position, as bincode does, or by name after a part of the
+//! struct was rejected. Knows nothing about codecs.
 
 use std::{
     any::type_name,
@@ -26,8 +26,8 @@ use super::{
 };
 use crate::codec::fingerprint::Fingerprint;
 
-/// Maximum number of passes, which is more than a type needs. It ends the trace of a type whose requests
-/// differ in every pass.
+/// Maximum number of passes, which is more than a type needs. It ends the trace of a type whose
+/// requests differ in every pass.
 const MAX_PASSES: usize = 10_000;
 
 /// Number of further passes with other numbers and strings.
@@ -47,8 +47,8 @@ pub(crate) fn trace_tree<T: DeserializeOwned>() -> Tree {
     passes.into_tree()
 }
 
-/// Makes passes over a type until each of its parts was requested. `accepts` makes a pass, and returns
-/// whether the type accepts its values.
+/// Makes passes over a type until each of its parts was requested. `accepts` makes a pass, and
+/// returns whether the type accepts its values.
 #[inline(never)]
 fn request_all(passes: &mut Passes, accepts: &mut dyn FnMut(&mut Passes) -> bool) {
     for _ in 0..MAX_PASSES {

@@ -39,8 +39,8 @@ pub(super) enum Kind {
     Recursion(NodeId),
     /// A value that needs a self-describing format.
     SelfDescribing,
-    /// The tag next to the content of an enum, whose number of variants is not known. The kind of the content
-    /// depends on the tag.
+    /// The tag next to the content of an enum, whose number of variants is not known. The kind of
+    /// the content depends on the tag.
     Tag,
 }
 
@@ -70,14 +70,15 @@ pub(super) struct Node {
     pub(super) is_rejected: bool,
     /// A value was accepted.
     pub(super) is_accepted: bool,
-    /// A part of the struct is rejected. The other parts are visited by name, because a visit by position
-    /// ends at that part.
+    /// A part of the struct is rejected. The other parts are visited by name, because a visit by
+    /// position ends at that part.
     pub(super) is_by_name: bool,
     /// Number of further passes over the struct that may fail because of a rejected part.
     pub(super) passes: u8,
     /// The name of this part is an alias of another part.
     pub(super) is_alias: bool,
-    /// The passes have requested different kinds of values here, because the kind depends on another value.
+    /// The passes have requested different kinds of values here, because the kind depends on
+    /// another value.
     pub(super) varies: bool,
     pub(super) empty: Empty,
     /// The variant was accepted outside of recursions, so that a sample shows it.
@@ -86,8 +87,8 @@ pub(super) struct Node {
     pub(super) is_complete: Cell<bool>,
     /// Number of parts of a tuple.
     pub(super) len: usize,
-    /// The type has two forms, of which the node shows the compact one: the type has asked whether the format
-    /// is human-readable.
+    /// The type has two forms, of which the node shows the compact one: the type has asked whether
+    /// the format is human-readable.
     pub(super) has_forms: Cell<bool>,
 }
 
@@ -185,8 +186,8 @@ impl Tree {
         None
     }
 
-    /// Returns the node that stands for the value of a node. For a newtype or an option, this is its part.
-    /// For a value inside a value of its own type, this is the enclosing value.
+    /// Returns the node that stands for the value of a node. For a newtype or an option, this is
+    /// its part. For a value inside a value of its own type, this is the enclosing value.
     #[cfg(feature = "messagepack")]
     pub(super) fn resolve(&self, mut node: NodeId) -> NodeId {
         // A newtype may lead to itself.
@@ -229,15 +230,16 @@ impl Tree {
         (0..self.nodes.len()).filter(|&node| self.nodes[node].kind != Kind::Unknown)
     }
 
-    /// Returns whether a struct or an enum has more names than parts, so that some names are aliases.
+    /// Returns whether a struct or an enum has more names than parts, so that some names are
+    /// aliases.
     #[cfg(feature = "messagepack")]
     pub(super) fn has_aliases(&self, node: NodeId) -> bool {
         let Node { children, names, .. } = &self.nodes[node];
         children.iter().filter(|&&child| self.stands_for_a_part(node, child)).count() != names.len()
     }
 
-    /// Returns whether a child is a field or a variant. The names of an enum include aliases. So there are
-    /// more names than variants, and the last children do not stand for variants.
+    /// Returns whether a child is a field or a variant. The names of an enum include aliases. So
+    /// there are more names than variants, and the last children do not stand for variants.
     #[cfg(any(feature = "messagepack", feature = "testing"))]
     pub(super) fn stands_for_a_part(&self, node: NodeId, child: NodeId) -> bool {
         let Node { kind, is_rejected, is_alias, .. } = self.nodes[child];
@@ -245,7 +247,8 @@ impl Tree {
         !is_alias && !is_beyond
     }
 
-    /// Returns whether every part of a node was requested, even inside a rejected part, and no name is an alias.
+    /// Returns whether every part of a node was requested, even inside a rejected part, and no name
+    /// is an alias.
     pub(super) fn is_known(&self, node: NodeId) -> bool {
         let Node { kind, children, names, .. } = &self.nodes[node];
         // A visit by position does not show which names are aliases of the same part.
@@ -292,7 +295,8 @@ impl Tree {
         *kind == Kind::Struct && children.iter().any(|&child| self.nodes[child].kind == Kind::Tag)
     }
 
-    /// Returns the number of parts of a tuple that cannot be reached, because they come after a rejected one.
+    /// Returns the number of parts of a tuple that cannot be reached, because they come after a
+    /// rejected one.
     pub(super) fn unreached(&self, node: NodeId) -> usize {
         let Node { kind, children, is_rejected, len, .. } = &self.nodes[node];
         match *kind == Kind::Tuple && *is_rejected {
@@ -301,16 +305,16 @@ impl Tree {
         }
     }
 
-    /// Returns the enclosing value of the same type. `None` unless the node is an option, a list or a map
-    /// that is empty because it is inside a value of its own type.
+    /// Returns the enclosing value of the same type. `None` unless the node is an option, a list or
+    /// a map that is empty because it is inside a value of its own type.
     pub(super) fn target(&self, node: NodeId) -> Option<NodeId> {
         let Node { kind, children, empty, type_name, .. } = &self.nodes[node];
         let is_in_itself = *empty == Empty::InItself && children.is_empty();
         is_in_itself.then(|| self.enclosing(node, *kind, type_name)).flatten()
     }
 
-    /// Returns the number of values between a value and the enclosing value. Newtypes do not count, because
-    /// they leave no trace in a payload.
+    /// Returns the number of values between a value and the enclosing value. Newtypes do not count,
+    /// because they leave no trace in a payload.
     pub(super) fn distance(&self, mut node: NodeId, outer: NodeId) -> usize {
         let mut distance = 0;
         while node != outer && node != Self::ROOT {

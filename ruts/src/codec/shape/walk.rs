@@ -155,8 +155,9 @@ impl<'t> Walk<'t> {
         }
     }
 
-    /// Returns the parts of a node. A node without parts of its own has the parts of its target, unless it is
-    /// inside such a node. One level is enough to show which of the enclosing values the target is.
+    /// Returns the parts of a node. A node without parts of its own has the parts of its target,
+    /// unless it is inside such a node. One level is enough to show which of the enclosing values
+    /// the target is.
     fn parts_in(&mut self, node: NodeId) -> &'t [NodeId] {
         let tree = self.tree;
         match tree.target(node) {
@@ -168,8 +169,8 @@ impl<'t> Walk<'t> {
         }
     }
 
-    /// Returns the number of structs and enums between `node` and the part. `None` if `node` is not around
-    /// the part.
+    /// Returns the number of structs and enums between `node` and the part. `None` if `node` is not
+    /// around the part.
     fn levels_to(&self, node: NodeId) -> Option<usize> {
         self.named.iter().rev().position(|&outer| outer == node)
     }

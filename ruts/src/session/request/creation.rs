@@ -18,11 +18,12 @@ use crate::{
     ttl::Ttl,
 };
 
-/// Time after which an incomplete session ends. Such a session holds fields until its principal can sign in.
+/// Time after which an incomplete session ends. Such a session holds fields until its principal can
+/// sign in.
 const INCOMPLETE_LIFE: Ttl = Ttl::from_secs(600);
 
-/// Creates a session, possibly with a sign-in. Returns whether other sessions were ended for the new session,
-/// so that their fields exist only in the new session.
+/// Creates a session, possibly with a sign-in. Returns whether other sessions were ended for the
+/// new session, so that their fields exist only in the new session.
 pub(super) async fn create_for(
     shared: &Shared,
     create: Create<'_>,
@@ -79,7 +80,8 @@ pub(super) async fn revoke(
     Ok(stale_for)
 }
 
-/// Creates a session. If the creation is cancelled, or if its outcome stays unknown, the session is deleted.
+/// Creates a session. If the creation is cancelled, or if its outcome stays unknown, the session is
+/// deleted.
 async fn create_or_delete(shared: &Shared, create: Create<'_>) -> Result<Written<()>, StoreError> {
     let orphan = Orphan::new(shared.store(), *create.id, *create.secret);
     let created = shared.call_store().create(create).await;

@@ -31,7 +31,8 @@ pub(super) fn decrypt(
     plaintext.map_err(|source| Undecrypted::new(source, stored))
 }
 
-/// Decrypts the value of a field. `known` is the version of the field. The error names this version.
+/// Decrypts the value of a field. `known` is the version of the field. The error names this
+/// version.
 pub(super) fn decrypt_field(
     shared: &Shared,
     state: &State,
@@ -43,7 +44,8 @@ pub(super) fn decrypt_field(
     plaintext.map_err(|failed| value::decode_error(name, failed.error(known)))
 }
 
-/// Returns whether the value of a principal field names the signed-in principal. True for other fields.
+/// Returns whether the value of a principal field names the signed-in principal. True for other
+/// fields.
 pub(super) fn names_signed_in_principal(
     shared: &Shared,
     state: &State,

@@ -28,9 +28,9 @@ use crate::{
 
 /// Maximum time that a request is expected to be in transit.
 ///
-/// A request is late if its secret was replaced, or its session deleted, after the request arrived or less
-/// than this time before. A client that sends the former secret after this time has not received the new
-/// secret, or uses a copy of the cookie.
+/// A request is late if its secret was replaced, or its session deleted, after the request arrived
+/// or less than this time before. A client that sends the former secret after this time has not
+/// received the new secret, or uses a copy of the cookie.
 pub(super) const IN_TRANSIT: Duration = Duration::from_secs(5);
 
 /// Exclusive access to the state of a request, for store calls with its credentials.
@@ -97,7 +97,8 @@ impl Exchange<'_> {
             Ok(output) => {
                 let Written { answer, stale_for, .. } = O::written(output);
                 self.state.stale_for = stale_for;
-                // The session is live, so its token may be sent, even after a sign-in of unknown outcome.
+                // The session is live, so its token may be sent, even after a sign-in of unknown
+                // outcome.
                 self.shared.response().set_verified(true);
                 return Ok(Some(answer));
             }
@@ -115,8 +116,8 @@ impl Exchange<'_> {
         Ok(None)
     }
 
-    /// The same as [`attempt`](Self::attempt), but if the operation may change the principal, the request
-    /// forgets the principal and the fields until the outcome is known.
+    /// The same as [`attempt`](Self::attempt), but if the operation may change the principal, the
+    /// request forgets the principal and the fields until the outcome is known.
     pub(super) async fn attempt_principal_change<O: StoreCall>(
         &mut self,
         changes_principal: bool,
@@ -135,8 +136,9 @@ impl Exchange<'_> {
         answer
     }
 
-    /// Finds out which of several tokens belongs to the session. An operation takes its lifetimes from this
-    /// token, and encrypts values for the session id in it. So this is the first step of an operation.
+    /// Finds out which of several tokens belongs to the session. An operation takes its lifetimes
+    /// from this token, and encrypts values for the session id in it. So this is the first step of
+    /// an operation.
     ///
     /// A cookie that an attacker has set must not hide the valid one.
     pub(super) async fn resolve(&mut self) -> Result<(), Error> {
@@ -149,9 +151,10 @@ impl Exchange<'_> {
         Ok(())
     }
 
-    /// Returns the index of the token that the store accepts. If there is none, returns the index of the
-    /// first token that the store recognises as replaced, ended or revoked, and all other such tokens. If the
-    /// store recognises no token, returns the index of a token whose session id it still knows, or zero.
+    /// Returns the index of the token that the store accepts. If there is none, returns the index
+    /// of the first token that the store recognises as replaced, ended or revoked, and all other
+    /// such tokens. If the store recognises no token, returns the index of a token whose session id
+    /// it still knows, or zero.
     async fn choose(&self) -> Result<(usize, Vec<RefusedToken>), Error> {
         let tokens = self.state.identity.candidates();
         let (store, layer) = (self.shared.call_store(), self.shared.config().layer);
@@ -171,8 +174,8 @@ impl Exchange<'_> {
         if let Some(known) = known {
             return Ok((known, others));
         }
-        // The store does not recognise a secret that was replaced more than once, or the token of an expired
-        // session. But it may still know the session id.
+        // The store does not recognise a secret that was replaced more than once, or the token of
+        // an expired session. But it may still know the session id.
         for (at, Token { id, .. }) in tokens.iter().enumerate() {
             if store.inspect(id).await?.is_some() || store.expiry(id).await?.is_some() {
                 return Ok((at, Vec::new()));
@@ -217,10 +220,10 @@ impl Exchange<'_> {
 
     /// Prepares to replace the secret, if this operation or an earlier one asks for it.
     ///
-    /// An attempt of unknown outcome is repeated with the same secret, so that it does not matter which
-    /// attempt took place. A secret that the client has not seen yet is not replaced again. The store
-    /// recognises only one former secret, which has to be the secret that the client has. But a sign-in that
-    /// chooses a different cookie lifetime always needs a new secret.
+    /// An attempt of unknown outcome is repeated with the same secret, so that it does not matter
+    /// which attempt took place. A secret that the client has not seen yet is not replaced again.
+    /// The store recognises only one former secret, which has to be the secret that the client has.
+    /// But a sign-in that chooses a different cookie lifetime always needs a new secret.
     pub(super) fn begin_rotation(
         &mut self,
         rotate: bool,
@@ -292,10 +295,10 @@ impl Exchange<'_> {
         self.issue_cookie(token, &hash, absolute.map(Ttl::as_duration).or(known)).await
     }
 
-    /// Puts a token into the response. If the response was sent, no client will ever know the secret. So a
-    /// session that this request has created is deleted. If the deletion fails, the session ends at its
-    /// deadline. A session that this request has not created stays, because a sign-in with the former secret
-    /// may take over its fields.
+    /// Puts a token into the response. If the response was sent, no client will ever know the
+    /// secret. So a session that this request has created is deleted. If the deletion fails, the
+    /// session ends at its deadline. A session that this request has not created stays, because a
+    /// sign-in with the former secret may take over its fields.
     pub(super) async fn issue_cookie(
         &self,
         token: Token,
@@ -341,8 +344,8 @@ impl Exchange<'_> {
         self.state.pending.set_rotation(None);
         let RefusedToken { id, reason, cookie_life, ago, .. } = refused;
         let in_transit = self.shared.elapsed() + IN_TRANSIT;
-        // During a long request, such as an upload, the store may have forgotten that the session has ended.
-        // So a request that takes longer than the retention counts as late.
+        // During a long request, such as an upload, the store may have forgotten that the session
+        // has ended. So a request that takes longer than the retention counts as late.
         let is_late = ago.map_or(in_transit > DELETED_RETENTION, |ago| ago < in_transit);
         let was_open = matches!(self.state.identity, Identity::Confirmed { .. });
         // With renewal, the grace period covers late requests. So a replaced secret is always
@@ -365,8 +368,8 @@ impl Exchange<'_> {
         response.cookie = CookieAction::Keep;
     }
 
-    /// Returns whether this request may continue without its session: start a new session, or clear the
-    /// cookie.
+    /// Returns whether this request may continue without its session: start a new session, or clear
+    /// the cookie.
     ///
     /// A store recognises only one former secret. If the secret was replaced twice while the
     /// request was in transit, the store answers `NotFound`, although the session exists. So this

@@ -2,11 +2,11 @@
 //!
 //! Used by `inherited` and `transfer`. Knows the stored form, and makes no store call.
 //!
-//! If the response to a sign-in is lost, the client presents its former token again. A page view that writes
-//! then starts a new session, the *successor*, and its cookie replaces the former token in the browser. But
-//! the next sign-in has to find the session of the lost sign-in. So the successor stores the former token in
-//! the field [`FORMER`]. An attribute of the successor's token marks it, so that a sign-in to any other
-//! session does not have to read this field.
+//! If the response to a sign-in is lost, the client presents its former token again. A page view
+//! that writes then starts a new session, the *successor*, and its cookie replaces the former token
+//! in the browser. But the next sign-in has to find the session of the lost sign-in. So the
+//! successor stores the former token in the field [`FORMER`]. An attribute of the successor's token
+//! marks it, so that a sign-in to any other session does not have to read this field.
 
 use bytes::{Buf, BufMut, Bytes};
 
@@ -22,7 +22,8 @@ pub(super) const FORMER: &str = "ruts.former";
 /// Maximum number of tokens in the field [`FORMER`].
 const MAX_TOKENS: usize = 8;
 
-/// Length of a stored token in bytes: the id, the hash of the secret, and the lifetime of the cookie.
+/// Length of a stored token in bytes: the id, the hash of the secret, and the lifetime of the
+/// cookie.
 const LEN: usize = 16 + 32 + 4;
 
 /// A refused token that a sign-in presents to the store again.
@@ -34,9 +35,9 @@ pub(super) struct FormerToken {
 }
 
 impl FormerToken {
-    /// Returns the value of the field [`FORMER`] for a new session whose request presented these tokens.
-    /// `None` unless a token was replaced or revoked: a sign-in takes nothing over from the sessions of other
-    /// tokens.
+    /// Returns the value of the field [`FORMER`] for a new session whose request presented these
+    /// tokens. `None` unless a token was replaced or revoked: a sign-in takes nothing over from the
+    /// sessions of other tokens.
     pub(super) fn encode(refused: &[RefusedToken]) -> Option<Bytes> {
         let mut out = Vec::new();
         for token in refused.iter().filter(|token| token.reason.may_be_lost()).take(MAX_TOKENS) {
@@ -47,8 +48,8 @@ impl FormerToken {
         (!out.is_empty()).then(|| codec::wrap_own(&out))
     }
 
-    /// Returns the tokens in a value of the field [`FORMER`]. Returns none if a later release wrote the value
-    /// in a different form: a sign-in must not fail because of this field.
+    /// Returns the tokens in a value of the field [`FORMER`]. Returns none if a later release wrote
+    /// the value in a different form: a sign-in must not fail because of this field.
     pub(super) fn decode(stored: &[u8]) -> Vec<Self> {
         let tokens = codec::unwrap_own(stored).unwrap_or_default();
         let decode = |mut token: &[u8]| {

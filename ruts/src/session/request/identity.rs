@@ -1,7 +1,8 @@
 //! [`Identity`]: what a request knows about its session: an unchecked token, a confirmed session,
 //! or none.
 //!
-//! Owned by `state`, changed by `exchange` and `transfer`. Knows only tokens, and makes no store call.
+//! Owned by `state`, changed by `exchange` and `transfer`. Knows only tokens, and makes no store
+//! call.
 
 use crate::token::{CookieLife, SecretHash, SessionId, Token};
 
@@ -22,9 +23,10 @@ pub(super) enum Identity {
     /// A session that the store confirmed or created.
     Confirmed { id: SessionId, secret: SecretHash, cookie_life: CookieLife, is_successor: bool },
     /// The credentials were valid when the client sent the request, but no longer are. Either this
-    /// request has used the session before, or it is [late](super::exchange::IN_TRANSIT). Reads find
-    /// nothing. Writes are refused, because the cookie of a new session could overwrite a newer
-    /// cookie. A sign-in is not refused: it proves who the principal is, and starts a session.
+    /// request has used the session before, or it is [late](super::exchange::IN_TRANSIT). Reads
+    /// find nothing. Writes are refused, because the cookie of a new session could overwrite a
+    /// newer cookie. A sign-in is not refused: it proves who the principal is, and starts a
+    /// session.
     Lost(LostReason),
     /// This request deleted its session. A write starts a new session.
     Ended,
@@ -91,8 +93,8 @@ impl Identity {
         }
     }
 
-    /// Returns the tokens among which the store has to choose. Empty if there is at most one token, or if the
-    /// store was already asked.
+    /// Returns the tokens among which the store has to choose. Empty if there is at most one token,
+    /// or if the store was already asked.
     pub(super) fn candidates(&self) -> Vec<&Token> {
         match self {
             Self::Presented(first, others) if !others.is_empty() => {

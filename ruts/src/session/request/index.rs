@@ -1,7 +1,7 @@
 //! [`IndexChange`]: updates the index entries of a session to match a write.
 //!
-//! Used by `operations`, before and after each write. Knows index entries and the principal keys of indexed
-//! values, and nothing about value types.
+//! Used by `operations`, before and after each write. Knows index entries and the principal keys of
+//! indexed values, and nothing about value types.
 
 use std::borrow::Cow;
 
@@ -28,9 +28,10 @@ use crate::{
 
 /// The values of indexed fields before and after a write.
 ///
-/// The entry of a new value is added before the write. If the caller drops the request or the process dies after
-/// the write, the session is still found by its value. The entry is checked after the write, because another
-/// request may have freed it in the meantime. The entry of the former value is freed last.
+/// The entry of a new value is added before the write. If the caller drops the request or the
+/// process dies after the write, the session is still found by its value. The entry is checked
+/// after the write, because another request may have freed it in the meantime. The entry of the
+/// former value is freed last.
 pub(super) struct IndexChange {
     fields: Vec<IndexedField>,
     /// Names and values of the reserved fields that hold the keys of the new values.
@@ -56,8 +57,8 @@ impl IndexedField {
 }
 
 impl IndexChange {
-    /// Reads the values that a write replaces or that a sign-in keeps. Returns `None` if no field of the
-    /// write is indexed.
+    /// Reads the values that a write replaces or that a sign-in keeps. Returns `None` if no field
+    /// of the write is indexed.
     pub(super) async fn begin(
         transfer: &mut Transfer<'_>,
         changes: &[Change<'_>],
@@ -77,8 +78,8 @@ impl IndexChange {
         .await
     }
 
-    /// Adds the entries of the values that the session will have after the write. A new session gets its entries
-    /// in [`finish`](Self::finish): until then, no client has its secret.
+    /// Adds the entries of the values that the session will have after the write. A new session
+    /// gets its entries in [`finish`](Self::finish): until then, no client has its secret.
     async fn add_entries(
         &mut self,
         transfer: &Transfer<'_>,
@@ -151,8 +152,8 @@ impl IndexChange {
         changes.iter().copied().chain(keys).collect()
     }
 
-    /// Adds the entries of the values that the session has after the write, and frees the entries of former
-    /// values.
+    /// Adds the entries of the values that the session has after the write, and frees the entries
+    /// of former values.
     pub(super) async fn finish(
         self,
         transfer: &Transfer<'_>,
@@ -164,8 +165,8 @@ impl IndexChange {
             && state.principal.is_some();
         let layer = shared.config().layer;
         let life = entry_life(shared, state, state.identity.cookie_life());
-        // A write may start a new session. Then `former` does not count: the field cache has the inherited
-        // fields.
+        // A write may start a new session. Then `former` does not count: the field cache has the
+        // inherited fields.
         let is_same = self.former == Some(id);
         let store = shared.call_store();
         let stored = match plan.is_sign_in() {
@@ -192,8 +193,8 @@ impl IndexChange {
             let replaced = former.filter(|key| is_same && next != Some(*key));
             if let Some(key) = replaced {
                 IndexEntry::new(&key, &id).free(store, None).await;
-                // Another request may have written the former value again, and added its entry, which this
-                // request has just freed. Then the entry is added again.
+                // Another request may have written the former value again, and added its entry,
+                // which this request has just freed. Then the entry is added again.
                 let stored = stored_keys(store, layer, &id, &[IndexedField::kept(spec)]).await?;
                 if stored.is_some_and(|keys| keys.contains(&Some(key))) {
                     IndexEntry::add(&key, &id, store, life).await?;
@@ -207,14 +208,14 @@ impl IndexChange {
 /// Returns the lifetime of the entries of a session whose cookie has this lifetime.
 fn entry_life(shared: &Shared, state: &State, cookie_life: CookieLife) -> Option<Ttl> {
     let of_config = shared.config().absolute_of(cookie_life, None);
-    // A deploy may have lowered the absolute timeout since the session began. So an entry lasts at least as
-    // long as the session.
+    // A deploy may have lowered the absolute timeout since the session began. So an entry lasts at
+    // least as long as the session.
     let remaining = state.meta_now().and_then(|meta| meta.absolute_remaining);
     of_config.max(remaining.and_then(|left| Ttl::new(left).ok()))
 }
 
-/// Returns the keys of the values that a session has in the store. `None` if the session has ended or belongs
-/// to a guest.
+/// Returns the keys of the values that a session has in the store. `None` if the session has ended
+/// or belongs to a guest.
 async fn stored_keys(
     store: &dyn DynStore,
     layer: &str,
@@ -233,8 +234,8 @@ async fn stored_keys(
     Ok(Some(fields.iter().map(key).collect()))
 }
 
-/// Returns the indexed fields that a write concerns: those that it changes, and all of them if it signs in
-/// or out.
+/// Returns the indexed fields that a write concerns: those that it changes, and all of them if it
+/// signs in or out.
 fn indexed(schemas: &Schemas, changes: &[Change<'_>], plan: &WritePlan) -> Vec<&'static FieldSpec> {
     let mut specs = plan.indexed.clone();
     for spec in schemas.indexes() {
@@ -247,8 +248,8 @@ fn indexed(schemas: &Schemas, changes: &[Change<'_>], plan: &WritePlan) -> Vec<&
     specs
 }
 
-/// Returns the key of the field's value, if the value is known. Returns `None` for a value without a key, so
-/// that such a value does not make a write fail.
+/// Returns the key of the field's value, if the value is known. Returns `None` for a value without
+/// a key, so that such a value does not make a write fail.
 pub(super) fn known(layer: &str, state: &State, spec: &FieldSpec) -> Option<PrincipalKey> {
     stored_key(spec, layer, |name| state.fields.get(name)).ok().flatten()
 }

@@ -1,14 +1,15 @@
-//! [`Inherited`]: the fields that a sign-in takes over from lost sessions. It takes over fields if the store
-//! refuses the token of the client, or if the session is a successor.
+//! [`Inherited`]: the fields that a sign-in takes over from lost sessions. It takes over fields if
+//! the store refuses the token of the client, or if the session is a successor.
 //!
-//! Used by `transfer`. Knows refused tokens, stored fields and their encryption. It reads from the store, but
-//! does not write to it.
+//! Used by `transfer`. Knows refused tokens, stored fields and their encryption. It reads from the
+//! store, but does not write to it.
 //!
-//! A client that clicked twice, or lost the response to a sign-in, presents a secret that the store has
-//! replaced. The next sign-in has to find the fields of the session with this secret, such as a cart. They
-//! are in that session or, if the client lost several responses, in the session that the latest sign-in
-//! attempt has created. An attempt computes the id of its session from the id of the former session, the
-//! principal key and the number of the attempt. So the next attempt finds this session.
+//! A client that clicked twice, or lost the response to a sign-in, presents a secret that the store
+//! has replaced. The next sign-in has to find the fields of the session with this secret, such as a
+//! cart. They are in that session or, if the client lost several responses, in the session that the
+//! latest sign-in attempt has created. An attempt computes the id of its session from the id of the
+//! former session, the principal key and the number of the attempt. So the next attempt finds this
+//! session.
 
 use std::time::Duration;
 
@@ -35,7 +36,8 @@ use crate::{
     ttl::Ttl,
 };
 
-/// Assumed maximum drift between the clocks of the store's server and of this process during a call.
+/// Assumed maximum drift between the clocks of the store's server and of this process during a
+/// call.
 const CLOCK_ERROR: Duration = Duration::from_millis(10);
 
 /// Maximum number of earlier sign-in attempts that a search looks for.
@@ -48,13 +50,13 @@ const MAX_SUCCESSORS: usize = 8;
 pub(super) struct Inherited {
     pub(super) id: SessionId,
     pub(super) fields: Vec<StoredField>,
-    /// The principal that signs in, if a session of this principal was found: the former session, or the
-    /// session of an earlier attempt.
+    /// The principal that signs in, if a session of this principal was found: the former session,
+    /// or the session of an earlier attempt.
     pub(super) principal: Option<PrincipalKey>,
     /// The lifetime of the cookie of the former session.
     pub(super) cookie_life: CookieLife,
-    /// Sessions of the principal that the new session replaces. They have to end only if the session limit
-    /// refuses the sign-in.
+    /// Sessions of the principal that the new session replaces. They have to end only if the
+    /// session limit refuses the sign-in.
     pub(super) replaced: Vec<SessionId>,
     /// The field [`FORMER`] of the former session, if that session is a successor.
     former: Option<Bytes>,
@@ -73,19 +75,22 @@ impl Inherited {
         }
     }
 
-    /// Finds the parts to take over. The search for one refused token finds them in at most two sessions. If
-    /// both have a field, the value of the former session counts.
+    /// Finds the parts to take over. The search for one refused token finds them in at most two
+    /// sessions. If both have a field, the value of the former session counts.
     ///
-    /// - The former session, if the same principal is signed in to it: the lifetime of its cookie, and its
-    ///   fields. Fields marked `once`, and reserved fields that belong to that session alone, stay behind.
-    /// - The former session, if it belongs to a guest: the fields that a schema declares without `rotate`. A
-    ///   field with `rotate` may be the reason for which the secret was replaced. The presented secret must
-    ///   still be valid, or the store must have recorded no use of the secret that replaced it.
+    /// - The former session, if the same principal is signed in to it: the lifetime of its cookie,
+    ///   and its fields. Fields marked `once`, and reserved fields that belong to that session
+    ///   alone, stay behind.
+    /// - The former session, if it belongs to a guest: the fields that a schema declares without
+    ///   `rotate`. A field with `rotate` may be the reason for which the secret was replaced. The
+    ///   presented secret must still be valid, or the store must have recorded no use of the secret
+    ///   that replaced it.
     /// - The session of the latest attempt, if the store has recorded no use of it: the same fields
     ///   as in the first case. Its fields are not needed if the principal is signed in to a former
     ///   session that is not a successor.
     ///
-    /// The search does not change the former session, because the client may still receive its cookie.
+    /// The search does not change the former session, because the client may still receive its
+    /// cookie.
     pub(super) async fn find(
         shared: &Shared,
         refused: &[RefusedToken],
@@ -108,11 +113,11 @@ impl Inherited {
         found.follow(shared, &principal, None).await
     }
 
-    /// Finds the parts that a successor takes over when its principal signs in. Their values are encrypted
-    /// for the id in the answer. `former` is the field [`FORMER`] of the successor.
+    /// Finds the parts that a successor takes over when its principal signs in. Their values are
+    /// encrypted for the id in the answer. `former` is the field [`FORMER`] of the successor.
     ///
-    /// An earlier sign-in with a former secret of the successor may already have created a session with these
-    /// parts.
+    /// An earlier sign-in with a former secret of the successor may already have created a session
+    /// with these parts.
     pub(super) async fn of_successor(
         shared: &Shared,
         successor: SessionId,
@@ -136,8 +141,8 @@ impl Inherited {
         Ok(found)
     }
 
-    /// Adds the parts of earlier sessions. As long as the former session is a successor, searches the
-    /// sessions of the tokens in its field [`FORMER`].
+    /// Adds the parts of earlier sessions. As long as the former session is a successor, searches
+    /// the sessions of the tokens in its field [`FORMER`].
     async fn follow(
         mut self,
         shared: &Shared,
@@ -154,8 +159,9 @@ impl Inherited {
         Ok(self)
     }
 
-    /// Runs the searches. Returns the parts of the first session that belongs to the principal. If there is
-    /// none, returns the parts of a guest's session, preferably of one with fields to take over.
+    /// Runs the searches. Returns the parts of the first session that belongs to the principal. If
+    /// there is none, returns the parts of a guest's session, preferably of one with fields to take
+    /// over.
     async fn choose(searches: Vec<Search<'_>>, id: NewId) -> Result<Self, Error> {
         let mut guest = None;
         for search in searches {
@@ -175,8 +181,8 @@ impl Inherited {
         }
     }
 
-    /// Returns the fields as the session `id` stores them: encrypted values are encrypted again for this id.
-    /// Leaves out fields that cannot be decrypted.
+    /// Returns the fields as the session `id` stores them: encrypted values are encrypted again for
+    /// this id. Leaves out fields that cannot be decrypted.
     pub(super) fn fields_for(&self, shared: &Shared, id: &SessionId) -> Vec<StoredField> {
         move_fields(shared, self.fields.clone(), &self.id, id)
     }
@@ -205,8 +211,8 @@ impl Inherited {
 /// The choice of an id for the session that replaces a former session.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum NewId {
-    /// The id that belongs to the next attempt to sign in, or to the next successor. `tries` is the number of
-    /// successors whose ids were taken.
+    /// The id that belongs to the next attempt to sign in, or to the next successor. `tries` is the
+    /// number of successors whose ids were taken.
     OfAttempt { tries: u8 },
     /// A random id, because parallel requests have taken the ids of several attempts.
     Random,
@@ -287,7 +293,8 @@ impl<'a> Search<'a> {
         if let (NewId::OfAttempt { .. }, Some(free)) = (new, free) {
             found.id = free;
         }
-        // The fields of the former session come first, because the client may have continued to use it.
+        // The fields of the former session come first, because the client may have continued to use
+        // it.
         for id in [attempt, successor].into_iter().flatten().filter(|_| !is_complete) {
             let loaded = self.load(Credentials::internal(&id), Projection::All).await?;
             if let Ok(Loaded { mut fields, .. }) = loaded {
@@ -302,9 +309,9 @@ impl<'a> Search<'a> {
         Ok(found)
     }
 
-    /// Searches the sessions with the ids that `id` returns, in their order. Returns the id of the latest
-    /// session that an earlier attempt of this principal has created and no client has used. Also returns the
-    /// first id that no session has.
+    /// Searches the sessions with the ids that `id` returns, in their order. Returns the id of the
+    /// latest session that an earlier attempt of this principal has created and no client has used.
+    /// Also returns the first id that no session has.
     async fn latest(
         &self,
         id: &(dyn Fn(u8) -> SessionId + Sync),
@@ -397,8 +404,8 @@ impl<'a> Search<'a> {
         fields.retain(|field| !is_of_session(&field.name) && !schemas.declares_once(&field.name));
     }
 
-    /// Keeps only the fields that a sign-in takes over from a guest: fields declared without `rotate`, and
-    /// the reserved fields with their index keys.
+    /// Keeps only the fields that a sign-in takes over from a guest: fields declared without
+    /// `rotate`, and the reserved fields with their index keys.
     fn retain_plain(&self, fields: &mut Vec<StoredField>) {
         let schemas = self.shared.schemas();
         let indexes = schemas.indexes().into_iter().map(FieldSpec::name);
@@ -410,8 +417,9 @@ impl<'a> Search<'a> {
     }
 }
 
-/// Returns the fields of the session `from` as the session `to` stores them: encrypted values are encrypted
-/// again for its id. Leaves out fields that cannot be decrypted or that have just expired.
+/// Returns the fields of the session `from` as the session `to` stores them: encrypted values are
+/// encrypted again for its id. Leaves out fields that cannot be decrypted or that have just
+/// expired.
 fn move_fields(
     shared: &Shared,
     mut fields: Vec<StoredField>,

@@ -30,8 +30,8 @@
 //!    - `renewal`: renews the secret, as the last step.
 //!    - `current`: lists the requests that run on this thread.
 //!
-//! [`RequestSession`](operations::RequestSession) is the interface to the rest of `session`. It passes values as
-//! stored bytes.
+//! [`RequestSession`](operations::RequestSession) is the interface to the rest of `session`. It
+//! passes values as stored bytes.
 
 mod client_check;
 mod creation;

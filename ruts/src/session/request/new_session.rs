@@ -1,7 +1,7 @@
 //! Starts a session for a write that needs one: [`update_or_create`], [`create`].
 //!
-//! Used by `write` and `successor`. Chooses the fields, the secret and the cookie of the new session. Leaves the
-//! session limit to `creation`.
+//! Used by `write` and `successor`. Chooses the fields, the secret and the cookie of the new
+//! session. Leaves the session limit to `creation`.
 
 use super::{
     creation::create_for,
@@ -108,8 +108,8 @@ async fn create_from(
         event::limit_reached();
     }
     let Written { answer: is_only_source, stale_for } = created?;
-    // A session in `created` is deleted if no client gets its token. If the fields exist only in this
-    // session, it has to stay, so that another attempt finds them.
+    // A session in `created` is deleted if no client gets its token. If the fields exist only in
+    // this session, it has to stay, so that another attempt finds them.
     shared.response().created = (!is_only_source).then_some(id);
     let longest = if plan.is_sign_in() { deadline_of(change) } else { config.absolute };
     let longest = longest.map(Ttl::as_duration);

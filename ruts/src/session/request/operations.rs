@@ -1,10 +1,11 @@
-//! [`RequestSession`]: the interface of this folder, with one method for each operation of a session.
+//! [`RequestSession`]: the interface of this folder, with one method for each operation of a
+//! session.
 //!
-//! Called by `handle`, `entry`, `edit`, `sign_in`, `csrf` and `principal_sessions`. Passes stored bytes, and
-//! knows nothing about value types.
+//! Called by `handle`, `entry`, `edit`, `sign_in`, `csrf` and `principal_sessions`. Passes stored
+//! bytes, and knows nothing about value types.
 //!
-//! Most methods return a boxed future. rustc compiles an `async fn` in each crate that awaits it, so without
-//! the boxes, every application would compile this whole folder.
+//! Most methods return a boxed future. rustc compiles an `async fn` in each crate that awaits it,
+//! so without the boxes, every application would compile this whole folder.
 
 use std::{sync::Arc, time::Duration};
 
@@ -112,7 +113,8 @@ impl RequestSession {
         self.0.set_passive();
     }
 
-    /// Returns ages and deadlines as they are now, or `None` without a session. Does not count as activity.
+    /// Returns ages and deadlines as they are now, or `None` without a session. Does not count as
+    /// activity.
     pub(in crate::session) fn meta(&self) -> Boxed<'_, Option<SessionMeta>> {
         Box::pin(async move {
             let mut state = self.0.lock().await?;
@@ -127,7 +129,8 @@ impl RequestSession {
         self.read_known_meta(false)
     }
 
-    /// Returns the same as [`known_meta`](Self::known_meta). A read for it does not count as activity.
+    /// Returns the same as [`known_meta`](Self::known_meta). A read for it does not count as
+    /// activity.
     pub(in crate::session) fn known_meta_passively(&self) -> Boxed<'_, Option<SessionMeta>> {
         self.read_known_meta(true)
     }
@@ -285,8 +288,8 @@ impl RequestSession {
             let update = Update { changes: &[change], ..Update::default() };
             let mut transfer = Transfer::new(&self.0, &mut state);
             match write::update(&mut transfer, update, &WritePlan::default()).await {
-                // A client has used the new secret. The sign-in that follows starts a new session. This session
-                // has to end when the stamp changes, so it needs no second stamp.
+                // A client has used the new secret. The sign-in that follows starts a new session.
+                // This session has to end when the stamp changes, so it needs no second stamp.
                 Err(Error::Ended) if is_former => return Ok(()),
                 updated => updated?,
             };
@@ -331,8 +334,8 @@ impl RequestSession {
         })
     }
 
-    /// Returns whether removing a principal field signs out. It does if the value names the signed-in
-    /// principal or cannot be read. The principal of a different schema stays signed in.
+    /// Returns whether removing a principal field signs out. It does if the value names the
+    /// signed-in principal or cannot be read. The principal of a different schema stays signed in.
     async fn signs_out(&self, state: &mut State, field: &FieldSpec) -> Result<bool, Error> {
         Transfer::new(&self.0, state).ensure_known(field.name(), None).await?;
         let stored = state.fields.get(field.name());
@@ -462,8 +465,8 @@ impl RequestSession {
         Box::pin(rewrite::modify(&self.0, field, group, modify))
     }
 
-    /// Rewrites a field with its remaining lifetime, if its value is not stored in the current form. Returns whether
-    /// the field was rewritten.
+    /// Rewrites a field with its remaining lifetime, if its value is not stored in the current
+    /// form. Returns whether the field was rewritten.
     pub(in crate::session) fn settle<'a>(
         &'a self,
         field: &'static FieldSpec,
@@ -529,8 +532,8 @@ impl RequestSession {
 
     /// Ends the session.
     ///
-    /// A deletion of unknown outcome counts as made by this request, both when it is tried again and
-    /// when the response is sent. So a sign-out of unknown outcome removes the cookie, too.
+    /// A deletion of unknown outcome counts as made by this request, both when it is tried again
+    /// and when the response is sent. So a sign-out of unknown outcome removes the cookie, too.
     pub(in crate::session) fn delete(&self) -> Boxed<'_, ()> {
         Box::pin(async move {
             let mut state = self.0.lock().await?;
@@ -538,7 +541,8 @@ impl RequestSession {
             if !indexes.is_empty() && state.identity.may_be_live() {
                 let names = names_of(indexes.iter().copied());
                 let names = names.iter().map(|name| &**name).collect();
-                // The session ends in any case. If an index entry stays, it leads to no live session.
+                // The session ends in any case. If an index entry stays, it leads to no live
+                // session.
                 let _ = Transfer::new(&self.0, &mut state).ensure_all_known(names).await;
             }
             let layer = self.config().layer;
@@ -602,7 +606,8 @@ impl RequestSession {
             Some(mut state) => {
                 Exchange { shared: &self.0, state: &mut state }.note_ended_by_request()
             }
-            // An operation is in progress. If the store refuses the operation, `Exchange` checks this flag.
+            // An operation is in progress. If the store refuses the operation, `Exchange` checks
+            // this flag.
             None => self.0.response().ended_itself = true,
         }
     }
@@ -637,9 +642,9 @@ impl RequestSession {
         }
     }
 
-    /// Discards the token of a response that no client receives. If this request has created the session,
-    /// deletes it. After a renewal, the former secret stays valid. After a rotation, a sign-in with the
-    /// former secret may take over the fields, as after a lost response.
+    /// Discards the token of a response that no client receives. If this request has created the
+    /// session, deletes it. After a renewal, the former secret stays valid. After a rotation, a
+    /// sign-in with the former secret may take over the fields, as after a lost response.
     pub(in crate::session) fn abandon(this: &Arc<Self>, cookie: CookieAction) {
         if let CookieAction::Set { token, origin: TokenOrigin::Fresh, .. } = cookie {
             Self::give_up(this, token);
@@ -665,8 +670,8 @@ impl RequestSession {
     }
 }
 
-/// Returns the answer of a `take` without a session. Returns an error if only the secret was replaced,
-/// because the principal is still signed in.
+/// Returns the answer of a `take` without a session. Returns an error if only the secret was
+/// replaced, because the principal is still signed in.
 async fn taken_without_session(
     shared: &Shared,
     state: &mut State,

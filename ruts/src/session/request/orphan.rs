@@ -1,5 +1,5 @@
-//! Deletes sessions whose token no client receives: [`delete_lost`], and [`Orphan`] after a cancelled
-//! creation.
+//! Deletes sessions whose token no client receives: [`delete_lost`], and [`Orphan`] after a
+//! cancelled creation.
 //!
 //! Used by `creation`, `exchange` and `operations`. Knows one token, and nothing about the request.
 
@@ -19,8 +19,8 @@ const CARRIED_OUT: Duration = Duration::from_secs(1);
 
 /// A session that the store may create although the request never gets the answer.
 ///
-/// No client gets its token, but it would count towards the session limit and appear in the list of devices.
-/// So it is deleted if this value is dropped before [`adopt`](Self::adopt).
+/// No client gets its token, but it would count towards the session limit and appear in the list of
+/// devices. So it is deleted if this value is dropped before [`adopt`](Self::adopt).
 pub(super) struct Orphan {
     session: Option<(Arc<dyn DynStore>, SessionId, SecretHash)>,
 }
@@ -52,7 +52,8 @@ async fn delete(store: &dyn DynStore, id: &SessionId, secret: &SecretHash) {
     }
 }
 
-/// Deletes a session whose secret no client will ever know. Returns whether the store has deleted it.
+/// Deletes a session whose secret no client will ever know. Returns whether the store has deleted
+/// it.
 pub(super) async fn delete_lost(store: &dyn DynStore, id: &SessionId, secret: &SecretHash) -> bool {
     let delete = Delete { tried_before: false };
     let answer = delete.run(store, Credentials::new(id, secret)).await;

@@ -21,12 +21,12 @@ use crate::{
 /// field: a request reads the time from its token.
 pub(in crate::session) const REMEMBERED: &str = "ruts.remembered";
 
-/// Name of the field that holds digests of stamps: the user's stamp at the sign-in, and a second stamp if the
-/// session [accepts](accept_stamp) one.
+/// Name of the field that holds digests of stamps: the user's stamp at the sign-in, and a second
+/// stamp if the session [accepts](accept_stamp) one.
 pub(super) const STAMP: &str = "ruts.stamp";
 
-/// Name of the field that marks an incomplete session: its principal can sign in only after other sessions
-/// have ended.
+/// Name of the field that marks an incomplete session: its principal can sign in only after other
+/// sessions have ended.
 pub(super) const INCOMPLETE: &str = "ruts.incomplete";
 
 /// Length of the digest of a stamp.
@@ -43,8 +43,8 @@ pub(super) struct OwnFields {
 }
 
 impl OwnFields {
-    /// Returns the reserved fields of the session `id` after a write. The lifetime of its cookie was
-    /// `former`, and becomes `cookie`.
+    /// Returns the reserved fields of the session `id` after a write. The lifetime of its cookie
+    /// was `former`, and becomes `cookie`.
     pub(super) fn new(
         shared: &Shared,
         id: &SessionId,

@@ -1,8 +1,8 @@
 //! Renews the secret of a session, and extends a remembered session, as the last step of a request.
 //!
-//! `transfer` calls [`note_due`] after a read, and `operations` calls [`renew`] before the response. After
-//! the response, `transfer` calls both. A write that replaces the secret contains the parts of [`Use`]. Knows
-//! deadlines and secrets, and nothing about fields.
+//! `transfer` calls [`note_due`] after a read, and `operations` calls [`renew`] before the
+//! response. After the response, `transfer` calls both. A write that replaces the secret contains
+//! the parts of [`Use`]. Knows deadlines and secrets, and nothing about fields.
 
 use std::time::Duration;
 
@@ -27,8 +27,9 @@ use crate::{
     ttl::Ttl,
 };
 
-/// Maximum duration of a renewal whose token is sent to the client. During a longer renewal, another request
-/// may have signed in, and the token would overwrite its cookie. The former secret stays valid.
+/// Maximum duration of a renewal whose token is sent to the client. During a longer renewal,
+/// another request may have signed in, and the token would overwrite its cookie. The former secret
+/// stays valid.
 const MAX_RENEWAL: Duration = Duration::from_secs(1);
 
 /// After a read, notes and returns whether the secret has to be renewed or the deadlines extended.
@@ -49,8 +50,8 @@ pub(super) fn note_use(exchange: &Exchange<'_>) {
     }
 }
 
-/// Returns the age at which the secret has to be renewed, either at the configured interval or to extend a
-/// remembered cookie. `None` if the secret is younger.
+/// Returns the age at which the secret has to be renewed, either at the configured interval or to
+/// extend a remembered cookie. `None` if the secret is younger.
 fn secret_due(config: &SessionConfig, cookie_life: CookieLife, meta: &SessionMeta) -> Option<Ttl> {
     let age = meta.secret_age;
     let by_age = config.renew_every.filter(|every| age >= every.as_duration());
@@ -99,9 +100,9 @@ impl Use {
     }
 }
 
-/// Renews the secret and extends the deadlines if that is due. The renewal is the last step of a request. If
-/// it came earlier, the token of a slow response could overwrite the cookie of a newer sign-in. After the
-/// response, only extends the deadlines.
+/// Renews the secret and extends the deadlines if that is due. The renewal is the last step of a
+/// request. If it came earlier, the token of a slow response could overwrite the cookie of a newer
+/// sign-in. After the response, only extends the deadlines.
 ///
 /// A failure does not affect the request. If the store has replaced the secret despite the failure,
 /// the former secret stays valid, because no client uses the new secret. If the store has not
@@ -154,7 +155,8 @@ async fn try_renew(exchange: &mut Exchange<'_>) -> Result<(), Error> {
     }
     let asked = Instant::now();
     let answer = exchange.shared.call_store().update(Credentials::new(&id, &current), update);
-    // `NotDue`: another request has renewed the secret. Refused: the credentials are no longer valid.
+    // `NotDue`: another request has renewed the secret. Refused: the credentials are no longer
+    // valid.
     let Ok(Written { answer: Updated::Applied { .. }, .. }) = answer.await? else { return Ok(()) };
     exchange.state.meta = None;
     if let Some((secret, ..)) = fresh.filter(|_| asked.elapsed() < MAX_RENEWAL) {

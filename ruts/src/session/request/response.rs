@@ -1,7 +1,7 @@
 //! [`ResponseState`]: the cookie action of the response, and whether the response is closed.
 //!
-//! Changed by `exchange`, `transfer`, `renewal` and `operations`, read by the layer. A plain mutex guards it,
-//! so the layer never waits for a store call.
+//! Changed by `exchange`, `transfer`, `renewal` and `operations`, read by the layer. A plain mutex
+//! guards it, so the layer never waits for a store call.
 
 use std::time::Duration;
 
@@ -16,9 +16,9 @@ pub(crate) enum CookieAction {
     /// Nothing: the client has the right cookie, or there is no session.
     #[default]
     Keep,
-    /// Removes the cookie. The request has ended its session, or is a sign-out that is not late. A slow
-    /// response to any other request could remove the cookie of a newer sign-in. The cookie of an ended session
-    /// is harmless.
+    /// Removes the cookie. The request has ended its session, or is a sign-out that is not late. A
+    /// slow response to any other request could remove the cookie of a newer sign-in. The cookie of
+    /// an ended session is harmless.
     Clear,
     /// Sets the cookie. `longest` is the time until the absolute deadline of the session, if known.
     Set { token: Token, origin: TokenOrigin, longest: Option<Duration> },
@@ -81,8 +81,8 @@ impl ResponseState {
         )
     }
 
-    /// Sets the time until the absolute deadline of the session, for a token that the response already
-    /// carries.
+    /// Sets the time until the absolute deadline of the session, for a token that the response
+    /// already carries.
     pub(super) fn set_longest(&mut self, absolute: Duration) {
         if let CookieAction::Set { longest, .. } = &mut self.cookie {
             *longest = Some(absolute);

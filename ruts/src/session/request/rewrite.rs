@@ -1,7 +1,7 @@
 //! Reads, changes and writes one field atomically: [`modify`], [`settle`].
 //!
-//! Used by `operations`. Repeats a compare-and-set until it succeeds. Knows stored bytes, and nothing about value
-//! types.
+//! Used by `operations`. Repeats a compare-and-set until it succeeds. Knows stored bytes, and
+//! nothing about value types.
 
 use std::{iter, time::Duration};
 
@@ -123,7 +123,8 @@ pub(super) async fn settle(
             return Ok(false);
         }
         let precondition = Some(Precondition::new(name, Some(&current)));
-        // The value stays the same, so the secret is not replaced, and the entries of an index stay.
+        // The value stays the same, so the secret is not replaced, and the entries of an index
+        // stay.
         let plan = WritePlan { rotate: false, indexed: Vec::new(), ..WritePlan::of(field) };
         let key = key_beside(field, shared.config().layer, &next)
             .map_err(|source| value::encode_error(name, source))?;
@@ -139,8 +140,8 @@ pub(super) async fn settle(
     Err(Error::Conflict { field: name.to_owned() })
 }
 
-/// Waits for a random time, so that concurrent updates do not collide again. The maximum of this time doubles
-/// with each attempt, up to [`LONGEST_PAUSE`].
+/// Waits for a random time, so that concurrent updates do not collide again. The maximum of this
+/// time doubles with each attempt, up to [`LONGEST_PAUSE`].
 async fn pause(attempt: u32) {
     let longest = LONGEST_PAUSE.min(Duration::from_micros(500) * 2_u32.saturating_pow(attempt));
     // Without random numbers the pause is the maximum.

@@ -177,7 +177,8 @@ impl Shared {
         &self.context.config
     }
 
-    /// Passes the cache policy of a field to the store, if a cache must not answer without the origin.
+    /// Passes the cache policy of a field to the store, if a cache must not answer without the
+    /// origin.
     pub(super) fn hint_cache_policy(&self, field: &FieldSpec) {
         if matches!(field.cache_policy(), CachePolicy::NoStore | CachePolicy::Revalidate) {
             self.store().hint_cache_policy(field.name(), field.cache_policy());

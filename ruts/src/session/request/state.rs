@@ -1,7 +1,7 @@
 //! [`State`]: everything that a request knows about its session.
 //!
-//! Guarded by the lock of `shared`. Changed by `exchange`, `transfer`, `client_check`, `renewal` and
-//! `operations`. Plain data.
+//! Guarded by the lock of `shared`. Changed by `exchange`, `transfer`, `client_check`, `renewal`
+//! and `operations`. Plain data.
 
 use std::time::Duration;
 
@@ -20,10 +20,11 @@ use crate::{
 
 /// The knowledge of a request about its session.
 ///
-/// One operation at a time holds the state, during its call to the store. The state stays correct even if the
-/// future of the operation is dropped during the call, whether or not the store made the change. For this
-/// purpose, before the call, the operation forgets the fields that the change affects. Before a change of the
-/// principal, it forgets all fields. A rotation or deletion of unknown outcome is [`pending`](Self::pending).
+/// One operation at a time holds the state, during its call to the store. The state stays correct
+/// even if the future of the operation is dropped during the call, whether or not the store made
+/// the change. For this purpose, before the call, the operation forgets the fields that the change
+/// affects. Before a change of the principal, it forgets all fields. A rotation or deletion of
+/// unknown outcome is [`pending`](Self::pending).
 pub(super) struct State {
     pub(super) identity: Identity,
     pub(super) fields: FieldCache,
@@ -36,13 +37,13 @@ pub(super) struct State {
     pub(super) client: ClientTrust,
     /// The signed-in principal, according to the last answer of the store.
     pub(super) principal: Option<PrincipalKey>,
-    /// The presented tokens that the store refused. The first is the token that the request used. The store
-    /// recognised the others as replaced, ended or revoked.
+    /// The presented tokens that the store refused. The first is the token that the request used.
+    /// The store recognised the others as replaced, ended or revoked.
     pub(super) refused: Vec<RefusedToken>,
 }
 
-/// The principal, fields and metadata of a session, as far as a request knows them. A change of principal may
-/// make all of them wrong.
+/// The principal, fields and metadata of a session, as far as a request knows them. A change of
+/// principal may make all of them wrong.
 pub(super) struct Known {
     fields: FieldCache,
     meta: Option<(SessionMeta, Instant)>,
@@ -56,8 +57,8 @@ pub(super) struct RefusedToken {
     pub(super) id: SessionId,
     pub(super) secret: SecretHash,
     pub(super) reason: LostReason,
-    /// The lifetime of its cookie. The client may have invented this lifetime, unless the store recognises
-    /// the token.
+    /// The lifetime of its cookie. The client may have invented this lifetime, unless the store
+    /// recognises the token.
     pub(super) cookie_life: CookieLife,
     /// Time since the token was last valid, if the store knows this time.
     pub(super) ago: Option<Duration>,
@@ -80,13 +81,14 @@ pub(super) enum Pending {
 pub(super) struct PendingRotation {
     pub(super) secret: Secret,
     /// The change of principal that belongs to the rotation. The change is repeated before another
-    /// call with this secret, because it may not have taken place, or a revocation may have followed.
+    /// call with this secret, because it may not have taken place, or a revocation may have
+    /// followed.
     pub(super) principal_change: Option<PrincipalChange>,
 }
 
 impl RefusedToken {
-    /// Describes a token that the store refused for the reason `refused`. `asked` is the time at which the
-    /// call to the store began.
+    /// Describes a token that the store refused for the reason `refused`. `asked` is the time at
+    /// which the call to the store began.
     pub(super) fn new(
         id: SessionId,
         secret: SecretHash,

@@ -1,7 +1,7 @@
 //! Signs in to a successor: [`sign_in_successor`].
 //!
-//! Used by `write`. A successor is a session that a page view has started after a lost sign-in. Adds the fields of
-//! the lost sessions to it.
+//! Used by `write`. A successor is a session that a page view has started after a lost sign-in.
+//! Adds the fields of the lost sessions to it.
 
 use std::iter;
 
@@ -22,9 +22,9 @@ use crate::{
 
 /// Signs in to a successor, then adds the fields of the lost sessions that came before it.
 ///
-/// The sign-in comes first, so a guest's session never holds these fields. The sign-in also replaces the
-/// secret, so no other request of the client changes the session while the fields are added. If adding
-/// the fields fails, the next sign-in adds them.
+/// The sign-in comes first, so a guest's session never holds these fields. The sign-in also
+/// replaces the secret, so no other request of the client changes the session while the fields are
+/// added. If adding the fields fails, the next sign-in adds them.
 pub(super) async fn sign_in_successor(
     transfer: &mut Transfer<'_>,
     update: Update<'_>,
@@ -44,7 +44,8 @@ pub(super) async fn sign_in_successor(
         }
         return updated;
     };
-    // A secret that the client does not have yet is not replaced again, so its cookie stays as it is.
+    // A secret that the client does not have yet is not replaced again, so its cookie stays as it
+    // is.
     let is_first =
         transfer.state().principal.is_none() && !transfer.shared().response().sets_fresh();
     let plan = &match inherited.principal {
@@ -67,8 +68,8 @@ pub(super) async fn sign_in_successor(
     Ok(updated)
 }
 
-/// Returns the parts that the successor takes over when the principal signs in, or `None` if there are
-/// none.
+/// Returns the parts that the successor takes over when the principal signs in, or `None` if there
+/// are none.
 async fn inherited_by_successor(
     transfer: &mut Transfer<'_>,
     plan: &WritePlan,
@@ -87,8 +88,8 @@ async fn inherited_by_successor(
 }
 
 /// Signs in to the successor. If the session limit refuses the sign-in, ends the sessions that the
-/// successor replaces, and signs in again. In case this fails, an incomplete session holds the inherited
-/// fields. Returns its secret, too. Returns `None` if the successor is no longer live.
+/// successor replaces, and signs in again. In case this fails, an incomplete session holds the
+/// inherited fields. Returns its secret, too. Returns `None` if the successor is no longer live.
 async fn sign_in_for(
     transfer: &mut Transfer<'_>,
     inherited: &Inherited,
@@ -122,7 +123,8 @@ async fn sign_in_for(
     Ok(signed_in.map(|updated| (updated, holder)))
 }
 
-/// Adds the inherited fields that the session does not have, and that the sign-in has not written or removed.
+/// Adds the inherited fields that the session does not have, and that the sign-in has not written
+/// or removed.
 async fn add_fields(
     transfer: &mut Transfer<'_>,
     inherited: &Inherited,

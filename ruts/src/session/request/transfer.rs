@@ -1,7 +1,7 @@
 //! [`Transfer`]: reads and writes fields through the store, and keeps the field cache up to date.
 //!
-//! Used by `write`, `new_session`, `successor`, `operations` and `index`. Knows stored bytes and encryption, and nothing about value
-//! types.
+//! Used by `write`, `new_session`, `successor`, `operations` and `index`. Knows stored bytes and
+//! encryption, and nothing about value types.
 
 use bytes::Bytes;
 use tokio::time::Instant;
@@ -147,7 +147,8 @@ impl<'a> Transfer<'a> {
         Ok(())
     }
 
-    /// Changes the session that the client presents. Returns `None` if there is none. Does not check the client.
+    /// Changes the session that the client presents. Returns `None` if there is none. Does not
+    /// check the client.
     pub(super) async fn update_presented(
         &mut self,
         update: Update<'_>,
@@ -158,8 +159,8 @@ impl<'a> Transfer<'a> {
         // signed-in principal has to be known.
         let presented = self.state().identity.cookie_life();
         let is_kept = plan.keeps_cookie() && presented != CookieLife::Default;
-        // This write sets the cookie. So it also counts the use: the renewal at the end of the request no
-        // longer does.
+        // This write sets the cookie. So it also counts the use: the renewal at the end of the
+        // request no longer does.
         let counts_use = plan.rotate
             && plan.principal_change.is_none()
             && shared.config().outlives_idle(presented);

@@ -1,6 +1,7 @@
 //! Writes to the session of a request: [`update`].
 //!
-//! Used by `operations`. Decides which session a write changes: the presented one, a successor, or a new one.
+//! Used by `operations`. Decides which session a write changes: the presented one, a successor, or
+//! a new one.
 
 use super::{
     new_session::update_or_create, successor::sign_in_successor, transfer::Transfer,

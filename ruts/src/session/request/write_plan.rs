@@ -58,8 +58,8 @@ impl WritePlan {
         matches!(&self.principal_change, Some(PrincipalChange::In { options, .. }) if options.cookie_life.is_none())
     }
 
-    /// Returns the lifetime of the cookie after the write. Before the write, `signed_in` is the principal,
-    /// and the lifetime is `cookie`.
+    /// Returns the lifetime of the cookie after the write. Before the write, `signed_in` is the
+    /// principal, and the lifetime is `cookie`.
     pub(super) fn cookie_life(
         &self,
         signed_in: Option<PrincipalKey>,

@@ -1,7 +1,7 @@
 //! A circuit breaker around a cache: [`CircuitBreaker`].
 //!
-//! Used for every command to the cache, mostly through [`Tiers`](super::tiers::Tiers). Knows neither
-//! sessions nor the origin.
+//! Used for every command to the cache, mostly through [`Tiers`](super::tiers::Tiers). Knows
+//! neither sessions nor the origin.
 
 use std::{
     future::Future,
@@ -51,8 +51,8 @@ impl<C: Cache> CircuitBreaker<C> {
         is_allowed
     }
 
-    /// Waits for a command for at most `limit`, and notes whether the cache is up. After a timeout, the
-    /// cache may still carry out the command.
+    /// Waits for a command for at most `limit`, and notes whether the cache is up. After a timeout,
+    /// the cache may still carry out the command.
     pub(super) async fn call<T>(
         &self,
         limit: Duration,

@@ -1,7 +1,7 @@
 //! The cache policies of fields, as this process has learned them: [`KnownPolicies`].
 //!
-//! A read consults this map before it has fetched any value. Reads and writes add to the map. The map knows
-//! nothing about caches or sessions.
+//! A read consults this map before it has fetched any value. Reads and writes add to the map. The
+//! map knows nothing about caches or sessions.
 
 use std::{
     collections::HashMap,
@@ -10,15 +10,15 @@ use std::{
 
 use crate::{cache_policy::CachePolicy, store::Projection};
 
-/// Maximum number of remembered names. Schemas have few fields. But an application can make field names at
-/// run time, and these must not take unlimited memory.
+/// Maximum number of remembered names. Schemas have few fields. But an application can make field
+/// names at run time, and these must not take unlimited memory.
 const CAPACITY: usize = 1024;
 
-/// The names and policies of the fields with the policy `NoStore` or `Revalidate`. A cache alone must not
-/// answer a read of such a field.
+/// The names and policies of the fields with the policy `NoStore` or `Revalidate`. A cache alone
+/// must not answer a read of such a field.
 ///
-/// A tier that has a field also has the policy of the field. For such a field, this map only saves round
-/// trips. For an absent field, this map is the only source of the policy.
+/// A tier that has a field also has the policy of the field. For such a field, this map only saves
+/// round trips. For an absent field, this map is the only source of the policy.
 #[derive(Default)]
 pub(super) struct KnownPolicies(RwLock<HashMap<Box<str>, CachePolicy>>);
 
@@ -32,8 +32,8 @@ pub(super) struct Restrictions {
 }
 
 impl KnownPolicies {
-    /// Remembers the policy of a field, if that policy restricts reads. The restriction stays, even if the
-    /// field is later stored under a policy that does not restrict reads.
+    /// Remembers the policy of a field, if that policy restricts reads. The restriction stays, even
+    /// if the field is later stored under a policy that does not restrict reads.
     pub(super) fn learn(&self, name: &str, policy: CachePolicy) {
         if !matches!(policy, CachePolicy::NoStore | CachePolicy::Revalidate) {
             return;
@@ -64,8 +64,8 @@ impl KnownPolicies {
                 .iter()
                 .filter_map(|name| policies.get_key_value(*name))
                 .for_each(|(name, policy)| add(name, *policy)),
-            // `NoStore` fields need no bypass here. If a session has such a field, its cache entry is never
-            // complete, so a read of all fields misses.
+            // `NoStore` fields need no bypass here. If a session has such a field, its cache entry
+            // is never complete, so a read of all fields misses.
             Projection::All => policies
                 .iter()
                 .filter(|(_, policy)| **policy == CachePolicy::Revalidate)

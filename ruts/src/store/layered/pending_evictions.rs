@@ -15,8 +15,8 @@ use tokio::time::Instant;
 
 use crate::token::SessionId;
 
-/// Maximum number of sessions with a pending eviction. Beyond this number, the stale entry of a session
-/// stays until it expires.
+/// Maximum number of sessions with a pending eviction. Beyond this number, the stale entry of a
+/// session stays until it expires.
 const CAPACITY: usize = 100_000;
 
 /// The sessions with a pending eviction.
@@ -74,8 +74,8 @@ impl PendingEvictions {
         PendingEvictionOfAll(Arc::clone(&self.of_all))
     }
 
-    /// Adds a session. Returns `true` if the caller has to evict the session's entry. Returns `false` if
-    /// another task is already evicting the entry, or if the list is full.
+    /// Adds a session. Returns `true` if the caller has to evict the session's entry. Returns
+    /// `false` if another task is already evicting the entry, or if the list is full.
     pub(super) fn add(&self, id: &SessionId, pending: PendingEviction) -> bool {
         let mut sessions = self.lock();
         if let Some(held) = sessions.get_mut(id) {
@@ -95,8 +95,8 @@ impl PendingEvictions {
         self.lock().get(id).copied()
     }
 
-    /// Removes a session and returns `true`. If another write has prolonged the eviction since the caller
-    /// got `seen`, keeps the session and returns `false`.
+    /// Removes a session and returns `true`. If another write has prolonged the eviction since the
+    /// caller got `seen`, keeps the session and returns `false`.
     pub(super) fn remove(&self, id: &SessionId, seen: PendingEviction) -> bool {
         let mut sessions = self.lock();
         if sessions.get(id).is_some_and(|held| *held != seen) {

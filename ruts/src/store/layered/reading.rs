@@ -1,7 +1,7 @@
 //! [`Read`]: a read of one session, from the cache or the origin.
 //!
-//! Used by [`LayeredStore::load`](super::LayeredStore), unless the touch is always due. Knows the leases
-//! of the cache. Knows nothing about write intents.
+//! Used by [`LayeredStore::load`](super::LayeredStore), unless the touch is always due. Knows the
+//! leases of the cache. Knows nothing about write intents.
 
 use std::sync::Arc;
 
@@ -37,8 +37,8 @@ impl<C: Cache, O: Store> Read<'_, C, O> {
     /// Answers from the cache if the cache may answer this read, and otherwise from the origin.
     pub(super) async fn run(&self) -> StoreResult<Loaded> {
         let Restrictions { bypass, revalidate } = self.tiers.policies.restrictions(self.fields);
-        // A read with internal credentials bypasses the cache, because a cache accepts only credentials with
-        // a secret.
+        // A read with internal credentials bypasses the cache, because a cache accepts only
+        // credentials with a secret.
         if bypass
             || self.credentials.secret().is_none()
             || !self.tiers.may_read_cache(self.credentials.id)
@@ -69,8 +69,8 @@ impl<C: Cache, O: Store> Read<'_, C, O> {
         self.tiers.call_cache(lookup)
     }
 
-    /// Reads the origin, and fills the cache if there is a lease. Waits for the cache only if the read
-    /// moved the idle deadline.
+    /// Reads the origin, and fills the cache if there is a lease. Waits for the cache only if the
+    /// read moved the idle deadline.
     async fn load(&self, lease: Option<Lease>) -> StoreResult<Loaded> {
         let tiers = self.tiers;
         let operation = tiers.origin.load(self.credentials, self.fields, self.touch);
@@ -79,9 +79,9 @@ impl<C: Cache, O: Store> Read<'_, C, O> {
             for stored in &loaded.fields {
                 tiers.policies.learn(&stored.name, stored.cache_policy);
             }
-            // A former secret becomes invalid when the grace period after the first use of the current
-            // secret is over. The cache is not informed of that use, so it must not accept the former
-            // secret.
+            // A former secret becomes invalid when the grace period after the first use of the
+            // current secret is over. The cache is not informed of that use, so it must not accept
+            // the former secret.
             let lease = lease.filter(|_| !loaded.meta.by_former_secret);
             let fill = self.fill(loaded, lease);
             // If this read moved the idle deadline, the next read has to see the new deadline.
@@ -132,9 +132,9 @@ impl<C: Cache, O: Store> Read<'_, C, O> {
         self.tiers.call_origin(StoreErrorKind::Unavailable, load).await
     }
 
-    /// Returns the hit if the origin has the same values of its `Revalidate` fields. Otherwise reads all
-    /// requested fields from the origin. `probe` holds the fields that were already requested from the
-    /// origin, and its answer.
+    /// Returns the hit if the origin has the same values of its `Revalidate` fields. Otherwise
+    /// reads all requested fields from the origin. `probe` holds the fields that were already
+    /// requested from the origin, and its answer.
     async fn revalidate(&self, mut hit: Loaded, probe: Option<Probe>) -> StoreResult<Loaded> {
         let (mut names, mut answer) = match probe {
             Some((names, answer)) => (names, Some(answer)),

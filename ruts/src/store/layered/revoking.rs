@@ -1,4 +1,5 @@
-//! Revocations, which end sessions without their secrets: [`revoke`], [`revoke_everyone`], [`end_oldest`].
+//! Revocations, which end sessions without their secrets: [`revoke`], [`revoke_everyone`],
+//! [`end_oldest`].
 //!
 //! Used by [`LayeredStore`](super::LayeredStore), also to make room for a sign-in at its limit.
 
@@ -25,16 +26,16 @@ const PAGE: usize = 100;
 
 /// Ends sessions of a principal.
 ///
-/// The sessions that are known before the revocation get a write intent, so no cached copy of them stays if
-/// the process dies halfway. If the principal signs in to a further session during the revocation, and the
-/// revocation ends it, that session is only evicted.
+/// The sessions that are known before the revocation get a write intent, so no cached copy of them
+/// stays if the process dies halfway. If the principal signs in to a further session during the
+/// revocation, and the revocation ends it, that session is only evicted.
 pub(super) async fn revoke<C: Cache, O: Store>(
     tiers: &Arc<Tiers<C, O>>,
     principal: &PrincipalKey,
     target: RevokeTarget<'_>,
 ) -> Result<Written<Vec<SessionId>>, StoreError> {
-    // If two revocations of a principal run at the same time, only one of them finds the sessions to end. The
-    // other revocation waits until the cache has dropped those sessions.
+    // If two revocations of a principal run at the same time, only one of them finds the sessions
+    // to end. The other revocation waits until the cache has dropped those sessions.
     let turn = tiers.revocations.wait_while_moving(*principal, tiers.settings.bulk_timeout()).await;
     let known = match target {
         RevokeTarget::One(id) => vec![*id],
@@ -56,8 +57,8 @@ pub(super) async fn revoke<C: Cache, O: Store>(
     without_intent.extend(known.iter().filter(|id| !intents.contains_key(*id)).copied());
     let operation = tiers.origin.revoke(principal, target);
     let revoked = tiers.call_origin(StoreErrorKind::OutcomeUnknown, operation).await;
-    // The revocation may still take place, so the write intents stay. Dropping `without_intent` evicts
-    // the other entries.
+    // The revocation may still take place, so the write intents stay. Dropping `without_intent`
+    // evicts the other entries.
     if revoked.as_ref().is_err_and(|error| error.kind() == StoreErrorKind::OutcomeUnknown) {
         return revoked;
     }
@@ -96,8 +97,8 @@ pub(super) async fn revoke_everyone<C: Cache, O: Store>(
         Err(error.with_source(elapsed))
     });
     let is_cleared = tiers.clear().await;
-    // The revocation may still take place. After `not_cleared` is dropped, the store keeps clearing the
-    // cache until the revocation can no longer take place.
+    // The revocation may still take place. After `not_cleared` is dropped, the store keeps clearing
+    // the cache until the revocation can no longer take place.
     if revoked.as_ref().is_err_and(|error| error.kind() == StoreErrorKind::OutcomeUnknown) {
         return revoked;
     }
@@ -109,9 +110,9 @@ pub(super) async fn revoke_everyone<C: Cache, O: Store>(
     revoked.map(|revoked| revoked.stale_for(tiers.settings.cache_ttl))
 }
 
-/// A revocation of all sessions, from its start until the cache has been cleared. If its future is dropped,
-/// or its outcome is unknown, the store keeps clearing the cache until the revocation can no longer take
-/// place.
+/// A revocation of all sessions, from its start until the cache has been cleared. If its future is
+/// dropped, or its outcome is unknown, the store keeps clearing the cache until the revocation can
+/// no longer take place.
 struct NotCleared<'a, C: Cache, O: Store> {
     tiers: &'a Arc<Tiers<C, O>>,
     pending: Option<PendingEvictionOfAll>,
@@ -131,8 +132,8 @@ impl<C: Cache, O: Store> Drop for NotCleared<'_, C, O> {
     }
 }
 
-/// Ends the sessions with the oldest sign-ins of a principal, until the session `own` fits under the
-/// limit.
+/// Ends the sessions with the oldest sign-ins of a principal, until the session `own` fits under
+/// the limit.
 pub(super) async fn end_oldest<C: Cache, O: Store>(
     tiers: &Arc<Tiers<C, O>>,
     principal: &PrincipalKey,

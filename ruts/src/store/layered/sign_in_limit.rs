@@ -1,7 +1,7 @@
 //! A sign-in under a limit on the sessions of a principal: [`SignInLimit`].
 //!
-//! Used by [`LayeredStore`](super::LayeredStore) for every sign-in. Decides whether to repeat a refused
-//! sign-in. Sends nothing.
+//! Used by [`LayeredStore`](super::LayeredStore) for every sign-in. Decides whether to repeat a
+//! refused sign-in. Sends nothing.
 
 use std::time::Duration;
 
@@ -19,10 +19,10 @@ use crate::{
 
 /// A sign-in under a session limit.
 ///
-/// The origin must not end the oldest sessions itself, because the cache would keep their entries. So the
-/// layered store asks the origin to refuse the sign-in. It then ends the oldest sessions itself and
-/// repeats the sign-in. Within a process, such sign-ins of a principal run one at a time: otherwise each
-/// would take the room that another one has made.
+/// The origin must not end the oldest sessions itself, because the cache would keep their entries.
+/// So the layered store asks the origin to refuse the sign-in. It then ends the oldest sessions
+/// itself and repeats the sign-in. Within a process, such sign-ins of a principal run one at a
+/// time: otherwise each would take the room that another one has made.
 pub(super) struct SignInLimit<'a> {
     /// The sign-in that is sent to the origin. Its limit, if there is one, has `OnLimit::Reject`.
     pub(super) who: NewSignIn<'a>,
@@ -39,8 +39,8 @@ impl<'a> SignInLimit<'a> {
         Self { who: who.limit(limit), ends_oldest, attempts: 0, stale_for: None }
     }
 
-    /// Waits for the turn of a sign-in that ends the oldest sessions, until `end`. Other sign-ins need no
-    /// turn.
+    /// Waits for the turn of a sign-in that ends the oldest sessions, until `end`. Other sign-ins
+    /// need no turn.
     pub(super) async fn turn<'t>(
         &self,
         turns: &'t Turns<PrincipalKey>,
@@ -52,8 +52,8 @@ impl<'a> SignInLimit<'a> {
         turns.wait(*self.who.principal, end).await.map(Some).ok_or_else(|| contended(NAME))
     }
 
-    /// Returns the limit if the caller has to end the oldest sessions and repeat the sign-in. Otherwise
-    /// returns `None`, and `answer` is final.
+    /// Returns the limit if the caller has to end the oldest sessions and repeat the sign-in.
+    /// Otherwise returns `None`, and `answer` is final.
     ///
     /// # Errors
     ///
@@ -76,8 +76,8 @@ impl<'a> SignInLimit<'a> {
         self.stale_for = self.stale_for.max(ended.stale_for);
     }
 
-    /// Returns the answer to the sign-in. Its `stale_for` also covers the sessions that were ended for the
-    /// sign-in.
+    /// Returns the answer to the sign-in. Its `stale_for` also covers the sessions that were ended
+    /// for the sign-in.
     pub(super) fn answer<T>(&self, written: Written<T>) -> Written<T> {
         let stale_for = self.stale_for.max(written.stale_for);
         written.stale_for(stale_for)

@@ -1,7 +1,8 @@
 //! [`LayeredStore`], which keeps sessions in an origin behind a cache, and its builder.
 //!
-//! Called by the session like any [`Store`]. Passes reads, writes and revocations to `reading`, `writing`
-//! and `revoking`, which implement the protocol. Passes all other operations directly to the origin.
+//! Called by the session like any [`Store`]. Passes reads, writes and revocations to `reading`,
+//! `writing` and `revoking`, which implement the protocol. Passes all other operations directly to
+//! the origin.
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
@@ -30,9 +31,9 @@ use crate::{
 
 /// Sessions in an origin (the store of record), read through a cache.
 ///
-/// The [module](super) explains how the tiers stay consistent, how many round trips an operation takes,
-/// and what happens if a tier fails. Clones share everything. The store needs a tokio runtime with time
-/// enabled.
+/// The [module](super) explains how the tiers stay consistent, how many round trips an operation
+/// takes, and what happens if a tier fails. Clones share everything. The store needs a tokio
+/// runtime with time enabled.
 ///
 /// ```no_run
 /// # #[cfg(all(feature = "redis-store", feature = "postgres-store"))]
@@ -71,41 +72,41 @@ pub struct LayeredStoreBuilder<C, O> {
 }
 
 impl<C: Cache, O: Store> LayeredStoreBuilder<C, O> {
-    /// Sets the maximum time for which the cache serves a copy. Defaults to five minutes. The cache policy
-    /// of a field can shorten this time for the field.
+    /// Sets the maximum time for which the cache serves a copy. Defaults to five minutes. The cache
+    /// policy of a field can shorten this time for the field.
     ///
-    /// [`Written::stale_for`] reports this time. A different process may have filled the stale entry, so
-    /// set the same time in all processes.
+    /// [`Written::stale_for`] reports this time. A different process may have filled the stale
+    /// entry, so set the same time in all processes.
     #[must_use]
     pub fn cache_ttl(mut self, ttl: Duration) -> Self {
         self.settings.cache_ttl = limited(ttl);
         self
     }
 
-    /// Sets how long to wait for each answer of the cache. Defaults to half a second. If a lookup takes
-    /// longer, the read goes to the origin.
+    /// Sets how long to wait for each answer of the cache. Defaults to half a second. If a lookup
+    /// takes longer, the read goes to the origin.
     #[must_use]
     pub fn cache_timeout(mut self, timeout: Duration) -> Self {
         self.settings.cache_timeout = limited(timeout);
         self
     }
 
-    /// Sets how long to wait for each answer of the origin. Defaults to five seconds. A shorter timeout of
-    /// the origin itself still applies.
+    /// Sets how long to wait for each answer of the origin. Defaults to five seconds. A shorter
+    /// timeout of the origin itself still applies.
     #[must_use]
     pub fn origin_timeout(mut self, timeout: Duration) -> Self {
         self.settings.origin_timeout = limited(timeout);
         self
     }
 
-    /// Sets the TTL of a write intent. If the outcome of a write is unknown, the fields that it may have
-    /// changed stay out of the cache for this time. Defaults to 30 seconds. A value below twice the
-    /// [`origin_timeout`](Self::origin_timeout) counts as twice that timeout.
+    /// Sets the TTL of a write intent. If the outcome of a write is unknown, the fields that it may
+    /// have changed stay out of the cache for this time. Defaults to 30 seconds. A value below
+    /// twice the [`origin_timeout`](Self::origin_timeout) counts as twice that timeout.
     ///
-    /// Set a longer time than the origin may spend on an abandoned statement: for a `PostgresStore`, three
-    /// times its timeout. A write may still take place after this time. Such a write was never
-    /// acknowledged, and is not lost. But the cache may then serve the former value for at most
-    /// [`cache_ttl`](Self::cache_ttl).
+    /// Set a longer time than the origin may spend on an abandoned statement: for a
+    /// `PostgresStore`, three times its timeout. A write may still take place after this time. Such
+    /// a write was never acknowledged, and is not lost. But the cache may then serve the former
+    /// value for at most [`cache_ttl`](Self::cache_ttl).
     #[must_use]
     pub fn intent_ttl(mut self, ttl: Duration) -> Self {
         self.settings.intent_ttl = limited(ttl);
@@ -115,17 +116,17 @@ impl<C: Cache, O: Store> LayeredStoreBuilder<C, O> {
     /// Sets whether writes are carried out while the cache is down. By default they are refused
     /// before anything is changed.
     ///
-    /// The answer to a write that did not reach the cache has a [`Written::stale_for`]. Touches, deletions
-    /// and revocations are carried out with either setting.
+    /// The answer to a write that did not reach the cache has a [`Written::stale_for`]. Touches,
+    /// deletions and revocations are carried out with either setting.
     #[must_use]
     pub fn writes_without_cache(mut self, is_allowed: bool) -> Self {
         self.settings.writes_without_cache = is_allowed;
         self
     }
 
-    /// Sets whether the cache answers reads after an operation has found the origin down. By default, it
-    /// answers them. Its entries are up to date with every acknowledged write whose answer has no
-    /// [`Written::stale_for`].
+    /// Sets whether the cache answers reads after an operation has found the origin down. By
+    /// default, it answers them. Its entries are up to date with every acknowledged write whose
+    /// answer has no [`Written::stale_for`].
     #[must_use]
     pub fn hits_without_origin(mut self, is_allowed: bool) -> Self {
         self.settings.hits_without_origin = is_allowed;
@@ -135,8 +136,8 @@ impl<C: Cache, O: Store> LayeredStoreBuilder<C, O> {
     /// Builds a store for a cache that only this process uses, such as a
     /// [`MemoryCache`](crate::store::memory::MemoryCache).
     ///
-    /// No other process may use the origin. Otherwise the cache may serve data that the other process
-    /// has replaced, for at most [`cache_ttl`](Self::cache_ttl).
+    /// No other process may use the origin. Otherwise the cache may serve data that the other
+    /// process has replaced, for at most [`cache_ttl`](Self::cache_ttl).
     pub fn build_for_one_process(self) -> LayeredStore<C, O> {
         LayeredStore { tiers: Arc::new(Tiers::new(self.cache, self.origin, self.settings)) }
     }
@@ -168,13 +169,13 @@ impl<C: Cache, O: Store> LayeredStore<C, O> {
         LayeredStoreBuilder { cache, origin, settings: Settings::default() }
     }
 
-    /// Checks that the cache is usable, for use at start-up. Logs a warning for each setting of its server
-    /// that does not suit a cache. Does not check the origin.
+    /// Checks that the cache is usable, for use at start-up. Logs a warning for each setting of its
+    /// server that does not suit a cache. Does not check the origin.
     ///
     /// # Errors
     ///
-    /// [`StoreErrorKind::Unsupported`] if the server cannot be a cache. Otherwise, the error of a failed
-    /// command.
+    /// [`StoreErrorKind::Unsupported`] if the server cannot be a cache. Otherwise, the error of a
+    /// failed command.
     ///
     /// # Round trips
     ///
@@ -209,8 +210,8 @@ impl<C: Cache, O: Store> LayeredStore<C, O> {
                 tiers.policies.learn(write.name, write.cache_policy);
             }
         }
-        // A store may begin its work when its method is called, before the future is polled. So the call
-        // is inside another future, which is polled only after the write intent is registered.
+        // A store may begin its work when its method is called, before the future is polled. So the
+        // call is inside another future, which is polled only after the write intent is registered.
         let operation = async move { tiers.origin.update(credentials, update).await };
         let operation = tiers.call_origin(StoreErrorKind::OutcomeUnknown, operation);
         let set = WriteSet::update(&update, tiers.settings.cache_ttl);
@@ -221,8 +222,8 @@ impl<C: Cache, O: Store> LayeredStore<C, O> {
         Write::new(&self.tiers, credentials.id, set).run(operation, effect).await
     }
 
-    /// Reads the origin with a touch that is always due. This runs as a write, because it moves the idle
-    /// deadline.
+    /// Reads the origin with a touch that is always due. This runs as a write, because it moves the
+    /// idle deadline.
     async fn load_and_touch(
         &self,
         credentials: Credentials<'_>,
@@ -248,8 +249,8 @@ impl<C: Cache, O: Store> Store for LayeredStore<C, O> {
         NAME
     }
 
-    /// A hit takes one round trip to the cache. A miss takes one to each tier, and fills the cache in
-    /// the background. The [module](super) names the exceptions.
+    /// A hit takes one round trip to the cache. A miss takes one to each tier, and fills the cache
+    /// in the background. The [module](super) names the exceptions.
     async fn load(
         &self,
         credentials: Credentials<'_>,
@@ -262,8 +263,8 @@ impl<C: Cache, O: Store> Store for LayeredStore<C, O> {
         }
     }
 
-    /// Takes one round trip to the origin: no cache can know a new session. A sign-in at its limit takes
-    /// more.
+    /// Takes one round trip to the origin: no cache can know a new session. A sign-in at its limit
+    /// takes more.
     async fn create(&self, create: Create<'_>) -> Result<Written<()>, StoreError> {
         for write in create.fields {
             self.tiers.policies.learn(write.name, write.cache_policy);
@@ -281,8 +282,8 @@ impl<C: Cache, O: Store> Store for LayeredStore<C, O> {
         }
     }
 
-    /// Takes one round trip to the cache, one to the origin, and one more to the cache. A sign-in at its
-    /// limit takes more.
+    /// Takes one round trip to the cache, one to the origin, and one more to the cache. A sign-in
+    /// at its limit takes more.
     async fn update(
         &self,
         credentials: Credentials<'_>,
@@ -321,8 +322,8 @@ impl<C: Cache, O: Store> Store for LayeredStore<C, O> {
         Write::new(&self.tiers, credentials.id, set).run(operation, effect).await
     }
 
-    /// Takes one round trip to the cache, one to the origin, and one more to the cache. The deletion
-    /// succeeds even if the cache is down.
+    /// Takes one round trip to the cache, one to the origin, and one more to the cache. The
+    /// deletion succeeds even if the cache is down.
     async fn delete(&self, credentials: Credentials<'_>) -> StoreResult<Written<()>> {
         let tiers = &*self.tiers;
         let operation = async move { tiers.origin.delete(credentials).await };
@@ -355,9 +356,9 @@ impl<C: Cache, O: Store> Store for LayeredStore<C, O> {
         self.tiers.call_origin(StoreErrorKind::Unavailable, operation).await
     }
 
-    /// Takes one operation of the origin, and two round trips to the cache for each session. A revocation
-    /// of all sessions of the principal first lists them, with one operation of the origin for each page.
-    /// Succeeds even if the cache is down.
+    /// Takes one operation of the origin, and two round trips to the cache for each session. A
+    /// revocation of all sessions of the principal first lists them, with one operation of the
+    /// origin for each page. Succeeds even if the cache is down.
     async fn revoke(
         &self,
         principal: &PrincipalKey,
@@ -366,8 +367,8 @@ impl<C: Cache, O: Store> Store for LayeredStore<C, O> {
         revoking::revoke(&self.tiers, principal, target).await
     }
 
-    /// Takes one operation of the origin, and one [`clear`](Cache::clear) of the cache. Succeeds even if
-    /// the cache is down.
+    /// Takes one operation of the origin, and one [`clear`](Cache::clear) of the cache. Succeeds
+    /// even if the cache is down.
     async fn revoke_everyone(&self) -> Result<Written<()>, StoreError> {
         revoking::revoke_everyone(&self.tiers).await
     }

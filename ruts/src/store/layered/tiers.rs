@@ -38,8 +38,8 @@ pub(super) const NAME: &str = "layered";
 /// Maximum number of fills in flight. At this limit, a read that misses does not fill the cache.
 const FILLS: usize = 256;
 
-/// The first and the longest pause before an attempt to evict. Each pause is twice as long as the previous
-/// one.
+/// The first and the longest pause before an attempt to evict. Each pause is twice as long as the
+/// previous one.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -95,8 +95,8 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Returns the TTL of a write intent. A write of unknown outcome is expected to take place within this
-    /// time, or never.
+    /// Returns the TTL of a write intent. A write of unknown outcome is expected to take place
+    /// within this time, or never.
     pub(super) fn write_window(&self) -> Duration {
         self.intent_ttl.max(self.origin_timeout * 2)
     }
@@ -183,10 +183,10 @@ impl<C: Cache, O: Store> Tiers<C, O> {
         self.breaker.call(self.settings.bulk_timeout(), self.cache().clear()).await.is_ok()
     }
 
-    /// Tries to evict the entry of a session in the background, until that succeeds or the entry has
-    /// expired. Until then, reads of the session bypass the cache. The write that makes the entry stale
-    /// may still take place within `write_window` from now. So an eviction before the end of that time
-    /// does not count.
+    /// Tries to evict the entry of a session in the background, until that succeeds or the entry
+    /// has expired. Until then, reads of the session bypass the cache. The write that makes the
+    /// entry stale may still take place within `write_window` from now. So an eviction before the
+    /// end of that time does not count.
     pub(super) fn evict_later(self: &Arc<Self>, id: &SessionId, write_window: Duration) {
         // A `Drop` implementation may call this function outside a runtime. It then cannot spawn a
         // task, and evicts nothing.
@@ -212,8 +212,8 @@ impl<C: Cache, O: Store> Tiers<C, O> {
         });
     }
 
-    /// Tries to evict all entries in the background, as [`evict_later`](Self::evict_later) does for one
-    /// entry.
+    /// Tries to evict all entries in the background, as [`evict_later`](Self::evict_later) does for
+    /// one entry.
     pub(super) fn clear_later(self: &Arc<Self>, write_window: Duration) {
         let Ok(runtime) = Handle::try_current() else { return };
         let pending = self.pending_eviction(write_window);

@@ -1,5 +1,5 @@
-//! The changes that a write makes in the cache ([`WriteSet`]), and the contents with which a read fills an
-//! entry ([`fill_of`]).
+//! The changes that a write makes in the cache ([`WriteSet`]), and the contents with which a read
+//! fills an entry ([`fill_of`]).
 //!
 //! Used by writes and reads of the layered store. Sends nothing, and does not read the clock.
 
@@ -16,7 +16,8 @@ use crate::{
     },
 };
 
-/// The parts of an entry that a write invalidates, and the known values of its fields after the write.
+/// The parts of an entry that a write invalidates, and the known values of its fields after the
+/// write.
 #[derive(Default)]
 pub(super) struct WriteSet<'a> {
     /// Whether the write invalidates the whole entry.
@@ -29,7 +30,8 @@ pub(super) struct WriteSet<'a> {
 }
 
 impl<'a> WriteSet<'a> {
-    /// Returns the write set of an update. The cache may serve the new values for at most `longest`.
+    /// Returns the write set of an update. The cache may serve the new values for at most
+    /// `longest`.
     pub(super) fn update(update: &Update<'a>, longest: Duration) -> Self {
         let mut set = Self {
             // A sign-in invalidates the whole entry, because it may remove all fields of the former
@@ -69,8 +71,8 @@ impl<'a> WriteSet<'a> {
         Self { all: true, ..Self::default() }
     }
 
-    /// Returns the write set of a touch that is always due. Such a touch may move the idle deadline in either
-    /// direction.
+    /// Returns the write set of a touch that is always due. Such a touch may move the idle deadline
+    /// in either direction.
     pub(super) fn touch() -> Self {
         Self { record: true, ..Self::default() }
     }
@@ -167,8 +169,8 @@ mod tests {
         Change::Set(write.cache_policy(cache_policy))
     }
 
-    /// Returns the known fields: the name, whether there is a value, the TTL, and the time for which the
-    /// cache may serve the field. Times are in seconds.
+    /// Returns the known fields: the name, whether there is a value, the TTL, and the time for
+    /// which the cache may serve the field. Times are in seconds.
     fn known(changes: &[Change<'_>]) -> Vec<(String, bool, Option<u64>, u64)> {
         let set = WriteSet::update(&Update::new(changes), LONGEST);
         let parts = |field: &CachedField<'_>| {

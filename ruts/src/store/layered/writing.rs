@@ -52,11 +52,11 @@ impl<'a, C: Cache, O: Store> Write<'a, C, O> {
     /// Registers a write intent, runs the operation of the origin, and finishes the write in the
     /// cache. If the last step fails, the answer states for how long the cache may be stale.
     ///
-    /// Before that, waits for the turn of the session. If the turn does not come in time, the write has no
-    /// intent, as if the cache were down.
+    /// Before that, waits for the turn of the session. If the turn does not come in time, the write
+    /// has no intent, as if the cache were down.
     ///
-    /// If the future is dropped halfway, the write intent keeps the invalidated parts out of the cache
-    /// until the intent expires. If there is no intent, the entry is evicted.
+    /// If the future is dropped halfway, the write intent keeps the invalidated parts out of the
+    /// cache until the intent expires. If there is no intent, the entry is evicted.
     pub(super) async fn run<T: Send>(
         self,
         operation: TierFuture<'_, Result<Written<T>, Refused>>,
@@ -106,7 +106,8 @@ impl<'a, C: Cache, O: Store> Write<'a, C, O> {
         let scope = self.set.scope(&names);
         let turn = tiers.write_turn(self.id).await?;
         let intent = match begin_write(tiers, self.id, scope).await {
-            // The key of the entry holds data that is not a cache entry, so this data is removed first.
+            // The key of the entry holds data that is not a cache entry, so this data is removed
+            // first.
             Err(error) if error.kind() == StoreErrorKind::Corrupt => {
                 tiers.evict(self.id).await?;
                 begin_write(tiers, self.id, scope).await?
@@ -149,9 +150,10 @@ pub(super) fn finish_write<'a, C: Cache, O: Store>(
     tiers.call_cache(tiers.cache().finish_write(id, intent, &[]))
 }
 
-/// The sessions of a write that have no write intent. While the write is in progress, these sessions count
-/// as pending evictions. If the future of the write is dropped, or its outcome is unknown, the store keeps
-/// evicting their entries. It stops when the write can no longer take place.
+/// The sessions of a write that have no write intent. While the write is in progress, these
+/// sessions count as pending evictions. If the future of the write is dropped, or its outcome is
+/// unknown, the store keeps evicting their entries. It stops when the write can no longer take
+/// place.
 pub(super) struct WithoutIntent<'a, C: Cache, O: Store> {
     tiers: &'a Arc<Tiers<C, O>>,
     ids: Vec<SessionId>,

@@ -24,7 +24,8 @@ use crate::{
 const NAME: &str = "memory cache";
 const SHARDS: usize = 16;
 
-/// Maximum number of write intents of an entry beside a new intent. If there are more, they are merged.
+/// Maximum number of write intents of an entry beside a new intent. If there are more, they are
+/// merged.
 const MAX_INTENTS: usize = 16;
 
 /// Mark of merged intents. No write owns it, because the marks of a shard begin with one.
@@ -176,8 +177,8 @@ fn scattered(number: u64) -> u64 {
 }
 
 impl Record {
-    /// Returns whether this record stays instead of `other`. It stays if it has the same secret and a
-    /// later idle deadline, and could still be served at the lookup that led to `other`.
+    /// Returns whether this record stays instead of `other`. It stays if it has the same secret and
+    /// a later idle deadline, and could still be served at the lookup that led to `other`.
     fn supersedes(&self, other: &Self) -> bool {
         let deadline =
             |record: &Self| record.meta.idle_remaining.map(|idle| record.at.saturating_add(idle));
@@ -345,9 +346,9 @@ impl Cache for MemoryCache {
                     entry.put(fields, Duration::from_millis(intent.at), now);
                 }
             }
-            // The intent has expired or was evicted. Since then, readers may have filled in values that
-            // this write replaced. Another write in progress may have reached the origin before this write.
-            // The other write must not store its values.
+            // The intent has expired or was evicted. Since then, readers may have filled in values
+            // that this write replaced. Another write in progress may have reached the origin
+            // before this write. The other write must not store its values.
             None => entry.evict(),
         }
         Ok(())

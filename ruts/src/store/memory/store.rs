@@ -1,7 +1,7 @@
 //! [`MemoryStore`]: sessions in the memory of this process.
 //!
-//! A [`RecordStore`] over sharded maps. `store::record` has the rules of a session. This file has the
-//! capacity, the schedule by which expired records are freed, and the lists of principals.
+//! A [`RecordStore`] over sharded maps. `store::record` has the rules of a session. This file has
+//! the capacity, the schedule by which expired records are freed, and the lists of principals.
 
 use std::{
     cmp::Reverse,
@@ -33,8 +33,8 @@ const FREED_AT_CREATION: usize = 4;
 
 /// Sessions in the memory of this process.
 ///
-/// Everything is lost when the process ends. Clones share the sessions. Expired sessions are freed as
-/// new ones are created, without a background task. A live session is never evicted.
+/// Everything is lost when the process ends. Clones share the sessions. Expired sessions are freed
+/// as new ones are created, without a background task. A live session is never evicted.
 ///
 /// ```
 /// use ruts::{SessionLayer, store::memory::MemoryStore};
@@ -51,8 +51,8 @@ struct Inner {
     shards: [Mutex<Shard>; SHARDS],
     /// Locked before a shard, never while a shard is locked.
     lists: Arc<tokio::sync::Mutex<PrincipalLists>>,
-    /// Freed sessions that may still be on a list. The next holder of `lists` removes them, because a
-    /// session is freed under the lock of a shard, where `lists` must not be locked.
+    /// Freed sessions that may still be on a list. The next holder of `lists` removes them, because
+    /// a session is freed under the lock of a shard, where `lists` must not be locked.
     unlisted: Mutex<Vec<(PrincipalKey, SessionId)>>,
     /// Woken when a session was deleted or revoked, or changed its principal.
     watchers: Watchers,
@@ -62,8 +62,8 @@ struct Inner {
     clock: Box<dyn Clock>,
 }
 
-/// The sessions of each principal, each with the number of its sign-in. The number orders sign-ins that have
-/// the same time, such as all sign-ins of a test that does not advance its clock.
+/// The sessions of each principal, each with the number of its sign-in. The number orders sign-ins
+/// that have the same time, such as all sign-ins of a test that does not advance its clock.
 #[derive(Default)]
 pub struct PrincipalLists {
     sessions: HashMap<PrincipalKey, BTreeMap<SessionId, u64>>,
@@ -73,8 +73,8 @@ pub struct PrincipalLists {
 #[derive(Default)]
 struct Shard {
     sessions: HashMap<SessionId, Slot>,
-    /// The sessions, ordered by the time at which their deadline has to be checked. An item is obsolete if
-    /// its time differs from `scheduled_at` in the slot of the session.
+    /// The sessions, ordered by the time at which their deadline has to be checked. An item is
+    /// obsolete if its time differs from `scheduled_at` in the slot of the session.
     due: BinaryHeap<Reverse<(Duration, SessionId)>>,
 }
 
@@ -95,9 +95,9 @@ impl MemoryStoreBuilder {
     /// Sets the maximum number of sessions. At the limit, creating one more fails with
     /// [`StoreErrorKind::Full`]. Unlimited by default.
     ///
-    /// Deleted and revoked sessions do not count, although the store still keeps their secret hashes. If
-    /// the store holds more than about `2 * sessions` sessions, including deleted and revoked ones, it
-    /// removes a session immediately when it is revoked.
+    /// Deleted and revoked sessions do not count, although the store still keeps their secret
+    /// hashes. If the store holds more than about `2 * sessions` sessions, including deleted and
+    /// revoked ones, it removes a session immediately when it is revoked.
     #[must_use]
     pub fn capacity(mut self, sessions: usize) -> Self {
         self.capacity = sessions;
@@ -138,8 +138,8 @@ impl MemoryStore {
         MemoryStoreBuilder { capacity: usize::MAX, clock: Box::new(SystemClock::new()) }
     }
 
-    /// Returns the number of sessions. Deleted and revoked sessions are not counted. Expired sessions
-    /// are counted until they are freed.
+    /// Returns the number of sessions. Deleted and revoked sessions are not counted. Expired
+    /// sessions are counted until they are freed.
     pub fn len(&self) -> usize {
         self.inner.sessions.load(Ordering::Relaxed)
     }

@@ -46,8 +46,8 @@ pub(super) struct WriteRequest {
 }
 
 impl WriteRequest {
-    /// Returns the request of an update. `None` if the update does more than set fields and touch the
-    /// session.
+    /// Returns the request of an update. `None` if the update does more than set fields and touch
+    /// the session.
     pub(super) fn new(credentials: Credentials<'_>, update: &Update<'_>) -> Option<Self> {
         if update.needs_current_secret() || update.changes.is_empty() {
             return None;
@@ -157,8 +157,8 @@ impl BatchOp for WriteBatch {
     }
 }
 
-/// Changes several sessions. The answer has `None` for each session that does not exist, or that another
-/// transaction has locked.
+/// Changes several sessions. The answer has `None` for each session that does not exist, or that
+/// another transaction has locked.
 struct UpdateSessions(Vec<WriteRequest>);
 
 impl Operation for UpdateSessions {

@@ -28,8 +28,8 @@ use crate::{
 const SERVER: &str = "select version(), sleep(0.002), sysdate(6) > now(6), \
      @@global.innodb_flush_log_at_trx_commit = 1, cast(@@session.max_allowed_packet as signed)";
 
-/// Selects the settings of the connection. The isolation level is `transaction_isolation` in MySQL, and
-/// `tx_isolation` or both in MariaDB. So is `transaction_read_only`.
+/// Selects the settings of the connection. The isolation level is `transaction_isolation` in MySQL,
+/// and `tx_isolation` or both in MariaDB. So is `transaction_read_only`.
 const SETTINGS: &str = "show session variables where variable_name in \
      ('transaction_isolation', 'tx_isolation', 'transaction_read_only', 'tx_read_only', \
      'autocommit', 'time_zone', 'sql_mode')";
@@ -118,8 +118,8 @@ pub(super) async fn has_rows(
     Ok(row.try_get::<i64, _>(0).map_err(failure)? != 0)
 }
 
-/// Creates, reads and deletes a session in a transaction that is rolled back. This fails if the role
-/// lacks a privilege, or if the server has an unsuitable setting.
+/// Creates, reads and deletes a session in a transaction that is rolled back. This fails if the
+/// role lacks a privilege, or if the server has an unsuitable setting.
 pub(super) async fn round_trip(executor: &Arc<Executor>) -> Result<(), StoreError> {
     let id = SessionId::from_bytes(random().map_err(unsupported)?);
     let secret = SecretHash::from_bytes(random().map_err(unsupported)?);

@@ -1,7 +1,7 @@
 //! Converts failures of the server and of sqlx to [`StoreError`].
 //!
-//! Used by every file that sends a statement or reads a row. Keeps the server's error texts out of errors,
-//! because these texts quote keys and statements.
+//! Used by every file that sends a statement or reads a row. Keeps the server's error texts out of
+//! errors, because these texts quote keys and statements.
 
 use std::io::ErrorKind;
 
@@ -17,11 +17,13 @@ pub(super) struct StatementError {
     pub(super) error: StoreError,
     /// Whether the connection is broken, or its server is read-only.
     pub(super) connection_is_dead: bool,
-    /// Whether the connection is dead only because its server cannot serve, such as a read-only server.
+    /// Whether the connection is dead only because its server cannot serve, such as a read-only
+    /// server.
     pub(super) is_unfit: bool,
     /// Whether an insertion failed because a row with its key exists.
     pub(super) is_duplicate: bool,
-    /// Whether the statement failed because of a concurrent statement, and may succeed if it is repeated.
+    /// Whether the statement failed because of a concurrent statement, and may succeed if it is
+    /// repeated.
     was_broken_off: bool,
     /// Whether it is certain that the statement changed nothing.
     changed_nothing: bool,
@@ -50,8 +52,8 @@ impl StatementError {
         }
     }
 
-    /// Creates the error of a script that the server has carried out only in part, without reporting an
-    /// error.
+    /// Creates the error of a script that the server has carried out only in part, without
+    /// reporting an error.
     pub(super) fn broken_off_silently() -> Self {
         let reason = Reason("the server aborted a statement without reporting an error");
         Self::new(StoreError::new(NAME, StoreErrorKind::OutcomeUnknown).with_source(reason))
@@ -140,8 +142,8 @@ pub(super) fn decode_error(_: Error) -> StoreError {
     corrupt()
 }
 
-/// Returns the error of a script that was sent. `can_change` is true if the script can commit a change.
-/// `begun` is true if the server has answered a statement of the script.
+/// Returns the error of a script that was sent. `can_change` is true if the script can commit a
+/// change. `begun` is true if the server has answered a statement of the script.
 pub(super) fn statement_error(error: Error, can_change: bool, begun: bool) -> StatementError {
     let mut failed = StatementError::new(StoreError::new(NAME, StoreErrorKind::OutcomeUnknown));
     let mut kind = StoreErrorKind::Unavailable;
@@ -215,8 +217,8 @@ fn is_in_doubt(number: u16) -> bool {
     matches!(number, 1053 | 1152 | 1158..=1161 | 1180 | 1927 | 2006 | 2013)
 }
 
-/// Returns whether the cause is a deadlock, a lock that was not granted in time, a row that changed,
-/// or a conflict in a cluster.
+/// Returns whether the cause is a deadlock, a lock that was not granted in time, a row that
+/// changed, or a conflict in a cluster.
 fn is_broken_off(number: u16) -> bool {
     matches!(number, 1020 | 1205 | 1213 | 3101)
 }

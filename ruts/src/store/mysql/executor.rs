@@ -41,8 +41,8 @@ pub(super) struct Executor {
     patience: Patience,
     /// Maximum length of a script, in bytes. The server closes the connection after a longer one.
     max_text: AtomicUsize,
-    /// Turns of the operations that lock a session or a principal. Without turns, the server would make
-    /// these operations wait, and each would hold a connection.
+    /// Turns of the operations that lock a session or a principal. Without turns, the server would
+    /// make these operations wait, and each would hold a connection.
     turns: Turns<Box<[u8]>>,
 }
 
@@ -57,7 +57,8 @@ pub(super) struct Answer {
 pub(super) trait Work: Send + Sync + 'static {
     type Answer: Send + 'static;
 
-    /// Carries the operation out. After a failure that changed nothing, the operation may run again.
+    /// Carries the operation out. After a failure that changed nothing, the operation may run
+    /// again.
     fn run(
         &self,
         attempt: &mut Attempt<'_>,
@@ -65,7 +66,8 @@ pub(super) trait Work: Send + Sync + 'static {
 }
 
 impl Executor {
-    /// Creates an executor, which tests a connection that was idle for `test_after` before its next use.
+    /// Creates an executor, which tests a connection that was idle for `test_after` before its next
+    /// use.
     pub(super) fn new(
         pool: MySqlPool,
         tables: Tables,
@@ -86,7 +88,8 @@ impl Executor {
         self.max_text.store(bytes, Ordering::Relaxed);
     }
 
-    /// Waits until no other operation of this store locks the session or principal, but not beyond `end`.
+    /// Waits until no other operation of this store locks the session or principal, but not beyond
+    /// `end`.
     pub(super) async fn turn(
         &self,
         key: &[u8],
@@ -111,8 +114,8 @@ impl Executor {
     /// # Cancel safety
     ///
     /// A separate task carries the operation out, so the future can be dropped. Without the task,
-    /// dropping the future would close the connection, or make the next statement on that connection
-    /// wait.
+    /// dropping the future would close the connection, or make the next statement on that
+    /// connection wait.
     pub(super) async fn run<W: Work>(
         self: &Arc<Self>,
         work: W,
@@ -124,8 +127,8 @@ impl Executor {
         dispatch.wait(answer, deadline).await.unwrap_or_else(|kind| Err(timed_out(kind).into()))
     }
 
-    /// Like [`run`](Self::run), but polls the operation in the task of the caller. Until the future is
-    /// polled again, it holds a connection, and may hold locks on the server.
+    /// Like [`run`](Self::run), but polls the operation in the task of the caller. Until the future
+    /// is polled again, it holds a connection, and may hold locks on the server.
     pub(super) async fn run_inline<W: Work>(
         self: &Arc<Self>,
         work: W,
@@ -235,8 +238,8 @@ impl Attempt<'_> {
     ///
     /// # Errors
     ///
-    /// Fails if a statement failed, or if the script was not sent because the caller has timed out or was
-    /// dropped.
+    /// Fails if a statement failed, or if the script was not sent because the caller has timed out
+    /// or was dropped.
     pub(super) async fn commit(&mut self, script: &Script) -> Result<Vec<Answer>, StatementError> {
         if !self.dispatch.send() {
             return Err(timed_out(StoreErrorKind::Unavailable).into());
@@ -295,8 +298,8 @@ impl Drop for Attempt<'_> {
     }
 }
 
-/// Sends a script and returns the answers of its statements. Reads every row, because a statement can
-/// still fail after its first row.
+/// Sends a script and returns the answers of its statements. Reads every row, because a statement
+/// can still fail after its first row.
 async fn run(
     script: &Script,
     connection: &mut MySqlConnection,

@@ -15,12 +15,12 @@ use super::{
 };
 use crate::store::{StoreError, StoreErrorKind, sql::WrongVersion};
 
-/// Each migration has to be repeatable after an interruption, because the server commits after every
-/// statement that creates a table.
+/// Each migration has to be repeatable after an interruption, because the server commits after
+/// every statement that creates a table.
 const MIGRATIONS: [&str; 1] = [include_str!("sql/migration_1.sql")];
 
-/// The rows that each table of locks and of the epoch has. If the epoch was lost, all sessions end, because it is
-/// not known which of them `revoke_everyone` has ended.
+/// The rows that each table of locks and of the epoch has. If the epoch was lost, all sessions end,
+/// because it is not known which of them `revoke_everyone` has ended.
 const ROWS: &str = include_str!("sql/rows.sql");
 
 /// Version of the tables that this release needs.

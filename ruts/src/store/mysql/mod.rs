@@ -14,14 +14,14 @@
 //! | `sessions_migrations` | One for each version of the tables. |
 //!
 //! Every change of a session locks its row. The row of a deleted session stays for
-//! [`DELETED_RETENTION`](crate::store::DELETED_RETENTION). The row of a revoked session stays until its
-//! deadline, but for no longer than [`REVOKED_RETENTION`](crate::store::REVOKED_RETENTION). Deletion and
-//! revocation also delete the fields. `revoke_everyone` does not change the rows of sessions. The cleanup
-//! later revokes each session and deletes its fields. Times are microseconds since 1970, by the clock of
-//! the server. Names are compared byte by byte.
+//! [`DELETED_RETENTION`](crate::store::DELETED_RETENTION). The row of a revoked session stays until
+//! its deadline, but for no longer than [`REVOKED_RETENTION`](crate::store::REVOKED_RETENTION).
+//! Deletion and revocation also delete the fields. `revoke_everyone` does not change the rows of
+//! sessions. The cleanup later revokes each session and deletes its fields. Times are microseconds
+//! since 1970, by the clock of the server. Names are compared byte by byte.
 //!
-//! The tables are in the database of the connection. The store does not use stored procedures, triggers,
-//! foreign keys or session variables.
+//! The tables are in the database of the connection. The store does not use stored procedures,
+//! triggers, foreign keys or session variables.
 //!
 //! # Round trips
 //!
@@ -40,37 +40,38 @@
 //! | a sign-in that ends many sessions | 2, and 2 more for every 100 ended sessions |
 //! | every other operation | 2 |
 //!
-//! A statement contains values as hexadecimal text, which takes twice their size. If the values of a write
-//! take more than about half of the server's `max_allowed_packet`, the write is refused with
-//! [`Full`](crate::store::StoreErrorKind::Full). The store opens its own connections, and turns the sqlx
-//! statement log off for them.
+//! A statement contains values as hexadecimal text, which takes twice their size. If the values of
+//! a write take more than about half of the server's `max_allowed_packet`, the write is refused
+//! with [`Full`](crate::store::StoreErrorKind::Full). The store opens its own connections, and
+//! turns the sqlx statement log off for them.
 //!
-//! If a connection was idle for less than [`MySqlStoreBuilder::test_idle_after`], it is taken from the pool
-//! without a test. If it was idle for longer, it is tested in a separate round trip. The pool also tests
-//! each connection that is returned. No caller waits for this test.
+//! If a connection was idle for less than [`MySqlStoreBuilder::test_idle_after`], it is taken from
+//! the pool without a test. If it was idle for longer, it is tested in a separate round trip. The
+//! pool also tests each connection that is returned. No caller waits for this test.
 //!
-//! Reads of single sessions are in flight on up to half of the connections. Later reads queue. When an
-//! earlier statement is answered, up to 64 queued reads of the same fields are sent as one statement. If
-//! that statement fails, each of its reads is sent again in a statement of its own.
+//! Reads of single sessions are in flight on up to half of the connections. Later reads queue. When
+//! an earlier statement is answered, up to 64 queued reads of the same fields are sent as one
+//! statement. If that statement fails, each of its reads is sent again in a statement of its own.
 //!
-//! Writes that only set fields, without a precondition, queue in the same way. Up to 32 queued writes are sent
-//! as one transaction. It skips locked sessions, whose writes are then sent in statements of their own.
+//! Writes that only set fields, without a precondition, queue in the same way. Up to 32 queued
+//! writes are sent as one transaction. It skips locked sessions, whose writes are then sent in
+//! statements of their own.
 //!
-//! Writes to one session take turns in the process, as do sign-ins with a limit and revocations of one
-//! principal. An operation does not hold a connection while it waits for its turn, and waits for at most
-//! half of the timeout. A statement waits for a lock for at most one second at a time, and returns
-//! its connection to the pool between attempts.
+//! Writes to one session take turns in the process, as do sign-ins with a limit and revocations of
+//! one principal. An operation does not hold a connection while it waits for its turn, and waits
+//! for at most half of the timeout. A statement waits for a lock for at most one second at a time,
+//! and returns its connection to the pool between attempts.
 //!
 //! # Failures
 //!
 //! No operation takes longer than [`MySqlStoreBuilder::timeout`], but an operation that ends many
 //! sessions has this time for each transaction.
 //!
-//! An operation may fail because of its connection or of a concurrent statement. It is then repeated within
-//! its timeout, if it is a read or if the answer proves that nothing was changed. The server ends a
-//! deadlock by aborting a transaction, so a deadlock usually only delays the caller. A connection is closed
-//! if it is broken, or if its server is read-only. Operations then move to other connections, and finally
-//! to a new one.
+//! An operation may fail because of its connection or of a concurrent statement. It is then
+//! repeated within its timeout, if it is a read or if the answer proves that nothing was changed.
+//! The server ends a deadlock by aborting a transaction, so a deadlock usually only delays the
+//! caller. A connection is closed if it is broken, or if its server is read-only. Operations then
+//! move to other connections, and finally to a new one.
 //!
 //! | failure | [kind of error](crate::store::StoreErrorKind) |
 //! | --- | --- |
@@ -79,12 +80,12 @@
 //! | The connection broke, or no answer came in time. A write may have taken place. | [`OutcomeUnknown`](crate::store::StoreErrorKind::OutcomeUnknown) |
 //!
 //! If a process is suspended between two round trips, it keeps the session locked. MariaDB ends the
-//! transaction of this process after five seconds. MySQL ends the transaction only when the connection
-//! ends.
+//! transaction of this process after five seconds. MySQL ends the transaction only when the
+//! connection ends.
 //!
-//! A deletion survives a crash of the server if `innodb_flush_log_at_trx_commit` is 1. Otherwise the
-//! builder warns. Operations on a read-only server fail. In a cluster in which several servers accept
-//! writes, all instances have to use the same server.
+//! A deletion survives a crash of the server if `innodb_flush_log_at_trx_commit` is 1. Otherwise
+//! the builder warns. Operations on a read-only server fail. In a cluster in which several servers
+//! accept writes, all instances have to use the same server.
 //!
 //! # Cleanup
 //!

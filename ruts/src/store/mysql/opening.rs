@@ -1,5 +1,5 @@
-//! [`Opening`]: the first round trip of a transaction, which locks and reads the rows that the operation
-//! needs.
+//! [`Opening`]: the first round trip of a transaction, which locks and reads the rows that the
+//! operation needs.
 //!
 //! Used by `transaction` and its operations. Every transaction uses `READ_COMMITTED`.
 
@@ -19,8 +19,8 @@ use crate::{
     token::SessionId,
 };
 
-/// Sets the isolation level of the next transaction. A higher level also locks gaps between rows, so
-/// concurrent creations of sessions would wait for each other.
+/// Sets the isolation level of the next transaction. A higher level also locks gaps between rows,
+/// so concurrent creations of sessions would wait for each other.
 pub(super) const READ_COMMITTED: &str = "set transaction isolation level read committed";
 
 /// The rows that a transaction locks and reads first.
@@ -58,8 +58,8 @@ impl<'a> Opening<'a> {
         Self { tables, script, lock, session, fields, clock, others }
     }
 
-    /// Locks the row of a principal, so that other transactions wait for this lock. Principals with the
-    /// same first byte share a row.
+    /// Locks the row of a principal, so that other transactions wait for this lock. Principals with
+    /// the same first byte share a row.
     pub(super) fn lock_principal(&mut self, principal: &PrincipalKey) {
         let [lock, ..] = principal.as_bytes();
         let locks = &self.tables.locks;
@@ -76,8 +76,8 @@ impl<'a> Opening<'a> {
             .push(format_args!("select {SESSION} from {sessions} s where s.id = {id} for update"));
         self.session = Some(locked);
         if !matches!(fields, Projection::Named([])) {
-            // This statement begins after the lock was granted, so it sees every change by an earlier holder
-            // of the lock.
+            // This statement begins after the lock was granted, so it sees every change by an
+            // earlier holder of the lock.
             let read = self.script.push(format_args!(
                 "select {FIELD} from {sessions} s join {} f on f.session = s.number{} \
                  where s.id = {id}",
@@ -100,8 +100,8 @@ impl<'a> Opening<'a> {
         self.others.push(read);
     }
 
-    /// Reads other sessions by a condition on the table `s`. Locks them only if the condition contains
-    /// `for update`.
+    /// Reads other sessions by a condition on the table `s`. Locks them only if the condition
+    /// contains `for update`.
     pub(super) fn read_others(&mut self, condition: &str) {
         let sessions = &self.tables.sessions;
         let read =
@@ -127,8 +127,8 @@ impl<'a> Opening<'a> {
         self.read_others(&format!("{condition} and {} order by s.id limit {limit}", is_live()));
     }
 
-    /// Locks and reads sessions of earlier epochs, which `revoke_everyone` has ended. Skips rows that
-    /// another transaction has locked.
+    /// Locks and reads sessions of earlier epochs, which `revoke_everyone` has ended. Skips rows
+    /// that another transaction has locked.
     pub(super) fn read_earlier(&mut self, limit: usize) {
         let Tables { sessions, epoch, .. } = self.tables;
         let read = self.script.push(format_args!(

@@ -1,7 +1,7 @@
 //! The operations of the contract that lock a session or a principal.
 //!
-//! Used by the store and the cleanup. [`SessionRecord`] holds the rules of a session. The operations decide
-//! which rows are locked, read and written.
+//! Used by the store and the cleanup. [`SessionRecord`] holds the rules of a session. The
+//! operations decide which rows are locked, read and written.
 
 use std::{sync::Arc, time::Duration};
 
@@ -29,7 +29,8 @@ use crate::{
     token::SessionId,
 };
 
-/// Maximum number of sessions beyond a limit that one transaction ends, so that the transaction is short.
+/// Maximum number of sessions beyond a limit that one transaction ends, so that the transaction is
+/// short.
 const STEP: usize = 100;
 
 /// The progress of an operation after a transaction.
@@ -70,8 +71,8 @@ impl Operation for LoadAndTouch {
     }
 }
 
-/// Creates a session. Used if other sessions may have to end for it, or if an ended session may have the
-/// same id.
+/// Creates a session. Used if other sessions may have to end for it, or if an ended session may
+/// have the same id.
 pub(super) struct CreateSession(pub(super) Arc<OwnedCreate>);
 
 impl Operation for CreateSession {
@@ -221,8 +222,8 @@ pub(super) struct RevokedBatch {
     pub(super) ended: Vec<SessionId>,
     /// The last session that was examined, if there may be more.
     pub(super) next: Option<SessionId>,
-    /// A session to end was not found. Either the principal has left the session, or the server has aborted
-    /// the statement without an error.
+    /// A session to end was not found. Either the principal has left the session, or the server has
+    /// aborted the statement without an error.
     pub(super) is_incomplete: bool,
     /// For each session in `ended`, the index of the statement that ends it.
     statements: Vec<usize>,
@@ -269,8 +270,8 @@ impl Operation for Revoke {
         Ok(batch)
     }
 
-    /// Removes from the answer the sessions that the principal left in the meantime, because they were
-    /// not ended.
+    /// Removes from the answer the sessions that the principal left in the meantime, because they
+    /// were not ended.
     fn complete(&self, mut batch: RevokedBatch, written: &[Answer]) -> RevokedBatch {
         let was_found = |at: usize| written.get(at).is_some_and(|answer| answer.affected > 0);
         batch.is_incomplete = !batch.statements.iter().all(|at| was_found(*at));
@@ -280,8 +281,8 @@ impl Operation for Revoke {
     }
 }
 
-/// Deletes sessions that are not retained. Revokes the other sessions of earlier epochs, so that their
-/// secrets are still recognised.
+/// Deletes sessions that are not retained. Revokes the other sessions of earlier epochs, so that
+/// their secrets are still recognised.
 pub(super) struct DeleteExpired(pub(super) usize);
 
 impl Operation for DeleteExpired {
@@ -332,7 +333,8 @@ impl Operation for DeleteExpired {
     }
 }
 
-/// Applies a rule to the record of the locked session, and adds the statements that store the change.
+/// Applies a rule to the record of the locked session, and adds the statements that store the
+/// change.
 fn change<T>(
     tables: &Tables,
     opened: &Opened,
@@ -362,17 +364,17 @@ fn read_for_limit(opening: &mut Opening<'_>, who: Option<&NewSignIn<'_>>) {
     }
 }
 
-/// Returns the maximum number of live sessions that a sign-in reads: the sessions that may stay, its own
-/// session, and the sessions of one step.
+/// Returns the maximum number of live sessions that a sign-in reads: the sessions that may stay,
+/// its own session, and the sessions of one step.
 const fn most(limit: SessionLimit) -> usize {
     (limit.sessions as usize).saturating_add(1 + STEP)
 }
 
 /// Ends the oldest sessions of the principal, so that the session `own` fits under the limit.
 ///
-/// The opening may have read only some sessions of the principal. Even so, this function ends only sessions
-/// beyond the limit. The sessions that were read and stay are all later, and fill the limit together with
-/// `own`.
+/// The opening may have read only some sessions of the principal. Even so, this function ends only
+/// sessions beyond the limit. The sessions that were read and stay are all later, and fill the
+/// limit together with `own`.
 fn make_room(
     tables: &Tables,
     opened: &Opened,

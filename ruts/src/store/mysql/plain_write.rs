@@ -1,8 +1,8 @@
 //! Writes that only set fields, in one statement.
 //!
-//! Used by the store. The statement contains a part of the rules of a session: the conditions under which
-//! nothing but the fields changes. If these conditions do not hold, an operation of `operations` applies
-//! the rules.
+//! Used by the store. The statement contains a part of the rules of a session: the conditions under
+//! which nothing but the fields changes. If these conditions do not hold, an operation of
+//! `operations` applies the rules.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -22,15 +22,16 @@ use crate::{
 /// Maximum length of a value that is set together with other values.
 const MAX_IN_UNION: usize = 32 * 1024;
 
-/// Returns a write that sets fields of a live session. It changes nothing unless all these conditions hold:
+/// Returns a write that sets fields of a live session. It changes nothing unless all these
+/// conditions hold:
 ///
 /// - The current secret was presented, and this is not the first use of a renewed secret.
 /// - No touch is due.
 /// - The precondition holds.
 ///
-/// Returns `None` if the credentials are internal, or if the update does more than set fields and touch the
-/// session. Also returns `None` if the update sets several fields and a value is longer than
-/// [`MAX_IN_UNION`].
+/// Returns `None` if the credentials are internal, or if the update does more than set fields and
+/// touch the session. Also returns `None` if the update sets several fields and a value is longer
+/// than [`MAX_IN_UNION`].
 pub(super) fn plain_write(
     tables: &Tables,
     credentials: Credentials<'_>,
@@ -72,7 +73,8 @@ pub(super) fn plain_write(
     Some(Write(script))
 }
 
-/// Returns the last write of each field. `None` if a change does not set a field, or there is no change.
+/// Returns the last write of each field. `None` if a change does not set a field, or there is no
+/// change.
 fn last_of_each<'a>(changes: &[Change<'a>]) -> Option<Vec<FieldWrite<'a>>> {
     let mut writes: Vec<FieldWrite<'a>> = Vec::with_capacity(changes.len());
     for change in changes {

@@ -1,7 +1,7 @@
 //! Sessions as a read finds them, in one statement: [`Snapshot`].
 //!
-//! Used by the store. Its conditions (`is_live`, `of_principal`) are shared with the statements that
-//! write. A statement without locks sees the database at one moment.
+//! Used by the store. Its conditions (`is_live`, `of_principal`) are shared with the statements
+//! that write. A statement without locks sees the database at one moment.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{auth::PrincipalKey, store::Projection, token::SessionId};
 
-/// SQL expression for whether the server accepts no writes. `read_only` is a number, or a word in later
-/// releases of MariaDB.
+/// SQL expression for whether the server accepts no writes. `read_only` is a number, or a word in
+/// later releases of MariaDB.
 pub(super) const IS_READ_ONLY: &str = "cast(@@global.read_only as char) not in ('0', 'OFF')";
 
 /// Sessions, live or not, with the requested fields.
@@ -57,14 +57,15 @@ impl Read {
         Self::new(tables, &sessions, fields)
     }
 
-    /// Joins sessions to the row of the epoch, which always exists, so the answer always has the clock.
+    /// Joins sessions to the row of the epoch, which always exists, so the answer always has the
+    /// clock.
     fn new(tables: &Tables, sessions: &str, fields: Projection<'_>) -> Self {
         let (columns, join) = match fields {
             Projection::Named([]) => ("null".to_owned(), String::new()),
             _ => {
                 let named = named(fields);
-                // Without the hint, MySQL scans the whole table as long as its statistics say that the
-                // table is small.
+                // Without the hint, MySQL scans the whole table as long as its statistics say that
+                // the table is small.
                 let join = format!(
                     " left join {} f force index (primary) on f.session = s.number{named}",
                     tables.fields

@@ -1,7 +1,7 @@
 //! Statements as text: [`Script`], and the literals in it.
 //!
-//! Used by every file that writes a statement. All values are numbers or hexadecimal literals. No value
-//! can end its literal early, and no setting of the server changes the meaning of a literal.
+//! Used by every file that writes a statement. All values are numbers or hexadecimal literals. No
+//! value can end its literal early, and no setting of the server changes the meaning of a literal.
 
 use std::fmt::{self, Display, Formatter, Write};
 
@@ -26,8 +26,8 @@ impl Script {
         self.push_for(0, statement)
     }
 
-    /// Adds a statement that has to find at least this number of rows, because the transaction has locked
-    /// them. If MariaDB aborts the statement without an error, the statement finds no row.
+    /// Adds a statement that has to find at least this number of rows, because the transaction has
+    /// locked them. If MariaDB aborts the statement without an error, the statement finds no row.
     pub(super) fn push_for(&mut self, rows: u64, statement: impl Display) -> usize {
         let separator = if self.text.is_empty() { "" } else { "; " };
         // The result is ignored, because writing to a string does not fail.

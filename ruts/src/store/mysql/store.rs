@@ -1,7 +1,7 @@
 //! [`MySqlStore`], which keeps sessions in MariaDB or MySQL, and its builder.
 //!
-//! Used by applications. Each operation is a read, a write in one statement, or a transaction of two
-//! round trips.
+//! Used by applications. Each operation is a read, a write in one statement, or a transaction of
+//! two round trips.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -44,12 +44,14 @@ use crate::{
 /// Maximum number of sessions in a page.
 const MAX_PAGE: usize = 10_000;
 
-/// Maximum number of sessions that one transaction examines, so that its locks do not delay callers.
+/// Maximum number of sessions that one transaction examines, so that its locks do not delay
+/// callers.
 const BATCH: usize = 500;
 
-/// The settings of each connection. A wait for a lock ends after a second, and the operation is repeated on
-/// any connection. If a process is suspended between two round trips, MariaDB ends its transaction after
-/// five seconds. The other settings have their usual values, even if the server has different defaults.
+/// The settings of each connection. A wait for a lock ends after a second, and the operation is
+/// repeated on any connection. If a process is suspended between two round trips, MariaDB ends its
+/// transaction after five seconds. The other settings have their usual values, even if the server
+/// has different defaults.
 const SETTINGS: &str = "set session transaction isolation level read committed, read write; \
      set session autocommit = 1, time_zone = '+00:00', innodb_lock_wait_timeout = 1, \
      lock_wait_timeout = 1, completion_type = 'NO_CHAIN', sql_safe_updates = 0, wait_timeout = 28800, \
@@ -59,14 +61,14 @@ const SETTINGS: &str = "set session transaction isolation level read committed, 
 
 /// Sessions in MariaDB or MySQL.
 ///
-/// The [module](super) describes tables, round trips and failures. Clones share the connections. The
-/// cleanup ends when the last clone is dropped.
+/// The [module](super) describes tables, round trips and failures. Clones share the connections.
+/// The cleanup ends when the last clone is dropped.
 ///
 /// # Cancel safety
 ///
-/// If the future of a transaction is dropped before the last statement was sent, the transaction changes
-/// nothing. If the future is dropped later, the transaction is carried out as a whole. An operation that
-/// ends many sessions takes several transactions.
+/// If the future of a transaction is dropped before the last statement was sent, the transaction
+/// changes nothing. If the future is dropped later, the transaction is carried out as a whole. An
+/// operation that ends many sessions takes several transactions.
 #[derive(Clone)]
 pub struct MySqlStore {
     executor: Arc<Executor>,
@@ -95,9 +97,10 @@ impl MySqlStore {
     ///
     /// # Errors
     ///
-    /// - [`Unsupported`](crate::store::StoreErrorKind::Unsupported): the server is read-only, or its version,
-    ///   a setting or a proxy is unsuitable. The cause may also be the version or the engine of the tables,
-    ///   or the privileges of the role. The source of the error gives the reason.
+    /// - [`Unsupported`](crate::store::StoreErrorKind::Unsupported): the server is read-only, or
+    ///   its version, a setting or a proxy is unsuitable. The cause may also be the version or the
+    ///   engine of the tables, or the privileges of the role. The source of the error gives the
+    ///   reason.
     /// - [`Unavailable`](crate::store::StoreErrorKind::Unavailable): the server could not be
     ///   reached.
     pub async fn check(&self) -> Result<(), StoreError> {
@@ -109,14 +112,14 @@ impl MySqlStore {
         self.reads.run(ReadRequest::new(id, fields)).await
     }
 
-    /// Waits for the turn of an operation that locks a session or a principal, for at most half of the
-    /// timeout.
+    /// Waits for the turn of an operation that locks a session or a principal, for at most half of
+    /// the timeout.
     async fn turn(&self, key: &[u8], begun: Instant) -> Result<Turn<'_, Box<[u8]>>, StoreError> {
         self.executor.turn(key, begun + self.executor.timeout / 2).await
     }
 
-    /// Waits for the turn of a sign-in with a limit on its principal. An operation takes this turn before
-    /// the turn on its session.
+    /// Waits for the turn of a sign-in with a limit on its principal. An operation takes this turn
+    /// before the turn on its session.
     async fn principal_turn(
         &self,
         who: Option<&NewSignIn<'_>>,
@@ -173,8 +176,8 @@ impl Store for MySqlStore {
             let insert = create(&self.executor.tables, &request);
             match self.executor.run(insert, begun + self.executor.timeout).await {
                 Ok(_) => return Ok(Written::new(())),
-                // The session with that id may have ended. If so, the transaction below replaces a session
-                // that is no longer retained.
+                // The session with that id may have ended. If so, the transaction below replaces a
+                // session that is no longer retained.
                 Err(failed) if failed.is_duplicate => {}
                 Err(failed) => return Err(failed.into()),
             }
@@ -347,8 +350,8 @@ pub struct MySqlStoreBuilder {
 impl MySqlStoreBuilder {
     /// Sets the maximum number of connections, at least one. Defaults to ten.
     ///
-    /// The store does not use the pool of the application, because sqlx logs the statements of a pool by
-    /// default. The statements of the store contain values.
+    /// The store does not use the pool of the application, because sqlx logs the statements of a
+    /// pool by default. The statements of the store contain values.
     #[must_use]
     pub fn max_connections(mut self, connections: u32) -> Self {
         self.max_connections = connections.max(1);
@@ -363,8 +366,8 @@ impl MySqlStoreBuilder {
         self
     }
 
-    /// Sets the name of the table of sessions: at most 50 letters, digits, underscores and hyphens. The
-    /// names of the other tables begin with this name. Defaults to `sessions`.
+    /// Sets the name of the table of sessions: at most 50 letters, digits, underscores and hyphens.
+    /// The names of the other tables begin with this name. Defaults to `sessions`.
     ///
     /// Stores with different tables can share a database.
     #[must_use]
@@ -373,27 +376,28 @@ impl MySqlStoreBuilder {
         self
     }
 
-    /// Sets the interval at which this instance deletes expired sessions, from one second to one year.
-    /// Defaults to five minutes. With `None`, expired sessions are deleted only by [`Store::delete_expired`].
+    /// Sets the interval at which this instance deletes expired sessions, from one second to one
+    /// year. Defaults to five minutes. With `None`, expired sessions are deleted only by
+    /// [`Store::delete_expired`].
     ///
-    /// Each interval varies randomly by up to a fifth, so that instances do not delete at the same time,
-    /// even if they start together.
+    /// Each interval varies randomly by up to a fifth, so that instances do not delete at the same
+    /// time, even if they start together.
     #[must_use]
     pub fn cleanup_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
         self.cleanup_interval = interval.into().map(cleanup_interval::limited);
         self
     }
 
-    /// Sets the maximum duration of an operation, from a millisecond to a day. It includes the wait for
-    /// a connection. Defaults to two seconds.
+    /// Sets the maximum duration of an operation, from a millisecond to a day. It includes the wait
+    /// for a connection. Defaults to two seconds.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout.clamp(Duration::from_millis(1), Duration::from_secs(86_400));
         self
     }
 
-    /// Sets the idle time after which a connection is tested before its next use. Defaults to ten seconds.
-    /// The test takes a round trip.
+    /// Sets the idle time after which a connection is tested before its next use. Defaults to ten
+    /// seconds. The test takes a round trip.
     ///
     /// Set a shorter time if a firewall or proxy forgets idle connections sooner.
     #[must_use]
@@ -402,8 +406,8 @@ impl MySqlStoreBuilder {
         self
     }
 
-    /// Returns the SQL that creates or migrates the tables, for a role that may create them. The SQL
-    /// changes nothing if the tables are up to date.
+    /// Returns the SQL that creates or migrates the tables, for a role that may create them. The
+    /// SQL changes nothing if the tables are up to date.
     ///
     /// The role of the application then needs `select`, `insert`, `update` and `delete` on the
     /// tables.
@@ -416,7 +420,8 @@ impl MySqlStoreBuilder {
     }
 
     /// Connects to the server and checks it. Also creates or migrates the tables if
-    /// [`create_tables`](Self::create_tables) is set. Any number of instances may call this concurrently.
+    /// [`create_tables`](Self::create_tables) is set. Any number of instances may call this
+    /// concurrently.
     ///
     /// # Errors
     ///

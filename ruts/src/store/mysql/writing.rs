@@ -84,8 +84,9 @@ pub(super) fn save_head(
     }
 }
 
-/// Adds the statements that insert a session. If rows were deleted by hand, for example by `truncate`, the
-/// server may use the number of an earlier session again. So the fields of that session are deleted.
+/// Adds the statements that insert a session. If rows were deleted by hand, for example by
+/// `truncate`, the server may use the number of an earlier session again. So the fields of that
+/// session are deleted.
 pub(super) fn insert(
     script: &mut Script,
     tables: &Tables,
@@ -146,8 +147,8 @@ pub(super) fn delete(script: &mut Script, tables: &Tables, numbers: &[u64]) {
     script.push(format_args!("delete from {sessions} where number in ({numbers})"));
 }
 
-/// Adds the statement that revokes a session that is not locked. The statement changes nothing if the
-/// principal has left the session. Returns its index.
+/// Adds the statement that revokes a session that is not locked. The statement changes nothing if
+/// the principal has left the session. Returns its index.
 pub(super) fn revoke(
     script: &mut Script,
     tables: &Tables,
@@ -178,8 +179,8 @@ pub(super) fn delete_fields_of_revoked(script: &mut Script, tables: &Tables, num
     ));
 }
 
-/// Stores a changed record, if the session is live and still as it was read. Otherwise the statement
-/// finds no row.
+/// Stores a changed record, if the session is live and still as it was read. Otherwise the
+/// statement finds no row.
 pub(super) fn save_if_unchanged(
     tables: &Tables,
     session: &SessionRow,
@@ -211,8 +212,8 @@ fn changed(session: &SessionRow, record: &SessionRecord) -> Vec<String> {
         .collect()
 }
 
-/// Returns the fields that differ from the stored fields, as rows of the session. An ended session has no
-/// fields.
+/// Returns the fields that differ from the stored fields, as rows of the session. An ended session
+/// has no fields.
 pub(super) fn changed_fields<'a>(
     session: SessionNumber,
     stored: &'a Fields,

@@ -28,15 +28,16 @@ pub trait Channel: Send + Sync + 'static {
     /// Publishes a message to all listeners.
     fn publish(&self, message: String) -> impl Future<Output = Result<(), ChannelError>> + Send;
 
-    /// Passes messages to the listener until the connection fails, and returns the failure. The store
-    /// calls this method again after a pause.
+    /// Passes messages to the listener until the connection fails, and returns the failure. The
+    /// store calls this method again after a pause.
     ///
-    /// Calls [`on_subscribed`](Listener::on_subscribed) as soon as the subscription is active. If the channel
-    /// itself restores an interrupted subscription, calls `on_subscribed` again.
+    /// Calls [`on_subscribed`](Listener::on_subscribed) as soon as the subscription is active. If
+    /// the channel itself restores an interrupted subscription, calls `on_subscribed` again.
     fn listen(&self, listener: &Listener) -> impl Future<Output = ChannelError> + Send;
 }
 
-/// Message that concerns no session. It shows that the subscription of a process still receives messages.
+/// Message that concerns no session. It shows that the subscription of a process still receives
+/// messages.
 pub(super) const HEARTBEAT: &str = "heartbeat";
 
 /// The receiving end of a [`Channel`], which wakes the watchers of this process.
@@ -56,7 +57,8 @@ impl Listener {
     pub fn on_message(&self, text: &str) {
         self.set_heard(Some(Instant::now()));
         if text != HEARTBEAT {
-            // If a message is not an id, it may concern any session, so every watcher checks its session.
+            // If a message is not an id, it may concern any session, so every watcher checks its
+            // session.
             self.watchers.wake(text.parse().ok());
         }
     }

@@ -1,4 +1,5 @@
-//! [`NotifyingStore`]: a store that publishes the ends of sessions and the changes of their principals.
+//! [`NotifyingStore`]: a store that publishes the ends of sessions and the changes of their
+//! principals.
 //!
 //! Called by the session like any [`Store`]. Works with any store and any [`Channel`]. Knows
 //! nothing about their implementations.
@@ -34,14 +35,15 @@ const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause after a failure to listen.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// If a subscription has received no message for this time, the process publishes a message to itself.
+/// If a subscription has received no message for this time, the process publishes a message to
+/// itself.
 const MAX_QUIET: Duration = Duration::from_secs(10);
 
 /// Maximum time until that message comes back.
 const MAX_ECHO: Duration = Duration::from_secs(5);
 
-/// A store that notifies all processes when a session is deleted or revoked, or its principal changes. The
-/// [module](super) lists the events.
+/// A store that notifies all processes when a session is deleted or revoked, or its principal
+/// changes. The [module](super) lists the events.
 ///
 /// ```no_run
 /// # #[cfg(feature = "postgres-store")]
@@ -66,8 +68,8 @@ struct Inner<S, C> {
     store: S,
     channel: Arc<C>,
     listener: Listener,
-    /// The task that listens. It is started when a session is first watched. It ends with the runtime on which
-    /// it was started, and is then started again when a session is next watched.
+    /// The task that listens. It is started when a session is first watched. It ends with the
+    /// runtime on which it was started, and is then started again when a session is next watched.
     listening: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -81,8 +83,8 @@ impl<S, C> Drop for Inner<S, C> {
 }
 
 impl<S: Store, C: Channel> NotifyingStore<S, C> {
-    /// Creates a store that publishes the events of `store` through `channel`. The process begins to
-    /// listen when a session is first watched.
+    /// Creates a store that publishes the events of `store` through `channel`. The process begins
+    /// to listen when a session is first watched.
     pub fn new(store: S, channel: C) -> Self {
         let (channel, listener) = (Arc::new(channel), Listener::new());
         Self { inner: Arc::new(Inner { store, channel, listener, listening: Mutex::default() }) }
@@ -133,8 +135,8 @@ impl<S: Store, C: Channel> NotifyingStore<S, C> {
     }
 }
 
-/// Waits until a subscription no longer receives messages, and returns this failure. The connection may have
-/// been cut without a notice, or a pooler may have ended the subscription.
+/// Waits until a subscription no longer receives messages, and returns this failure. The connection
+/// may have been cut without a notice, or a pooler may have ended the subscription.
 async fn until_deaf<C: Channel>(channel: &C, listener: &Listener) -> ChannelError {
     loop {
         sleep(MAX_QUIET).await;
@@ -238,8 +240,8 @@ impl<S: Store, C: Channel> Store for NotifyingStore<S, C> {
         let revoked = self.inner.store.revoke(principal, target).await;
         match &revoked {
             Ok(revoked) => self.notify(revoked.answer.iter().copied().map(Some)),
-            // Some sessions may have ended, and it is not known which, so every watcher has to check its
-            // session.
+            // Some sessions may have ended, and it is not known which, so every watcher has to
+            // check its session.
             Err(_) => self.notify([None]),
         }
         revoked

@@ -30,8 +30,8 @@ pub(super) struct ReadRequest {
     id: SessionId,
     /// The hash of the presented secret, or `None` for internal credentials.
     secret: Option<SecretHash>,
-    /// The names of the fields, each followed by a zero byte, which no name contains. `None` reads all
-    /// fields.
+    /// The names of the fields, each followed by a zero byte, which no name contains. `None` reads
+    /// all fields.
     names: Option<Box<str>>,
     touch: Option<Touch>,
 }
@@ -61,8 +61,8 @@ impl ReadRequest {
         }
     }
 
-    /// Returns the statement for the projection, with the parameters that `bind` adds and with the names
-    /// of the fields.
+    /// Returns the statement for the projection, with the parameters that `bind` adds and with the
+    /// names of the fields.
     fn statement(
         &self,
         sql: &ByProjection,
@@ -110,8 +110,8 @@ impl BatchOp for ReadBatch {
     type Answer = Result<Loaded, Refused>;
     type Error = StoreError;
 
-    /// Excludes reads whose touch is always due, because such a read takes a lock. Also excludes reads
-    /// with internal credentials, because such reads are rare.
+    /// Excludes reads whose touch is always due, because such a read takes a lock. Also excludes
+    /// reads with internal credentials, because such reads are rare.
     fn can_batch(&self, request: &ReadRequest) -> bool {
         request.secret.is_some() && !request.touch.is_some_and(|touch| touch.after.is_zero())
     }
@@ -155,7 +155,8 @@ impl BatchOp for ReadBatch {
         });
         let rows = executor.fetch_all_inline(statement, deadline).await.map_err(StoreError::from);
         let rows = rows.and_then(|rows| by_ordinal(rows, LoadBatchColumn::Ordinal, requests.len()));
-        // One request may have caused the error. Each request is sent again in a statement of its own.
+        // One request may have caused the error. Each request is sent again in a statement of its
+        // own.
         Ok(rows.unwrap_or_else(|_| requests.iter().map(|_| None).collect()))
     }
 

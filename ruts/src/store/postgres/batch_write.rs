@@ -54,8 +54,8 @@ struct WriteShape {
 }
 
 impl WriteRequest {
-    /// Returns the request of an update, or `None` if the update does more than set fields and touch the
-    /// session.
+    /// Returns the request of an update, or `None` if the update does more than set fields and
+    /// touch the session.
     pub(super) fn new(credentials: Credentials<'_>, update: &Update<'_>) -> Option<Self> {
         if update.needs_current_secret() {
             return None;
@@ -125,7 +125,8 @@ impl BatchOp for WriteBatch {
         batch.len() < MAX_SESSIONS
             && batch.first().is_some_and(|first| first.shape == next.shape)
             && bytes() <= MAX_BYTES
-            // One statement cannot write a row twice, so a batch has only one write of each session.
+            // One statement cannot write a row twice, so a batch has only one write of each
+            // session.
             && !self.has_its_share(batch, next)
     }
 

@@ -1,7 +1,7 @@
 //! [`Statement`]: the text of a statement with its bound parameters.
 //!
-//! Built by the store, the batches, the cleanup and `check`, and sent by the executor. The files in `sql`
-//! define the order of the parameters. Knows nothing about connections or rows.
+//! Built by the store, the batches, the cleanup and `check`, and sent by the executor. The files in
+//! `sql` define the order of the parameters. Knows nothing about connections or rows.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -28,8 +28,8 @@ impl Statement {
         Self { sql: sql.clone(), parameters: Ok(PgArguments::default()), is_read: false }
     }
 
-    /// Creates a statement that may run twice. Except for `expiry`, its rows begin with the columns of
-    /// [`SessionColumn`](super::statements::SessionColumn).
+    /// Creates a statement that may run twice. Except for `expiry`, its rows begin with the columns
+    /// of [`SessionColumn`](super::statements::SessionColumn).
     pub(super) fn read(sql: &SqlStr) -> Self {
         Self { is_read: true, ..Self::new(sql) }
     }
@@ -201,8 +201,8 @@ impl<'a> FieldColumns<'a> {
     }
 }
 
-/// Returns the last write of each field, if all changes are writes. Earlier writes are left out, because
-/// one statement cannot write a row twice.
+/// Returns the last write of each field, if all changes are writes. Earlier writes are left out,
+/// because one statement cannot write a row twice.
 pub(super) fn field_writes<'a>(changes: &[Change<'a>]) -> Option<Vec<FieldWrite<'a>>> {
     let write = |change: &_| if let Change::Set(write) = change { Some(*write) } else { None };
     changes.iter().map(write).collect::<Option<Vec<_>>>().map(last_of_each)
@@ -221,8 +221,8 @@ const fn millis(ttl: Ttl) -> i64 {
     ttl.as_millis() as i64
 }
 
-/// Returns a grace period in milliseconds, at most the longest TTL. A timestamp of the server ends earlier than
-/// the longest duration.
+/// Returns a grace period in milliseconds, at most the longest TTL. A timestamp of the server ends
+/// earlier than the longest duration.
 fn grace_millis(grace: Duration) -> i64 {
     grace.min(Ttl::MAX.as_duration()).as_nanos().div_ceil(1_000_000) as i64
 }

@@ -18,8 +18,8 @@ const IS_ONLY_STATEMENT: &str = include_str!("sql/fragments/is_only_statement_pr
 /// Channel of a [`NotifyingStore`](crate::store::notify::NotifyingStore) through `LISTEN` and
 /// `NOTIFY`.
 ///
-/// A process that listens opens one connection beside the pool, with the connect options of the pool. A pooler in
-/// transaction mode does not forward notifications.
+/// A process that listens opens one connection beside the pool, with the connect options of the
+/// pool. A pooler in transaction mode does not forward notifications.
 ///
 /// The whole PostgreSQL server commits only one transaction with a notification at a time. If
 /// sessions are deleted, revoked or signed in to many hundreds of times per second, use a
@@ -42,7 +42,8 @@ impl Channel for PostgresChannel {
         let condition = without_head(IS_ONLY_STATEMENT);
         let notify = format!("select pg_notify($1, $2) where {condition}");
         let notify = AssertSqlSafe(notify).into_sql_str();
-        // Each connection with an open transaction is closed, so the last attempt gets a new connection.
+        // Each connection with an open transaction is closed, so the last attempt gets a new
+        // connection.
         for _ in 0..=self.pool.size() {
             let mut connection = self.pool.acquire().await?;
             let notify = sqlx::query(notify.clone()).bind(&*self.name).bind(&*message);
@@ -63,8 +64,8 @@ impl Channel for PostgresChannel {
 
     async fn listen(&self, listener: &Listener) -> ChannelError {
         let listened = async {
-            // A pool with one connection of its own: a small pool of the application would have none left for
-            // other statements.
+            // A pool with one connection of its own: a small pool of the application would have
+            // none left for other statements.
             let pool =
                 PgPoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
             let pool = pool.connect_lazy_with((*self.pool.connect_options()).clone());

@@ -138,11 +138,11 @@ pub(super) async fn rights(
     missing.map_or(Ok(()), |missing| Err(unsupported(MissingRight(missing))))
 }
 
-/// Creates a session and reads it, in a block that is rolled back. Row-level security may prevent the creation
-/// or the read.
+/// Creates a session and reads it, in a block that is rolled back. Row-level security may prevent
+/// the creation or the read.
 ///
-/// One statement does both, because the functions of the store refuse to run in a transaction of several
-/// statements.
+/// One statement does both, because the functions of the store refuse to run in a transaction of
+/// several statements.
 pub(super) async fn round_trip(
     connection: &mut PgConnection,
     identifiers: &Identifiers,
@@ -155,7 +155,8 @@ pub(super) async fn round_trip(
     }
 }
 
-/// Checks that the table of the epoch has its row. Without the row, it is not known which sessions have ended.
+/// Checks that the table of the epoch has its row. Without the row, it is not known which sessions
+/// have ended.
 pub(super) async fn epoch(
     connection: &mut PgConnection,
     identifiers: &Identifiers,
@@ -165,12 +166,12 @@ pub(super) async fn epoch(
     if exists.map_err(failure)? { Ok(()) } else { Err(unsupported(NO_EPOCH)) }
 }
 
-/// Checks that a prepared statement stays the same when a pooler moves the client to a different server
-/// connection.
+/// Checks that a prepared statement stays the same when a pooler moves the client to a different
+/// server connection.
 ///
-/// Two clients prepare different statements, to which sqlx gives the same name. While one client holds a
-/// transaction open, the pooler needs a second server connection for the other client. The clients take
-/// turns.
+/// Two clients prepare different statements, to which sqlx gives the same name. While one client
+/// holds a transaction open, the pooler needs a second server connection for the other client. The
+/// clients take turns.
 pub(super) async fn prepared_statements(
     pool: &PgPool,
     connect_timeout: Duration,
@@ -188,8 +189,8 @@ pub(super) async fn prepared_statements(
         let [(holder, held), (other, number)] = &mut clients;
         let mut transaction = holder.begin().await.map_err(failure)?;
         is_prepared(&mut transaction, *held).await?;
-        // A timeout is no failure: a pooler may have only one server connection, and the checks so far
-        // found no mix-up on it.
+        // A timeout is no failure: a pooler may have only one server connection, and the checks so
+        // far found no mix-up on it.
         let Ok(answer) = timeout(SECOND_CONNECTION, is_prepared(other, *number)).await else {
             return Ok(());
         };

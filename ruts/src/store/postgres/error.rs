@@ -1,7 +1,7 @@
 //! Converts failures of PostgreSQL and of sqlx to [`StoreError`].
 //!
-//! Used by every file that sends a statement or reads a row. Keeps the `DETAIL` of a server's error out
-//! of error texts, because the detail may quote a row.
+//! Used by every file that sends a statement or reads a row. Keeps the `DETAIL` of a server's error
+//! out of error texts, because the detail may quote a row.
 
 use std::{fmt, io::ErrorKind};
 
@@ -40,7 +40,8 @@ pub(super) struct StatementError {
     pub(super) is_in_transaction: bool,
     /// Whether the role of the connection lacks a right.
     pub(super) lacks_right: bool,
-    /// Whether the statement failed because of a concurrent statement, and may succeed if it is repeated.
+    /// Whether the statement failed because of a concurrent statement, and may succeed if it is
+    /// repeated.
     was_broken_off: bool,
     /// Whether it is certain that the statement changed nothing.
     changed_nothing: bool,
@@ -148,8 +149,8 @@ pub(super) fn in_foreign_transaction() -> StatementError {
     }
 }
 
-/// Returns the failure of a statement that was sent. `is_complete` is true if the server has reported
-/// completion. The server reports completion before it commits.
+/// Returns the failure of a statement that was sent. `is_complete` is true if the server has
+/// reported completion. The server reports completion before it commits.
 pub(super) fn statement_error(error: Error, is_complete: bool) -> StatementError {
     let mut failed = StatementError::new(StoreError::new(NAME, StoreErrorKind::OutcomeUnknown));
     let kind = match &error {
@@ -171,8 +172,8 @@ pub(super) fn statement_error(error: Error, is_complete: bool) -> StatementError
         | Error::ColumnNotFound(_)
         | Error::ColumnIndexOutOfBounds { .. } => StoreErrorKind::Corrupt,
         Error::Encode(_) => StoreErrorKind::Unavailable,
-        // Only a write to the socket fails in this way. The request ends with a `Sync`, without which the
-        // server commits nothing.
+        // Only a write to the socket fails in this way. The request ends with a `Sync`, without
+        // which the server commits nothing.
         Error::Io(error) if error.kind() == ErrorKind::BrokenPipe => {
             failed.connection_is_dead = true;
             failed.changed_nothing = true;
@@ -212,7 +213,8 @@ fn is_fatal(error: &dyn DatabaseError) -> bool {
         .is_some_and(|error| matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic))
 }
 
-/// Returns whether the server shut down, ended the connection on request, or found it idle for too long.
+/// Returns whether the server shut down, ended the connection on request, or found it idle for too
+/// long.
 fn is_shutdown(code: &str) -> bool {
     matches!(code, "57P01" | "57P02" | "57P03" | "57P05" | "25P03")
 }
@@ -230,7 +232,8 @@ fn is_of_connection(code: &str) -> bool {
         || matches!(code, "26000" | "0A000" | FOREIGN_TRANSACTION | FAILED_TRANSACTION)
 }
 
-/// Returns whether the transactions of the server are read-only, or have an unsuitable isolation level.
+/// Returns whether the transactions of the server are read-only, or have an unsuitable isolation
+/// level.
 fn is_unfit(code: &str) -> bool {
     matches!(code, "25006" | ISOLATION)
 }

@@ -1,7 +1,7 @@
 //! Sends statements to PostgreSQL: [`Executor`].
 //!
-//! Used by the store, the batches and the cleanup. Knows connections, the timeout and the columns that
-//! reveal a standby and a foreign transaction. Knows nothing else of a statement.
+//! Used by the store, the batches and the cleanup. Knows connections, the timeout and the columns
+//! that reveal a standby and a foreign transaction. Knows nothing else of a statement.
 
 use std::{
     future::poll_fn,
@@ -37,8 +37,8 @@ pub(super) struct Executor {
     pub(super) timeout: Duration,
     pub(super) statements: Statements,
     patience: Patience,
-    /// Turns of the operations that lock a session or a principal. Without turns, the server would make
-    /// these operations wait, and each would hold a connection.
+    /// Turns of the operations that lock a session or a principal. Without turns, the server would
+    /// make these operations wait, and each would hold a connection.
     turns: Turns<Box<[u8]>>,
     /// The time when a connection was last closed because its role lacked a right.
     replaced_for_right: Mutex<Option<Instant>>,
@@ -62,7 +62,8 @@ impl Executor {
         self.connections.pool()
     }
 
-    /// Waits until no other operation of this store locks the session or principal, at most until `end`.
+    /// Waits until no other operation of this store locks the session or principal, at most until
+    /// `end`.
     pub(super) async fn turn(
         &self,
         key: &[u8],
@@ -82,8 +83,8 @@ impl Executor {
     ///
     /// # Cancel safety
     ///
-    /// A task carries the statement out, so the future can be dropped. Without a task, dropping the future
-    /// would close the connection, or make the next statement on that connection wait.
+    /// A task carries the statement out, so the future can be dropped. Without a task, dropping the
+    /// future would close the connection, or make the next statement on that connection wait.
     pub(super) async fn fetch_all(
         self: &Arc<Self>,
         statement: Statement,
@@ -95,8 +96,8 @@ impl Executor {
         dispatch.wait(answer, deadline).await.unwrap_or_else(|kind| Err(timed_out(kind).into()))
     }
 
-    /// Like [`fetch_all`](Self::fetch_all), but polls the statement in the task of the caller. Until the
-    /// future is polled again, it holds a connection.
+    /// Like [`fetch_all`](Self::fetch_all), but polls the statement in the task of the caller.
+    /// Until the future is polled again, it holds a connection.
     pub(super) async fn fetch_all_inline(
         self: &Arc<Self>,
         statement: Statement,
@@ -116,7 +117,8 @@ impl Executor {
         self.fetch_all(statement, deadline).await?.pop().ok_or_else(corrupt)
     }
 
-    /// Like [`fetch_all_inline`](Self::fetch_all_inline), for a statement that answers with one row.
+    /// Like [`fetch_all_inline`](Self::fetch_all_inline), for a statement that answers with one
+    /// row.
     pub(super) async fn fetch_one_inline(
         self: &Arc<Self>,
         statement: Statement,
@@ -128,8 +130,8 @@ impl Executor {
     /// Returns whether a connection whose role lacks a right may be closed, at most once every
     /// [`REPLACE_FOR_RIGHT`].
     ///
-    /// The application may have left a different role on the connection. If the store's own role lacks the
-    /// right, a new connection does not help.
+    /// The application may have left a different role on the connection. If the store's own role
+    /// lacks the right, a new connection does not help.
     fn may_replace_for_right(&self) -> bool {
         let last = self.replaced_for_right.lock();
         let mut last = last.unwrap_or_else(PoisonError::into_inner);

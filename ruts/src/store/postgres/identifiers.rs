@@ -8,12 +8,12 @@ use crate::store::{
     sql::{InvalidName, check_name},
 };
 
-/// Maximum number of sessions of a principal that a statement ends or checks, besides the sessions that
-/// may stay under a limit. A step takes the server about 3 ms.
+/// Maximum number of sessions of a principal that a statement ends or checks, besides the sessions
+/// that may stay under a limit. A step takes the server about 3 ms.
 const STEP: usize = 100;
 
-/// Suffixes of the tables besides the table of sessions. The names of tables and functions have at most
-/// 63 bytes, the limit of PostgreSQL.
+/// Suffixes of the tables besides the table of sessions. The names of tables and functions have at
+/// most 63 bytes, the limit of PostgreSQL.
 const TABLES: [&str; 3] = ["fields", "epoch", "migrations"];
 
 const FUNCTIONS: [&str; 8] =

@@ -24,7 +24,8 @@ const VERSION: i32 = MIGRATIONS.len() as i32;
 /// migrate or use them.
 const PREPARATION: Duration = Duration::from_secs(60);
 
-/// Seed for the key of the advisory lock on a schema's tables. The key is a hash of the schema's name.
+/// Seed for the key of the advisory lock on a schema's tables. The key is a hash of the schema's
+/// name.
 const LOCK: i64 = 7288;
 
 /// Ignores objects that other roles created in a schema of the default search path.
@@ -75,7 +76,8 @@ pub(super) async fn prepare(
     let connection = timeout(connect_timeout, pool.acquire()).await.map_err(timed_out)?;
     let mut connection = connection.map_err(connection_error)?;
     let prepared = timeout(PREPARATION, async {
-        // Checked first, so that a server on which no table can be created is refused with the reason.
+        // Checked first, so that a server on which no table can be created is refused with the
+        // reason.
         check::server(&mut connection).await?;
         if create_tables {
             migrate(&mut connection, identifiers).await?;

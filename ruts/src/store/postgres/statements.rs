@@ -189,9 +189,9 @@ mod tests {
         };
     }
 
-    /// A pooler may mix up prepared statements, and run a write instead of a read. The server refuses the
-    /// write if its number of parameters is different. Otherwise the write refuses the parameters, because
-    /// one of them has to be the name of the write.
+    /// A pooler may mix up prepared statements, and run a write instead of a read. The server
+    /// refuses the write if its number of parameters is different. Otherwise the write refuses the
+    /// parameters, because one of them has to be the name of the write.
     #[test]
     fn no_read_is_answered_by_a_write() {
         let all = Statements::new(&identifiers());

@@ -75,10 +75,10 @@ impl PostgresStore {
     ///
     /// # Errors
     ///
-    /// - [`Unsupported`](crate::store::StoreErrorKind::Unsupported): the server is a standby, or its version,
-    ///   its isolation level, the encoding of the database or a pooler is unsuitable. The cause may also be
-    ///   the version of the tables, the row of the epoch, the privileges of the role, or row-level security.
-    ///   The source of the error gives the reason.
+    /// - [`Unsupported`](crate::store::StoreErrorKind::Unsupported): the server is a standby, or
+    ///   its version, its isolation level, the encoding of the database or a pooler is unsuitable.
+    ///   The cause may also be the version of the tables, the row of the epoch, the privileges of
+    ///   the role, or row-level security. The source of the error gives the reason.
     /// - [`Unavailable`](crate::store::StoreErrorKind::Unavailable): the server could not be
     ///   reached.
     pub async fn check(&self) -> Result<(), StoreError> {
@@ -86,14 +86,14 @@ impl PostgresStore {
         Box::pin(migrate::prepare(pool, &self.identifiers, false, timeout)).await
     }
 
-    /// Waits for the turn of an operation that locks a session or a principal. Waits for at most half of
-    /// the timeout, like an operation in the queue of a batcher.
+    /// Waits for the turn of an operation that locks a session or a principal. Waits for at most
+    /// half of the timeout, like an operation in the queue of a batcher.
     async fn turn(&self, key: &[u8], begun: Instant) -> Result<Turn<'_, Box<[u8]>>, StoreError> {
         self.executor.turn(key, begun + self.executor.timeout / 2).await
     }
 
-    /// Waits for the turn of a sign-in on its principal. An operation takes this turn before the turn on
-    /// its session.
+    /// Waits for the turn of a sign-in on its principal. An operation takes this turn before the
+    /// turn on its session.
     async fn principal_turn(
         &self,
         who: Option<&NewSignIn<'_>>,
@@ -103,8 +103,8 @@ impl PostgresStore {
         self.turn(who.principal.as_bytes(), begun).await.map(Some)
     }
 
-    /// Repeats a statement until no session is above the limit. Each run ends some sessions, and has
-    /// the whole timeout.
+    /// Repeats a statement until no session is above the limit. Each run ends some sessions, and
+    /// has the whole timeout.
     async fn within_limit(
         &self,
         statement: impl Fn() -> Statement,
@@ -235,8 +235,8 @@ impl Store for PostgresStore {
 
     /// # Round trips
     ///
-    /// One for every 100 sessions, each with the whole timeout. Sign-ins of the principal may take place
-    /// in between.
+    /// One for every 100 sessions, each with the whole timeout. Sign-ins of the principal may take
+    /// place in between.
     async fn revoke(
         &self,
         principal: &PrincipalKey,
@@ -318,16 +318,17 @@ impl PostgresStoreBuilder {
         self
     }
 
-    /// Sets the name of the schema of the tables: at most 50 letters, digits, underscores and hyphens.
-    /// Case matters, because statements quote the name. Defaults to `public`.
+    /// Sets the name of the schema of the tables: at most 50 letters, digits, underscores and
+    /// hyphens. Case matters, because statements quote the name. Defaults to `public`.
     #[must_use]
     pub fn schema_name(mut self, schema: impl Into<String>) -> Self {
         self.schema = schema.into();
         self
     }
 
-    /// Sets the name of the table of sessions: at most 50 letters, digits, underscores and hyphens. The
-    /// names of the other tables and of the functions begin with this name. Defaults to `sessions`.
+    /// Sets the name of the table of sessions: at most 50 letters, digits, underscores and hyphens.
+    /// The names of the other tables and of the functions begin with this name. Defaults to
+    /// `sessions`.
     ///
     /// Stores with different tables can share a database.
     #[must_use]
@@ -337,10 +338,11 @@ impl PostgresStoreBuilder {
     }
 
     /// Sets the interval at which this instance deletes expired sessions, from one second to one
-    /// year. Defaults to five minutes. With `None`, expired sessions are deleted only by [`Store::delete_expired`].
+    /// year. Defaults to five minutes. With `None`, expired sessions are deleted only by
+    /// [`Store::delete_expired`].
     ///
-    /// Each interval varies by up to a fifth, so that instances do not delete at the same time, even if
-    /// they start together.
+    /// Each interval varies by up to a fifth, so that instances do not delete at the same time,
+    /// even if they start together.
     #[must_use]
     pub fn cleanup_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
         self.cleanup_interval = interval.into().map(cleanup_interval::limited);
@@ -379,8 +381,8 @@ impl PostgresStoreBuilder {
     }
 
     /// Connects to the server and checks it. Also creates or migrates the tables if
-    /// [`create_tables`](Self::create_tables) is set. Any number of instances may call this concurrently. Each
-    /// uses up to three connections at once.
+    /// [`create_tables`](Self::create_tables) is set. Any number of instances may call this
+    /// concurrently. Each uses up to three connections at once.
     ///
     /// # Errors
     ///

@@ -4,9 +4,9 @@
 //! connections.
 //!
 //! A placeholder is a name in braces: an identifier of the store, a fragment of `sql/fragments`, or
-//! `field_filter`. A file begins with its head, which is comment lines and a blank line. The head of a
-//! fragment lists names under two keys. The fragment `needs` some names in the text around it, and
-//! `defines` other names for that text.
+//! `field_filter`. A file begins with its head, which is comment lines and a blank line. The head
+//! of a fragment lists names under two keys. The fragment `needs` some names in the text around it,
+//! and `defines` other names for that text.
 
 use super::identifiers::Identifiers;
 
@@ -41,8 +41,8 @@ const FRAGMENTS: [(&str, &str); 20] = fragments![
 
 /// Fills in a template. `field_filter` is the condition on `f` by which a read selects fields.
 ///
-/// An unknown placeholder is left in the text, so the server refuses the statement. A test checks that
-/// no file has an unknown placeholder.
+/// An unknown placeholder is left in the text, so the server refuses the statement. A test checks
+/// that no file has an unknown placeholder.
 pub(super) fn fill(template: &str, identifiers: &Identifiers, field_filter: &str) -> String {
     let mut text = String::new();
     let mut rest = without_head(template);
@@ -115,7 +115,8 @@ pub(super) mod tests {
         text.split(|sign: char| !(sign.is_ascii_alphanumeric() || "_$".contains(sign))).collect()
     }
 
-    /// Returns the names that the head of a fragment lists under a key. Each may have a description.
+    /// Returns the names that the head of a fragment lists under a key. Each may have a
+    /// description.
     fn listed<'a>(fragment: &'a str, key: &str) -> Vec<&'a str> {
         let head = fragment.split("\n\n").next().unwrap();
         let lines = head.lines().map(|line| line.trim_start_matches("--"));
@@ -148,8 +149,8 @@ pub(super) mod tests {
         FRAGMENTS.into_iter().filter(|(name, _)| names.contains(name)).collect()
     }
 
-    /// Asserts that a template provides each name that its fragments need. The name has to be in the
-    /// template, or a different fragment of the template has to define it.
+    /// Asserts that a template provides each name that its fragments need. The name has to be in
+    /// the template, or a different fragment of the template has to define it.
     fn assert_provides(user: &str, text: &str) {
         for (name, fragment) in used(text) {
             for need in needs(fragment).into_iter().filter(|need| !need.starts_with('{')) {

@@ -1,8 +1,9 @@
 //! Encodes the parts of a session record as bytes, and decodes them.
 //!
 //! Used by [`record`](super). Numbers are big-endian. Moments are in milliseconds, rounded down. A
-//! moment that may be missing is stored as its number plus one, so that zero can stand for a missing
-//! moment. A `get` function returns `None` if the bytes end too early or hold an unknown number.
+//! moment that may be missing is stored as its number plus one, so that zero can stand for a
+//! missing moment. A `get` function returns `None` if the bytes end too early or hold an unknown
+//! number.
 
 use std::{collections::HashMap, time::Duration};
 

@@ -1,6 +1,7 @@
 //! A field as a store keeps it: [`FieldRecord`].
 //!
-//! Used by the session record, and by the stores that keep the parts of a record in columns. Plain data.
+//! Used by the session record, and by the stores that keep the parts of a record in columns. Plain
+//! data.
 
 use std::{fmt, time::Duration};
 

@@ -1,7 +1,7 @@
 //! The rules of a session, apart from its fields: [`RecordHead`].
 //!
-//! Used by the session record, and by the stores that keep the parts of a record in columns. Knows secrets,
-//! deadlines and the sign-in. Knows nothing about fields.
+//! Used by the session record, and by the stores that keep the parts of a record in columns. Knows
+//! secrets, deadlines and the sign-in. Knows nothing about fields.
 
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ use crate::{
     ttl::Ttl,
 };
 
-/// A session record without its fields. A store that keeps the parts of a record in columns writes the head if
-/// an operation has changed it.
+/// A session record without its fields. A store that keeps the parts of a record in columns writes
+/// the head if an operation has changed it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) struct RecordHead {
     pub(in crate::store) secret: SecretHash,
@@ -31,7 +31,8 @@ pub(in crate::store) struct RecordHead {
     pub(in crate::store) idle: Option<Duration>,
     pub(in crate::store) absolute: Option<Duration>,
     pub(in crate::store) ended: Option<Duration>,
-    /// Whether the session was revoked. If so, `absolute` is the time at which this record can be freed.
+    /// Whether the session was revoked. If so, `absolute` is the time at which this record can be
+    /// freed.
     pub(in crate::store) revoked: bool,
     pub(in crate::store) signed_in: Option<Authentication>,
     /// The absolute deadline that a sign-in set. No later update moves `absolute` beyond it.
@@ -48,8 +49,8 @@ pub(in crate::store) struct Authentication {
 /// How long the former secret is valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) enum Grace {
-    /// Not at all. A past moment would be wrong here: if the clock stepped back, the moment would be in the
-    /// future again.
+    /// Not at all. A past moment would be wrong here: if the clock stepped back, the moment would
+    /// be in the future again.
     None,
     /// Until the first use of the current secret, and for this time after that use.
     Pending(Duration),
@@ -60,7 +61,8 @@ pub(in crate::store) enum Grace {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum AcceptedProof {
     Current,
-    /// The former secret, before the first use of the current secret. Until that use, both are equally valid.
+    /// The former secret, before the first use of the current secret. Until that use, both are
+    /// equally valid.
     Former,
     /// The former secret in its grace period.
     FormerInGrace,
@@ -142,8 +144,8 @@ impl RecordHead {
             Proof::Secret(secret) if self.secret == *secret => AcceptedProof::Current,
             Proof::Secret(secret) if self.former.is_some_and(|former| former == *secret) => {
                 match self.grace {
-                    // No secret of a revoked session is valid, not even one that is newer than the presented
-                    // one. So the response may remove the client's cookie.
+                    // No secret of a revoked session is valid, not even one that is newer than the
+                    // presented one. So the response may remove the client's cookie.
                     _ if self.revoked => return Err(Refused::Revoked),
                     Grace::Pending(_) => AcceptedProof::Former,
                     Grace::Until(until) if now < until => AcceptedProof::FormerInGrace,
@@ -159,8 +161,9 @@ impl RecordHead {
         }
     }
 
-    /// Returns the refusal of a former secret that is no longer valid. If a request needs the current secret,
-    /// a former secret in its grace period and internal credentials get the same refusal.
+    /// Returns the refusal of a former secret that is no longer valid. If a request needs the
+    /// current secret, a former secret in its grace period and internal credentials get the same
+    /// refusal.
     pub(super) fn refusal_of_former(&self, now: Duration) -> Refused {
         let since = match self.grace {
             Grace::Until(until) => until,
@@ -170,8 +173,8 @@ impl RecordHead {
         Refused::Replaced { ago: now.saturating_sub(since) }
     }
 
-    /// Starts the grace period of the former secret at the first use of the current secret. Returns whether
-    /// it started.
+    /// Starts the grace period of the former secret at the first use of the current secret. Returns
+    /// whether it started.
     pub(super) fn start_grace(&mut self, accepted: AcceptedProof, now: Duration) -> bool {
         match (accepted, self.grace) {
             (AcceptedProof::Current, Grace::Pending(grace)) => {
@@ -245,7 +248,8 @@ impl RecordHead {
         self.signed_in = None;
     }
 
-    /// Marks the session as revoked by `revoke_everyone`, which does not record a moment for each session.
+    /// Marks the session as revoked by `revoke_everyone`, which does not record a moment for each
+    /// session.
     #[cfg(any(feature = "mysql-store", feature = "sqlite-store"))]
     pub(in crate::store) fn revoke_with_all(&mut self) {
         if self.ended.is_none() {

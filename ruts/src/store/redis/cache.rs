@@ -182,8 +182,8 @@ fn longest_life(items: &[CachedField<'_>]) -> Duration {
     items.iter().map(|item| item.life).max().unwrap_or_default()
 }
 
-/// Encodes a cached field: the moment until which it may be served, and its stored value if the field
-/// is present.
+/// Encodes a cached field: the moment until which it may be served, and its stored value if the
+/// field is present.
 fn encode_field(at: u64, item: &CachedField<'_>) -> Bytes {
     let mut out = BytesMut::with_capacity(3 * MOMENT + 1 + item.value.map_or(0, Bytes::len));
     out.put_uint(later(at, item.life), MOMENT);
@@ -194,8 +194,8 @@ fn encode_field(at: u64, item: &CachedField<'_>) -> Bytes {
     out.freeze()
 }
 
-/// Encodes a cached record: the moment until which it may be served, the hash of the secret, and the
-/// record.
+/// Encodes a cached record: the moment until which it may be served, the hash of the secret, and
+/// the record.
 fn encode_record(at: u64, secret: &SecretHash, meta: &SessionMeta, life: Duration) -> Bytes {
     let mut out = BytesMut::with_capacity(160);
     out.put_uint(later(at, life), MOMENT);

@@ -19,9 +19,9 @@ use crate::store::{StoreError, notify::ChannelError};
 /// A channel of a [`NotifyingStore`](crate::store::notify::NotifyingStore) through Redis or Valkey,
 /// with a fred `Client` or `Pool`, or a redis-rs `Client`.
 ///
-/// Each process publishes on one connection, or on as many as the `Pool` has, and listens on a separate
-/// one. All these connections have the settings of the client. In a cluster, the channel may use any node,
-/// because each node forwards messages to the other nodes.
+/// Each process publishes on one connection, or on as many as the `Pool` has, and listens on a
+/// separate one. All these connections have the settings of the client. In a cluster, the channel
+/// may use any node, because each node forwards messages to the other nodes.
 ///
 /// ```no_run
 /// # #[cfg(feature = "redis-store")]
@@ -109,8 +109,8 @@ mod through_fred {
                     Ok(message) => {
                         listener.on_message(&message.value.into_string().unwrap_or_default());
                     }
-                    // Too many messages came at the same time and some were lost, so every watcher has to
-                    // check.
+                    // Too many messages came at the same time and some were lost, so every watcher
+                    // has to check.
                     Err(_) => listener.on_subscribed(),
                 },
                 error = errors.recv() => break error.map_or(Ok(()), |(error, _)| Err(error)),

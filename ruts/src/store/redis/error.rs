@@ -9,8 +9,8 @@ use crate::store::{StoreError, StoreErrorKind};
 /// Name of the store in errors and traces.
 pub(super) const NAME: &str = "redis";
 
-/// Error code for a server that cannot keep sessions or cache entries. No server makes this code: it comes
-/// from the store after a failed probe, and from a script of the cache.
+/// Error code for a server that cannot keep sessions or cache entries. No server makes this code:
+/// it comes from the store after a failed probe, and from a script of the cache.
 pub(super) const UNFIT: &str = "UNFIT";
 
 /// The error of a driver.
@@ -33,15 +33,15 @@ impl CommandError {
         matches!(self, Self::Server(code, _) if code == "CROSSSLOT")
     }
 
-    /// Returns whether the server refused the command before it ran, because the server cannot serve
-    /// now or the connection is not authenticated.
+    /// Returns whether the server refused the command before it ran, because the server cannot
+    /// serve now or the connection is not authenticated.
     pub(super) fn is_of_wrong_server(&self) -> bool {
         let Self::Server(code, _) = self else { return false };
         matches!(&**code, "READONLY" | "MASTERDOWN" | "LOADING" | "CLUSTERDOWN" | "NOAUTH")
     }
 
-    /// Returns whether the error has the code for an unknown command, or for a command that this user may
-    /// not run.
+    /// Returns whether the error has the code for an unknown command, or for a command that this
+    /// user may not run.
     pub(super) fn is_of_unknown_command(&self) -> bool {
         matches!(self, Self::Server(code, _) if matches!(&**code, "ERR" | "NOPERM"))
     }

@@ -1,7 +1,7 @@
 //! Runs a [`Script`] on a server: by its SHA-1, or by its text after a probe.
 //!
-//! Used by the executor and the channel. The catalogue (`scripts`) uses the types of this file. This file
-//! knows nothing about the catalogue, keys or sessions.
+//! Used by the executor and the channel. The catalogue (`scripts`) uses the types of this file.
+//! This file knows nothing about the catalogue, keys or sessions.
 
 use std::time::Duration;
 
@@ -70,11 +70,12 @@ impl Script {
         Self { text: text(flags), read_only, probe, on_unknown }
     }
 
-    /// Runs the script. If the server does not know the script, probes the server, and then sends the
-    /// text of the script. `keys` must not be empty.
+    /// Runs the script. If the server does not know the script, probes the server, and then sends
+    /// the text of the script. `keys` must not be empty.
     ///
-    /// If a leader temporarily refuses writes, the read-only text of a read is sent. A replica would also run
-    /// this text, but on old data. The read-write text is sent first, because a replica refuses it.
+    /// If a leader temporarily refuses writes, the read-only text of a read is sent. A replica
+    /// would also run this text, but on old data. The read-write text is sent first, because a
+    /// replica refuses it.
     pub(super) async fn call<C: CommandClient>(
         &'static self,
         client: &C,
@@ -136,8 +137,8 @@ impl Deadline {
 /// Pause in which a client fetches the new slot map of a cluster.
 const REMAPPING: Duration = Duration::from_millis(20);
 
-/// Maximum number of retries of a command that certainly did not run, and the pause before the first retry.
-/// Each further pause is twice as long as the previous one.
+/// Maximum number of retries of a command that certainly did not run, and the pause before the
+/// first retry. Each further pause is twice as long as the previous one.
 const MAX_RETRIES: u32 = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 
@@ -151,7 +152,8 @@ pub(super) enum OnUnknown {
 }
 
 impl OnUnknown {
-    /// Returns the time for the next run of a command: half of the time that is left, if a second run follows.
+    /// Returns the time for the next run of a command: half of the time that is left, if a second
+    /// run follows.
     fn share_of(self, left: Duration) -> Duration {
         match self {
             Self::Resend => left / 2,
@@ -162,8 +164,8 @@ impl OnUnknown {
 
 /// Sends a script, and after a pause sends it again in these cases:
 ///
-/// - The node refused the script because a different node has the key. In the pause, the client fetches a
-///   new slot map.
+/// - The node refused the script because a different node has the key. In the pause, the client
+///   fetches a new slot map.
 /// - The script was not sent, or the server refused it because it cannot serve. In the pause, the
 ///   client connects again.
 /// - The outcome is unknown, and the script may be repeated. In the pause, the client notices that
@@ -229,7 +231,8 @@ pub(super) async fn probe<C: CommandClient>(
                 None => Unfit::NoFieldExpiry,
             },
             Ok(_) => Unfit::NoFieldExpiry,
-            // The probe changes nothing and the script was not sent, so the outcome of the operation is known.
+            // The probe changes nothing and the script was not sent, so the outcome of the
+            // operation is known.
             Err(CommandError::OutcomeUnknown(source)) => return Err(CommandError::NotSent(source)),
             Err(error) => return Err(error),
         };

@@ -1,7 +1,8 @@
 //! Runs the scripts of the catalogue on a client: [`Executor`].
 //!
-//! Used by the store, the batches, the principal list and the cache. It handles keys and timeouts, and
-//! remembers whether a server refuses scripts of several sessions. It makes no decisions about sessions.
+//! Used by the store, the batches, the principal list and the cache. It handles keys and timeouts,
+//! and remembers whether a server refuses scripts of several sessions. It makes no decisions about
+//! sessions.
 
 use std::{
     sync::{
@@ -34,8 +35,8 @@ use crate::{
     turns::{Turn, Turns},
 };
 
-/// Time after which a command that the server did not know or refused is tried again. The rights of a user may
-/// change.
+/// Time after which a command that the server did not know or refused is tried again. The rights of
+/// a user may change.
 const SCRIPTS_FOR: Duration = Duration::from_secs(60);
 
 /// Expected length of a key in bytes. A buffer for several keys has this size for each key.
@@ -48,11 +49,11 @@ pub(super) struct Executor<C> {
     pub(super) timeout: Duration,
     /// Whether a cluster has refused a script because its keys have different slots.
     is_cross_slot: AtomicBool,
-    /// The end of the time in which no [`NativeRead`] is sent. The server did not know one of its commands, or
-    /// refused it to this user.
+    /// The end of the time in which no [`NativeRead`] is sent. The server did not know one of its
+    /// commands, or refused it to this user.
     scripts_until: Mutex<Option<Instant>>,
-    /// Turns of the sign-ins that have a session limit. Without turns, each of them would end the session
-    /// of another one.
+    /// Turns of the sign-ins that have a session limit. Without turns, each of them would end the
+    /// session of another one.
     sign_ins: Turns<PrincipalKey>,
 }
 
@@ -77,8 +78,8 @@ impl<C: CommandClient> Executor<C> {
         self.scripts_until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for the turn of a sign-in with a session limit, within the timeout. `None` if the turn did
-    /// not begin by then.
+    /// Waits for the turn of a sign-in with a session limit, within the timeout. `None` if the turn
+    /// did not begin by then.
     pub(super) async fn sign_in_turn(
         &self,
         principal: &PrincipalKey,
@@ -164,11 +165,11 @@ impl<C: CommandClient> Executor<C> {
         run_all(calls).await.map(drop)
     }
 
-    /// Reads a session with commands instead of a script, in one round trip. Returns `None` if a script
-    /// has to decide.
+    /// Reads a session with commands instead of a script, in one round trip. Returns `None` if a
+    /// script has to decide.
     ///
-    /// Also returns `None` if a command failed, or got no answer in half of the time. The caller then sends
-    /// the script, with the retries of `eval`.
+    /// Also returns `None` if a command failed, or got no answer in half of the time. The caller
+    /// then sends the script, with the retries of `eval`.
     pub(super) async fn read_natively(
         &self,
         read: &NativeRead<'_>,

@@ -1,9 +1,9 @@
 //! Reads of one session with commands instead of a script: [`NativeRead`].
 //!
 //! Used by the executor and the batched read. A script that reads one field costs the server 62,000
-//! instructions, and `HMGET` 8,000. The commands answer a read of a live session with its current secret,
-//! if no touch is due. Most reads are of this kind. `lua/load.lua` and `lua/load_general.lua` handle the
-//! other reads. Knows nothing about connections.
+//! instructions, and `HMGET` 8,000. The commands answer a read of a live session with its current
+//! secret, if no touch is due. Most reads are of this kind. `lua/load.lua` and
+//! `lua/load_general.lua` handle the other reads. Knows nothing about connections.
 
 use bytes::Bytes;
 
@@ -34,8 +34,9 @@ pub(super) struct NativeRead<'a> {
 }
 
 impl NativeRead<'_> {
-    /// Returns whether the commands may be able to answer this read. The commands cannot touch a session, or
-    /// check internal credentials. A secret hash of zeros stands for internal credentials.
+    /// Returns whether the commands may be able to answer this read. The commands cannot touch a
+    /// session, or check internal credentials. A secret hash of zeros stands for internal
+    /// credentials.
     pub(super) fn is_possible(&self) -> bool {
         let [idle, after] = self.touch;
         let is_always_due = idle > 0 && after == 0;
@@ -44,12 +45,13 @@ impl NativeRead<'_> {
 
     /// Returns the key of the session, and the commands: fields, epoch, clock.
     ///
-    /// - The commands are not atomic, so the epoch is read after the fields. An epoch only grows. If the
-    ///   epoch equals the epoch of the session, the two were already equal when the fields were read.
+    /// - The commands are not atomic, so the epoch is read after the fields. An epoch only grows.
+    ///   If the epoch equals the epoch of the session, the two were already equal when the fields
+    ///   were read.
     /// - `GETEX` without options is a `GET` that counts as a write. So a replica, whose data may be
     ///   old, refuses the command.
-    /// - Deadlines are compared with `TIME`. The remaining lifetime of the key (`PTTL`) could belong
-    ///   to a deadline that was moved after the fields were read.
+    /// - Deadlines are compared with `TIME`. The remaining lifetime of the key (`PTTL`) could
+    ///   belong to a deadline that was moved after the fields were read.
     pub(super) fn commands(&self, prefix: &str) -> (Bytes, [Command; 3]) {
         let count = self.names.map_or(0, <[_]>::len);
         let mut arguments = Arguments::new(4 + count);

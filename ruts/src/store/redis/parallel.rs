@@ -16,9 +16,9 @@ pub(super) const MAX_PARALLEL: usize = 256;
 
 /// Makes calls, up to [`MAX_PARALLEL`] at the same time, and returns their answers in order.
 ///
-/// After a failure, it starts no further calls, and waits for the calls in progress. So no call takes
-/// effect after the operation has failed. If the outcome of any call is unknown, so is the outcome of the
-/// operation. If the future is dropped, the calls continue.
+/// After a failure, it starts no further calls, and waits for the calls in progress. So no call
+/// takes effect after the operation has failed. If the outcome of any call is unknown, so is the
+/// outcome of the operation. If the future is dropped, the calls continue.
 pub(super) async fn run_all<T: Send + 'static>(
     calls: impl Iterator<Item = impl Future<Output = Result<T, StoreError>> + Send + 'static>,
 ) -> Result<Vec<T>, StoreError> {
@@ -101,8 +101,8 @@ mod tests {
         assert_eq!(run_all(calls).await.unwrap(), (0..1000).collect::<Vec<usize>>());
     }
 
-    /// If an operation failed before all its calls were over, a late call could end a session that was
-    /// created after the failure. The soak test found this case.
+    /// If an operation failed before all its calls were over, a late call could end a session that
+    /// was created after the failure. The soak test found this case.
     #[tokio::test(start_paused = true)]
     async fn a_failure_waits_for_the_calls_in_progress_and_begins_no_other() {
         static OVER: AtomicUsize = AtomicUsize::new(0);

@@ -1,9 +1,9 @@
-//! The catalogue of scripts: the files of `lua/` of which each script consists, and the commands that
-//! the script needs.
+//! The catalogue of scripts: the files of `lua/` of which each script consists, and the commands
+//! that the script needs.
 //!
-//! Used by the executor and everything above it. The head of each file names the locals that it needs
-//! from earlier files, and the locals that it defines for later files. The tests below check these
-//! heads.
+//! Used by the executor and everything above it. The head of each file names the locals that it
+//! needs from earlier files, and the locals that it defines for later files. The tests below check
+//! these heads.
 
 use std::sync::LazyLock;
 
@@ -15,7 +15,8 @@ macro_rules! files {
     };
 }
 
-/// Defines a script that asks whether a server can expire fields and lets this user run these commands.
+/// Defines a script that asks whether a server can expire fields and lets this user run these
+/// commands.
 macro_rules! probe {
     ($name:ident = $commands:literal) => {
         pub(super) const $name: &str =
@@ -121,10 +122,12 @@ scripts! {
     /// Ends sessions by their principal.
     REVOKE = Allowed, Fail, PROBE,
         [files!["session/read", "session/find", "session/save", "revoke"]];
-    /// A sign-in that creates a session, if one server has the session's key and the principal list.
+    /// A sign-in that creates a session, if one server has the session's key and the principal
+    /// list.
     CREATE_SIGNED_IN = Rejected, Fail, SIGN_IN_PROBE,
         [CREATE_FILES, STEPS_FILES, files!["principal/sign_in"]];
-    /// A sign-in to an existing session, if one server has the session's key and the principal list.
+    /// A sign-in to an existing session, if one server has the session's key and the principal
+    /// list.
     UPDATE_SIGNED_IN = Rejected, Fail, SIGN_IN_PROBE,
         [UPDATE_FILES, STEPS_FILES, files!["principal/sign_in"]];
     JOIN = Rejected, Fail, LIST_PROBE, [STEPS_FILES, files!["principal/join"]];

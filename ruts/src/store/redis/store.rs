@@ -51,7 +51,8 @@ type ClientConnections<C> = Connections<<C as Connect>::Connector>;
 /// Sessions in Redis or Valkey: one hash for each session.
 ///
 /// The [module](super) describes servers, clients, the layout of the data, and failures. The store
-/// opens its own connections with the settings of the client. Clones of the store share the connections.
+/// opens its own connections with the settings of the client. Clones of the store share the
+/// connections.
 ///
 /// ```no_run
 /// # #[cfg(feature = "redis-store")]
@@ -102,8 +103,8 @@ impl<C: RedisClient> RedisStoreBuilder<C> {
         self
     }
 
-    /// Sets the maximum time of an operation on one session, from one millisecond to one day. Defaults
-    /// to two seconds. The [module](super) names operations that may take longer.
+    /// Sets the maximum time of an operation on one session, from one millisecond to one day.
+    /// Defaults to two seconds. The [module](super) names operations that may take longer.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout.clamp(Duration::from_millis(1), Duration::from_secs(86_400));
         self
@@ -112,10 +113,11 @@ impl<C: RedisClient> RedisStoreBuilder<C> {
     /// Sets the maximum number of commands in flight, separately for reads, for updates, and for
     /// lookups in a cache. Defaults to 4.
     ///
-    /// Operations beyond this limit wait for an answer, and then up to 64 of them share a command. After a
-    /// batch of 8 or more operations, the server counts as busy until a smaller batch is sent. On a busy
-    /// server, operations also wait when fewer commands are in flight. The next batch is sent when a
-    /// command ends and at most one other command is in flight, or when 32 operations wait.
+    /// Operations beyond this limit wait for an answer, and then up to 64 of them share a command.
+    /// After a batch of 8 or more operations, the server counts as busy until a smaller batch is
+    /// sent. On a busy server, operations also wait when fewer commands are in flight. The next
+    /// batch is sent when a command ends and at most one other command is in flight, or when 32
+    /// operations wait.
     ///
     /// If the server is far away, a higher limit lets single operations start sooner. A lower limit
     /// reduces the load of a busy server. On a cluster the limit has no effect: every operation is
@@ -150,13 +152,14 @@ impl<C: RedisClient> RedisStore<C> {
         RedisStoreBuilder { client, prefix: "ruts".to_owned(), timeout, max_in_flight: 4 }
     }
 
-    /// Checks that the server answers and can keep sessions, for use at start-up. On a cluster, it asks
-    /// the nodes of three keys. Logs a warning if the server may evict keys.
+    /// Checks that the server answers and can keep sessions, for use at start-up. On a cluster, it
+    /// asks the nodes of three keys. Logs a warning if the server may evict keys.
     ///
     /// # Errors
     ///
-    /// [`StoreErrorKind::Unsupported`] if the server cannot expire fields, or if the user may not run a
-    /// necessary command on the keys of the store. Otherwise, the same errors as any operation.
+    /// [`StoreErrorKind::Unsupported`] if the server cannot expire fields, or if the user may not
+    /// run a necessary command on the keys of the store. Otherwise, the same errors as any
+    /// operation.
     ///
     /// # Round trips
     ///
@@ -167,8 +170,8 @@ impl<C: RedisClient> RedisStore<C> {
         let list = principal_key(prefix, &PrincipalKey::from_bytes([0; 32]));
         let probes = [(PROBE, session_key(prefix, &id)), (LIST_PROBE, list)];
         let epoch = epoch_keys(prefix).next().map(|key| (EPOCH_PROBE, key));
-        // Boxed, here and in the other set-up calls of the stores: the futures of drivers are deep, and the
-        // compiler limits the depth of the type of an application's `main`.
+        // Boxed, here and in the other set-up calls of the stores: the futures of drivers are deep,
+        // and the compiler limits the depth of the type of an application's `main`.
         for (probe, key) in probes.into_iter().chain(epoch) {
             Box::pin(self.executor.probe(probe, key)).await?;
         }
@@ -221,8 +224,8 @@ impl<C: RedisClient> Store for RedisStore<C> {
             Some(who) => {
                 let arguments = arguments.into_list();
                 let sign_in = SignIn { id, who, absolute, creates: true, arguments };
-                // Boxed, because sign-ins are rare: otherwise the future of every creation would be as
-                // large as the future of a sign-in.
+                // Boxed, because sign-ins are rare: otherwise the future of every creation would be
+                // as large as the future of a sign-in.
                 Box::pin(sign_in.run(&self.executor)).await?
             }
             None => {
@@ -306,8 +309,8 @@ impl<C: RedisClient> Store for RedisStore<C> {
 
     /// # Round trips
     ///
-    /// Two for every 256 sessions, and one for every 64. On a cluster, two for every 256 sessions, and one
-    /// for each session, up to 64 at the same time.
+    /// Two for every 256 sessions, and one for every 64. On a cluster, two for every 256 sessions,
+    /// and one for each session, up to 64 at the same time.
     async fn revoke(
         &self,
         principal: &PrincipalKey,

@@ -42,13 +42,13 @@ impl Dispatch {
         self.0.load(Ordering::Acquire) == Self::CANCELLED
     }
 
-    /// Waits for the work that sends the statement. If the deadline passes or this future is dropped first,
-    /// cancels the statement.
+    /// Waits for the work that sends the statement. If the deadline passes or this future is
+    /// dropped first, cancels the statement.
     ///
     /// # Errors
     ///
-    /// At the deadline, [`Unavailable`](StoreErrorKind::Unavailable) if the statement will never be sent.
-    /// Otherwise [`OutcomeUnknown`](StoreErrorKind::OutcomeUnknown).
+    /// At the deadline, [`Unavailable`](StoreErrorKind::Unavailable) if the statement will never be
+    /// sent. Otherwise [`OutcomeUnknown`](StoreErrorKind::OutcomeUnknown).
     pub(in crate::store) async fn wait<T>(
         &self,
         work: impl Future<Output = T>,

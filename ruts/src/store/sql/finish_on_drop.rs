@@ -10,11 +10,11 @@ use std::{
 
 use tokio::runtime::Handle;
 
-/// Polls a future in the task of its caller, which saves the wake-up of a second task. If the caller drops
-/// it before the end, a task of its own finishes it.
+/// Polls a future in the task of its caller, which saves the wake-up of a second task. If the
+/// caller drops it before the end, a task of its own finishes it.
 ///
-/// The type of the future is erased. Otherwise it would be a part of the types of all callers, whose depth the
-/// compiler limits.
+/// The type of the future is erased. Otherwise it would be a part of the types of all callers,
+/// whose depth the compiler limits.
 pub(in crate::store) struct FinishOnDrop<T: Send + 'static>(
     Option<Pin<Box<dyn Future<Output = T> + Send>>>,
 );

@@ -1,4 +1,5 @@
-//! The parts that the stores on SQL servers share: connections, waiting, cleanup, names and versions of tables.
+//! The parts that the stores on SQL servers share: connections, waiting, cleanup, names and
+//! versions of tables.
 //!
 //! Used by the stores on PostgreSQL and on MySQL. Knows nothing about statements or dialects.
 

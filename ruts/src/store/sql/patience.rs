@@ -9,15 +9,15 @@ use tokio::{
     time::{Instant, sleep_until, timeout_at},
 };
 
-/// Maximum time of a statement, as a multiple of the timeout. During this time, the statement holds its
-/// connection, or a permit to give the connection up, even if its caller is gone.
+/// Maximum time of a statement, as a multiple of the timeout. During this time, the statement holds
+/// its connection, or a permit to give the connection up, even if its caller is gone.
 const MAX_TIMEOUTS: u32 = 3;
 
 pub(in crate::store) struct Patience {
     timeout: Duration,
-    /// Permits to give up the connection of a statement without an answer: half as many as the pool has
-    /// connections. Giving up a connection makes room for a new one. So a stuck server works on at most
-    /// about as many statements as there are connections and permits together.
+    /// Permits to give up the connection of a statement without an answer: half as many as the pool
+    /// has connections. Giving up a connection makes room for a new one. So a stuck server works on
+    /// at most about as many statements as there are connections and permits together.
     given_up: Arc<Semaphore>,
 }
 
@@ -42,7 +42,8 @@ impl Patience {
             return Some(answer);
         }
         if let Ok(permit) = Arc::clone(&self.given_up).try_acquire_owned() {
-            // The permit is held until `end`, because the server may work on the statement until then.
+            // The permit is held until `end`, because the server may work on the statement until
+            // then.
             tokio::spawn(async move {
                 sleep_until(end).await;
                 drop(permit);

@@ -1,4 +1,5 @@
-//! [`resend_refused`]: the writes of a batch that the server has refused are sent again, one at a time.
+//! [`resend_refused`]: the writes of a batch that the server has refused are sent again, one at a
+//! time.
 //!
 //! Used by the batches of writes on PostgreSQL and on MySQL. Knows nothing about statements.
 
@@ -7,9 +8,9 @@ use crate::store::{
     StoreErrorKind::{OutcomeUnknown, Unavailable},
 };
 
-/// Returns the parts of a batch with this number of requests. If the server has refused the batch, nothing was
-/// written, and one request may have caused the error. Each part is then `None`, so that each request is sent
-/// again in a statement of its own.
+/// Returns the parts of a batch with this number of requests. If the server has refused the batch,
+/// nothing was written, and one request may have caused the error. Each part is then `None`, so
+/// that each request is sent again in a statement of its own.
 pub(in crate::store) fn resend_refused<T>(
     parts: Result<Vec<Option<T>>, StoreError>,
     requests: usize,

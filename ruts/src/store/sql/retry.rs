@@ -10,8 +10,8 @@ use super::{connections::Replacing, dispatch::Dispatch};
 /// The failed attempts of one operation.
 pub(in crate::store) struct Retry {
     pub(in crate::store) replacing: Replacing,
-    /// Maximum number of further attempts after a dead connection. Each dead connection is closed, so the last of
-    /// these attempts gets a new connection.
+    /// Maximum number of further attempts after a dead connection. Each dead connection is closed,
+    /// so the last of these attempts gets a new connection.
     spare: u32,
     deadline: Instant,
 }
@@ -21,8 +21,8 @@ impl Retry {
         Self { replacing: Replacing::default(), spare: pool.size().max(1), deadline }
     }
 
-    /// Returns whether the operation is attempted again, and waits until then. `can_repeat` is whether a second
-    /// attempt may succeed and does no harm.
+    /// Returns whether the operation is attempted again, and waits until then. `can_repeat` is
+    /// whether a second attempt may succeed and does no harm.
     pub(in crate::store) async fn attempt_again(
         &mut self,
         can_repeat: bool,

@@ -1,4 +1,5 @@
-//! [`WrongVersion`]: the error of a store whose tables do not have the version that this release needs.
+//! [`WrongVersion`]: the error of a store whose tables do not have the version that this release
+//! needs.
 //!
 //! Created by the migrations of the stores. Knows nothing about statements.
 

@@ -10,8 +10,8 @@ use std::{
 
 /// The time since 1970 in whole microseconds, by the clock of the host. It never goes back.
 ///
-/// If the clock of the host is set back, this clock runs at half speed until the clock of the host has caught
-/// up. So sessions and fields still expire in that time.
+/// If the clock of the host is set back, this clock runs at half speed until the clock of the host
+/// has caught up. So sessions and fields still expire in that time.
 #[derive(Debug)]
 pub(super) struct Clock(Mutex<Reading>);
 

@@ -20,32 +20,34 @@ use super::{
 };
 use crate::{store::StoreError, token::SessionId};
 
-/// The oldest supported version of SQLite. In earlier versions, two connections that write and checkpoint
-/// at the same time could corrupt the database.
+/// The oldest supported version of SQLite. In earlier versions, two connections that write and
+/// checkpoint at the same time could corrupt the database.
 const OLDEST: i32 = 3_051_003;
 
 /// Maximum number of statements that a connection keeps prepared: more than the store has.
 const PREPARED: usize = 48;
 
-/// Size to which the log is truncated after a reader made it grow: its usual size between checkpoints.
+/// Size to which the log is truncated after a reader made it grow: its usual size between
+/// checkpoints.
 const LOG_BYTES: i64 = 4 * 1024 * 1024;
 
 /// Whether a commit is on the disk before its operations are answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Durability {
-    /// Every commit is on the disk before its operations are answered. A power cut does not undo answered
-    /// operations.
+    /// Every commit is on the disk before its operations are answered. A power cut does not undo
+    /// answered operations.
     Full,
-    /// Commits are on the disk after the next checkpoint. A power cut may undo the commits since the last
-    /// checkpoint, so that a deleted session is live again. Nothing is lost when the process is killed.
+    /// Commits are on the disk after the next checkpoint. A power cut may undo the commits since
+    /// the last checkpoint, so that a deleted session is live again. Nothing is lost when the
+    /// process is killed.
     Normal,
 }
 
 /// A connection of one thread.
 pub(super) struct Database {
-    /// The files, or `None` if the database is in memory. This field is dropped before the connection.
-    /// The connection may then remove the log.
+    /// The files, or `None` if the database is in memory. This field is dropped before the
+    /// connection. The connection may then remove the log.
     file: Option<DatabaseFile>,
     connection: Connection,
     clock: Arc<Clock>,
@@ -94,12 +96,12 @@ impl Database {
         connection.pragma_update(None, "secure_delete", "fast")
     }
 
-    /// Switches the file to a write-ahead log, unless an earlier process has switched it. The file keeps
-    /// that mode.
+    /// Switches the file to a write-ahead log, unless an earlier process has switched it. The file
+    /// keeps that mode.
     ///
-    /// The switch is a commit with a rollback journal. With a `synchronous` setting below `extra`, SQLite
-    /// does not sync the removal of that journal. After a power cut the journal could exist again, and
-    /// undo the switch.
+    /// The switch is a commit with a rollback journal. With a `synchronous` setting below `extra`,
+    /// SQLite does not sync the removal of that journal. After a power cut the journal could exist
+    /// again, and undo the switch.
     fn use_write_ahead_log(&self) -> Result<(), StoreError> {
         let connection = &self.connection;
         let extra = connection.pragma_update(None, "synchronous", "extra");
@@ -110,8 +112,8 @@ impl Database {
                 row.get::<_, String>(0)
             });
             match mode {
-                // SQLite does not call the busy handler here, because two processes that switch at the
-                // same time might wait for each other. So this loop waits.
+                // SQLite does not call the busy handler here, because two processes that switch at
+                // the same time might wait for each other. So this loop waits.
                 Err(error) if is_busy(&error) && wait_for_lock(attempts) => attempts += 1,
                 mode => break mode.map_err(|error| statement_error(&error))?,
             }
@@ -261,8 +263,8 @@ pub(super) fn set_lock_timeout(timeout: Duration) {
 
 /// Waits for a lock of another connection, and returns whether to try again.
 ///
-/// SQLite's own handler sleeps for up to 100 ms and is unfair: with four processes, writes waited up
-/// to 1.9 s. With these short sleeps they waited up to 99 ms.
+/// SQLite's own handler sleeps for up to 100 ms and is unfair: with four processes, writes waited
+/// up to 1.9 s. With these short sleeps they waited up to 99 ms.
 fn wait_for_lock(attempts: i32) -> bool {
     let (timeout, since) = LOCK_WAIT.get();
     let now = Instant::now();

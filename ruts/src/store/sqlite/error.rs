@@ -1,7 +1,7 @@
 //! Converts failures of SQLite and of its file to [`StoreError`].
 //!
-//! Used by every file that runs a statement. The source of an error, if there is one, is SQLite's error
-//! code with its fixed text, a `Reason` or a path. It contains no statement and no value.
+//! Used by every file that runs a statement. The source of an error, if there is one, is SQLite's
+//! error code with its fixed text, a `Reason` or a path. It contains no statement and no value.
 
 use std::{
     io,
@@ -45,7 +45,8 @@ pub(super) fn statement_error(error: &Error) -> StoreError {
     StoreError::new(NAME, kind).with_source(*failure)
 }
 
-/// Returns the error of a failed commit. After an I/O error, the commit may or may not be on the disk.
+/// Returns the error of a failed commit. After an I/O error, the commit may or may not be on the
+/// disk.
 pub(super) fn commit_error(error: &Error) -> StoreError {
     match error.sqlite_error() {
         Some(failure) if failure.code == ErrorCode::SystemIoFailure => {

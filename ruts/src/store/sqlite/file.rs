@@ -51,7 +51,8 @@ impl DatabaseFile {
         Ok(Self { path: path.to_owned(), identity, log, own_log: OnceLock::new() })
     }
 
-    /// Fails if a path leads to a different file, or to no file, because writes to a removed file are lost.
+    /// Fails if a path leads to a different file, or to no file, because writes to a removed file
+    /// are lost.
     pub(super) fn check(&self) -> Result<(), StoreError> {
         match fs::metadata(&self.path) {
             Ok(metadata) if identity(&metadata) == self.identity => {}
@@ -61,10 +62,10 @@ impl DatabaseFile {
         let logs = open_logs();
         let found = self.found_log();
         match logs.get(&self.identity).and_then(Weak::upgrade) {
-            // Another process removes the log if this process has lost its locks. It loses them by closing
-            // a second handle of the database, for example after copying the file. If the index is missing,
-            // another process creates a new index. The two processes then do not see each other's writes and
-            // locks.
+            // Another process removes the log if this process has lost its locks. It loses them by
+            // closing a second handle of the database, for example after copying the file. If the
+            // index is missing, another process creates a new index. The two processes then do not
+            // see each other's writes and locks.
             Some(log) if found != Some(*log) => Err(unavailable(
                 "the write-ahead log of the database, or its index, was removed or replaced",
             )),
@@ -72,8 +73,8 @@ impl DatabaseFile {
         }
     }
 
-    /// Remembers the log, after the connection has begun a write. From now on, SQLite keeps the log until the
-    /// last such connection closes.
+    /// Remembers the log, after the connection has begun a write. From now on, SQLite keeps the log
+    /// until the last such connection closes.
     pub(super) fn note_log(&self) {
         if self.own_log.get().is_some() {
             return;
@@ -101,8 +102,8 @@ fn open_logs() -> MutexGuard<'static, BTreeMap<Identity, Weak<Log>>> {
     LOGS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Returns the path of the file with this suffix next to the database. As in SQLite, if the path of the
-/// database is a symbolic link, that file is next to the target of the link.
+/// Returns the path of the file with this suffix next to the database. As in SQLite, if the path of
+/// the database is a symbolic link, that file is next to the target of the link.
 fn beside(database: &Path, suffix: &str) -> PathBuf {
     let database = fs::canonicalize(database).unwrap_or_else(|_| database.to_owned());
     let mut path = database.into_os_string();
@@ -128,8 +129,8 @@ fn identity(metadata: &fs::Metadata) -> Identity {
     metadata.created().ok()
 }
 
-/// A file of zeros next to the database. On a full disk, its removal makes room for deletions, revocations
-/// and rotations.
+/// A file of zeros next to the database. On a full disk, its removal makes room for deletions,
+/// revocations and rotations.
 pub(super) struct Reserve {
     path: PathBuf,
 }
@@ -140,7 +141,8 @@ impl Reserve {
         Self { path: beside(database, "-reserve") }
     }
 
-    /// Writes the file unless it exists. If the disk is too full for the file, removes the file again.
+    /// Writes the file unless it exists. If the disk is too full for the file, removes the file
+    /// again.
     pub(super) fn fill(&self) {
         if fs::metadata(&self.path).is_ok_and(|metadata| metadata.len() >= RESERVE) {
             return;

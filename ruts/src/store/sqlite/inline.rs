@@ -16,19 +16,19 @@ use crate::store::StoreError;
 /// A read that takes longer counts as slow, because it delays the other tasks of its thread.
 const SLOW: Duration = Duration::from_millis(1);
 
-/// Length of the pause after a slow read, as a multiple of the duration of that read. During the pause, all
-/// reads run on the threads of the store. So slow reads take at most about a hundredth of the time of a
-/// caller's thread.
+/// Length of the pause after a slow read, as a multiple of the duration of that read. During the
+/// pause, all reads run on the threads of the store. So slow reads take at most about a hundredth
+/// of the time of a caller's thread.
 const PAUSE: u32 = 100;
 
-/// Maximum length of such a pause. A read during which the process was suspended would otherwise cause a long
-/// pause.
+/// Maximum length of such a pause. A read during which the process was suspended would otherwise
+/// cause a long pause.
 const MAX_PAUSE: Duration = Duration::from_secs(10);
 
 /// Connections for reads of a single session.
 ///
-/// Such a read takes about 10 µs while its pages are in memory. Handing it to another thread would take
-/// longer.
+/// Such a read takes about 10 µs while its pages are in memory. Handing it to another thread would
+/// take longer.
 pub(super) struct InlineReads {
     /// Each connection is `None` after it was closed.
     connections: Vec<Mutex<Option<Database>>>,
@@ -43,8 +43,8 @@ impl InlineReads {
         Self { connections, begun: Instant::now(), paused_until: AtomicU64::new(0) }
     }
 
-    /// Runs an operation that reads. `None` if a thread of the store has to run it: no connection is
-    /// free, a recent read was slow, or the operation failed.
+    /// Runs an operation that reads. `None` if a thread of the store has to run it: no connection
+    /// is free, a recent read was slow, or the operation failed.
     pub(super) fn run<T>(
         &self,
         operation: impl FnOnce(&Database) -> Result<T, StoreError>,
@@ -55,7 +55,8 @@ impl InlineReads {
         }
         let mut free = self.connections.iter().filter_map(|it| it.try_lock().ok());
         let mut connection = free.next()?;
-        // The connection is taken out, so that a panic in the operation drops it. This ends the transaction.
+        // The connection is taken out, so that a panic in the operation drops it. This ends the
+        // transaction.
         let database = connection.take()?;
         let answer = database.begin_read().and_then(|()| {
             let answer = operation(&database)?;

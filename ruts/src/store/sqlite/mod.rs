@@ -1,7 +1,7 @@
 //! Sessions in a file, through SQLite in the process: [`SqliteStore`].
 //!
-//! The feature is `sqlite-store`. SQLite is compiled from source, which needs a C compiler. With this
-//! store, a program keeps its sessions over a restart without a database server.
+//! The feature is `sqlite-store`. SQLite is compiled from source, which needs a C compiler. With
+//! this store, a program keeps its sessions over a restart without a database server.
 //!
 //! # Files
 //!
@@ -19,36 +19,39 @@
 //!
 //! The tables can share a file with other tables. A network file system is not supported.
 //!
-//! Let another process copy the files. If this process opens one of them and closes it again, it loses the
-//! SQLite locks. Another process may then remove the log, and operations fail until a restart.
+//! Let another process copy the files. If this process opens one of them and closes it again, it
+//! loses the SQLite locks. Another process may then remove the log, and operations fail until a
+//! restart.
 //!
 //! # Threads
 //!
 //! One thread writes. Operations that wait together share a transaction, and are answered after its
 //! commit. Writes do not block reads, and no caller's thread waits for a lock or a commit.
 //!
-//! A read of one session usually runs on the thread of its caller. It takes about 10 µs while the pages
-//! are in memory. A read may take more than 1 ms, because the disk is slow or the session is large. After
-//! such a read, the store's own threads run all reads, for 100 times the duration of that read, but for at
-//! most ten seconds. Reads of many sessions always run on these threads.
+//! A read of one session usually runs on the thread of its caller. It takes about 10 µs while the
+//! pages are in memory. A read may take more than 1 ms, because the disk is slow or the session is
+//! large. After such a read, the store's own threads run all reads, for 100 times the duration of
+//! that read, but for at most ten seconds. Reads of many sessions always run on these threads.
 //!
 //! # Several processes
 //!
-//! Any number of processes on one host can use a file. They write in turn. A process notices within about
-//! 0.1 s that another process has ended a watched session. Times are measured by the host's clock. If that
-//! clock goes back, the time of a process runs at half speed until the host's clock has caught up.
+//! Any number of processes on one host can use a file. They write in turn. A process notices within
+//! about 0.1 s that another process has ended a watched session. Times are measured by the host's
+//! clock. If that clock goes back, the time of a process runs at half speed until the host's clock
+//! has caught up.
 //!
 //! # Durability
 //!
-//! With [`Durability::Full`], an operation is answered when its commit is on the disk, so a deletion
-//! survives a power cut. With [`Durability::Normal`], a power cut may undo operations that were answered
-//! since the last checkpoint. With either setting, nothing is lost if the process is killed.
+//! With [`Durability::Full`], an operation is answered when its commit is on the disk, so a
+//! deletion survives a power cut. With [`Durability::Normal`], a power cut may undo operations that
+//! were answered since the last checkpoint. With either setting, nothing is lost if the process is
+//! killed.
 //!
 //! # Failures
 //!
 //! A failed transaction changes nothing, unless the kind of its error is
-//! [`OutcomeUnknown`](crate::store::StoreErrorKind::OutcomeUnknown). An operation on many sessions takes
-//! several transactions, so it may fail after it has ended some sessions.
+//! [`OutcomeUnknown`](crate::store::StoreErrorKind::OutcomeUnknown). An operation on many sessions
+//! takes several transactions, so it may fail after it has ended some sessions.
 //!
 //! | failure | [kind of error](crate::store::StoreErrorKind) |
 //! | --- | --- |
@@ -57,15 +60,15 @@
 //! | A page of the file is damaged. Other sessions still work. | [`Corrupt`](crate::store::StoreErrorKind::Corrupt) |
 //! | The disk reported an error during the commit. | [`OutcomeUnknown`](crate::store::StoreErrorKind::OutcomeUnknown) |
 //!
-//! On a full disk, the first deletion, revocation or rotation frees the reserve, which makes room for
-//! this operation and for many others. A cleanup fills the reserve again. The file does not shrink: the
-//! space of deleted sessions is reused.
+//! On a full disk, the first deletion, revocation or rotation frees the reserve, which makes room
+//! for this operation and for many others. A cleanup fills the reserve again. The file does not
+//! shrink: the space of deleted sessions is reused.
 //!
 //! # Cleanup
 //!
 //! An expired session is immediately invisible. Each process deletes expired sessions at
-//! [intervals](SqliteStoreBuilder::cleanup_interval), in small transactions. A transaction of the cleanup
-//! waits until no operation is queued, for at most ten seconds.
+//! [intervals](SqliteStoreBuilder::cleanup_interval), in small transactions. A transaction of the
+//! cleanup waits until no operation is queued, for at most ten seconds.
 
 mod clock;
 mod connection;

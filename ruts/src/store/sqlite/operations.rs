@@ -1,8 +1,8 @@
 //! The operations of the contract, each within a transaction of its caller.
 //!
-//! Used by the store and the writer. [`SessionRecord`] holds the rules of a session. The operations decide
-//! what is read before the rules apply, and what is written after. A failed operation has changed nothing,
-//! except that it may have freed an ended session.
+//! Used by the store and the writer. [`SessionRecord`] holds the rules of a session. The operations
+//! decide what is read before the rules apply, and what is written after. A failed operation has
+//! changed nothing, except that it may have freed an ended session.
 
 use std::time::Duration;
 
@@ -39,8 +39,8 @@ pub(super) enum Step<T> {
     Again,
 }
 
-/// Reads a session. `None` if the read has to write: a touch is due, or the current secret is used for
-/// the first time.
+/// Reads a session. `None` if the read has to write: a touch is due, or the current secret is used
+/// for the first time.
 pub(super) fn load(
     database: &Database,
     credentials: &OwnedCredentials,
@@ -175,8 +175,8 @@ pub(super) fn list_by_principal(
     Ok(page)
 }
 
-/// Ends the next sessions of a principal after the id `after`. Returns the ids of the ended sessions. Also
-/// returns the last examined session, if there may be more sessions.
+/// Ends the next sessions of a principal after the id `after`. Returns the ids of the ended
+/// sessions. Also returns the last examined session, if there may be more sessions.
 pub(super) fn revoke(
     database: &Database,
     principal: &PrincipalKey,
@@ -210,8 +210,8 @@ pub(super) fn revoke_everyone(database: &Database) -> Result<(), StoreError> {
     }
 }
 
-/// Frees at most `limit` sessions, and returns their number. Sessions that are not retained are deleted.
-/// Sessions that `revoke_everyone` has ended lose their fields.
+/// Frees at most `limit` sessions, and returns their number. Sessions that are not retained are
+/// deleted. Sessions that `revoke_everyone` has ended lose their fields.
 pub(super) fn delete_expired(database: &Database, limit: usize) -> Result<usize, StoreError> {
     let number = |limit: usize| i64::try_from(limit).unwrap_or(i64::MAX);
     let now = database.now();
@@ -250,8 +250,9 @@ fn change<T>(
 
 /// Ends the oldest sessions of the principal, so that the session `own` fits under the limit.
 ///
-/// This function may read only some sessions of the principal. Even so, it ends only sessions beyond the
-/// limit. The sessions that were read and stay are all later, and fill the limit together with `own`.
+/// This function may read only some sessions of the principal. Even so, it ends only sessions
+/// beyond the limit. The sessions that were read and stay are all later, and fill the limit
+/// together with `own`.
 fn make_room(
     database: &Database,
     own: &SessionId,

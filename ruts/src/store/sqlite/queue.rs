@@ -39,9 +39,9 @@ impl<T> Queue<T> {
         true
     }
 
-    /// Waits until there are items, and moves at most `max` of them into `taken`. Returns without items
-    /// if `until` passes first, or after [`wake`](Self::wake). Returns `false` if the queue is closed and
-    /// empty.
+    /// Waits until there are items, and moves at most `max` of them into `taken`. Returns without
+    /// items if `until` passes first, or after [`wake`](Self::wake). Returns `false` if the queue
+    /// is closed and empty.
     pub(super) fn take(&self, taken: &mut Vec<T>, max: usize, until: Option<Instant>) -> bool {
         let mut state = self.lock();
         loop {

@@ -164,8 +164,8 @@ impl StoredSession {
     }
 }
 
-/// Inserts a session with its fields. If the row of an earlier session was deleted by hand, its number is used
-/// again, so the fields of that session are deleted.
+/// Inserts a session with its fields. If the row of an earlier session was deleted by hand, its
+/// number is used again, so the fields of that session are deleted.
 pub(super) fn insert(
     database: &Database,
     row: i64,

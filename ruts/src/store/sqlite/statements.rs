@@ -10,9 +10,10 @@ pub(super) const VERSION: i64 = 1;
 /// clustered table. The id of a session is not its primary key, because random primary keys slow
 /// creations down.
 ///
-/// All sessions up to row `revoked_up_to` have ended, and the cleanup has freed the sessions up to row
-/// `freed_up_to`. `changes` counts the transactions in which a session ended or changed its principal. If the
-/// row of `ruts_state` was deleted by hand, it is not known which sessions have ended, so all of them have.
+/// All sessions up to row `revoked_up_to` have ended, and the cleanup has freed the sessions up to
+/// row `freed_up_to`. `changes` counts the transactions in which a session ended or changed its
+/// principal. If the row of `ruts_state` was deleted by hand, it is not known which sessions have
+/// ended, so all of them have.
 pub(super) const TABLES: &str = "
 create table if not exists ruts_sessions (
   row integer primary key,
@@ -74,8 +75,8 @@ macro_rules! select_session {
 
 pub(super) const SESSION: &str = select_session!("where id = ?1");
 
-/// Sessions of a principal that were not deleted or revoked, after an id. Without the row of `ruts_state`, the
-/// sessions are selected and cannot be decoded, so that the operation fails.
+/// Sessions of a principal that were not deleted or revoked, after an id. Without the row of
+/// `ruts_state`, the sessions are selected and cannot be decoded, so that the operation fails.
 pub(super) const SESSIONS_OF: &str = select_session!(
     "where principal = ?1 and ended_at is null and id > ?2
        and row > coalesce((select revoked_up_to from ruts_state), 0)

@@ -37,17 +37,17 @@ const MAX_PAGE: usize = 10_000;
 ///
 /// # Cancel safety
 ///
-/// If a future is dropped while its transaction is queued, the transaction is not carried out. If the future
-/// is dropped later, the transaction is carried out as a whole. An operation that ends many sessions takes
-/// several transactions.
+/// If a future is dropped while its transaction is queued, the transaction is not carried out. If
+/// the future is dropped later, the transaction is carried out as a whole. An operation that ends
+/// many sessions takes several transactions.
 #[derive(Clone)]
 pub struct SqliteStore {
     threads: Arc<Threads>,
 }
 
 impl SqliteStore {
-    /// Creates the builder of a store in a file. [`build`](SqliteStoreBuilder::build) creates the file if it
-    /// is missing.
+    /// Creates the builder of a store in a file. [`build`](SqliteStoreBuilder::build) creates the
+    /// file if it is missing.
     pub fn builder(path: impl Into<PathBuf>) -> SqliteStoreBuilder {
         SqliteStoreBuilder::new(Some(path.into()))
     }
@@ -72,8 +72,8 @@ impl SqliteStore {
     /// operations, including those of clones, fail with
     /// [`Unavailable`](crate::store::StoreErrorKind::Unavailable).
     ///
-    /// If a program ends without this call, no answered operation is lost. With [`Durability::Normal`],
-    /// closing also puts the last commits on the disk.
+    /// If a program ends without this call, no answered operation is lost. With
+    /// [`Durability::Normal`], closing also puts the last commits on the disk.
     ///
     /// # Cancel safety
     ///
@@ -82,7 +82,8 @@ impl SqliteStore {
         self.threads.close().await;
     }
 
-    /// Writes in as many transactions as the operation needs. Other operations take place in between.
+    /// Writes in as many transactions as the operation needs. Other operations take place in
+    /// between.
     async fn write_in_steps<T, F>(
         &self,
         ends: bool,
@@ -293,7 +294,8 @@ impl SqliteStoreBuilder {
         Self { settings }
     }
 
-    /// Sets which commits a power cut may undo. Defaults to [`Durability::Full`]: a power cut undoes none.
+    /// Sets which commits a power cut may undo. Defaults to [`Durability::Full`]: a power cut
+    /// undoes none.
     #[must_use]
     pub const fn durability(mut self, durability: Durability) -> Self {
         self.settings.durability = durability;
@@ -315,11 +317,12 @@ impl SqliteStoreBuilder {
         self
     }
 
-    /// Sets the interval at which expired sessions are deleted, from one second to one year. Defaults to
-    /// five minutes. With `None`, expired sessions are deleted only by [`Store::delete_expired`].
+    /// Sets the interval at which expired sessions are deleted, from one second to one year.
+    /// Defaults to five minutes. With `None`, expired sessions are deleted only by
+    /// [`Store::delete_expired`].
     ///
-    /// Each interval varies randomly by up to a fifth, so that processes do not delete at the same time,
-    /// even if they start together.
+    /// Each interval varies randomly by up to a fifth, so that processes do not delete at the same
+    /// time, even if they start together.
     #[must_use]
     pub fn cleanup_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
         self.settings.cleanup_interval = interval.into().map(cleanup_interval::limited);
@@ -333,10 +336,11 @@ impl SqliteStoreBuilder {
     ///
     /// - [`Unavailable`](crate::store::StoreErrorKind::Unavailable): the file cannot be created or
     ///   opened, or another process keeps it locked.
-    /// - [`Unsupported`](crate::store::StoreErrorKind::Unsupported): the file is read-only or on a file
-    ///   system without shared memory, its tables have a different version, or SQLite is older than 3.51.3.
-    ///   The source of the error gives the reason.
-    /// - [`Corrupt`](crate::store::StoreErrorKind::Corrupt): the file is not a database, or is damaged.
+    /// - [`Unsupported`](crate::store::StoreErrorKind::Unsupported): the file is read-only or on a
+    ///   file system without shared memory, its tables have a different version, or SQLite is older
+    ///   than 3.51.3. The source of the error gives the reason.
+    /// - [`Corrupt`](crate::store::StoreErrorKind::Corrupt): the file is not a database, or is
+    ///   damaged.
     /// - [`Full`](crate::store::StoreErrorKind::Full): the disk is too full to create the tables.
     pub async fn build(self) -> Result<SqliteStore, StoreError> {
         let threads = Threads::start(self.settings).await?;

@@ -11,12 +11,13 @@ use crate::store::{StoreError, StoreErrorKind};
 
 /// An operation that a thread carries out for a caller.
 pub(super) trait Task: Send {
-    /// Carries the operation out and keeps its answer. After a rollback, the operation may run again.
+    /// Carries the operation out and keeps its answer. After a rollback, the operation may run
+    /// again.
     ///
     /// # Errors
     ///
-    /// Fails if the transaction has to be rolled back. A refusal is kept as an answer, and is not an error
-    /// here.
+    /// Fails if the transaction has to be rolled back. A refusal is kept as an answer, and is not
+    /// an error here.
     fn run(&mut self, database: &Database) -> Result<(), StoreError>;
 
     /// Sends the answer, or the failure of its transaction, to the caller.
@@ -25,8 +26,8 @@ pub(super) trait Task: Send {
     /// Returns whether the caller was dropped.
     fn is_abandoned(&self) -> bool;
 
-    /// Returns whether the operation may use the reserve, because it ends a session, replaces a secret or
-    /// signs out. A full disk must not prevent such an operation.
+    /// Returns whether the operation may use the reserve, because it ends a session, replaces a
+    /// secret or signs out. A full disk must not prevent such an operation.
     fn may_use_reserve(&self) -> bool;
 }
 
@@ -53,8 +54,8 @@ where
     F: FnMut(&Database) -> Result<T, StoreError> + Send,
 {
     fn run(&mut self, database: &Database) -> Result<(), StoreError> {
-        // Unwind safe: after a panic the transaction is rolled back, and the function is run again from
-        // its beginning or not at all.
+        // Unwind safe: after a panic the transaction is rolled back, and the function is run again
+        // from its beginning or not at all.
         let answer = catch_unwind(AssertUnwindSafe(|| (self.function)(database)))
             .unwrap_or_else(|_| Err(unavailable("the operation panicked")));
         match answer {
@@ -86,8 +87,8 @@ where
     }
 }
 
-/// Returns whether this error is a refusal. A refused operation has not changed any session, except that
-/// it may have deleted an ended session.
+/// Returns whether this error is a refusal. A refused operation has not changed any session, except
+/// that it may have deleted an ended session.
 fn is_refusal(error: &StoreError) -> bool {
     matches!(error.kind(), StoreErrorKind::Exists | StoreErrorKind::SessionLimit)
 }

@@ -142,8 +142,8 @@ impl Threads {
         run(&self.reads, false, operation).await
     }
 
-    /// Runs an operation on the thread that writes. `ends` is true if the operation ends a session, replaces
-    /// a secret or signs out. A full disk must not prevent such an operation.
+    /// Runs an operation on the thread that writes. `ends` is true if the operation ends a session,
+    /// replaces a secret or signs out. A full disk must not prevent such an operation.
     pub(super) async fn write<T: Send + 'static>(
         &self,
         ends: bool,
@@ -152,7 +152,8 @@ impl Threads {
         run(&self.writes, ends, operation).await
     }
 
-    /// Watches a session from now on. The future ends when the session ends or changes its principal.
+    /// Watches a session from now on. The future ends when the session ends or changes its
+    /// principal.
     pub(super) fn watch(&self, id: &SessionId) -> impl Future<Output = ()> + Send + use<> {
         let changed = self.watchers.watch(id);
         // From now on the writer looks for changes by other processes.
@@ -160,7 +161,8 @@ impl Threads {
         changed
     }
 
-    /// Refuses new operations, and waits until the earlier ones are answered and the file is closed.
+    /// Refuses new operations, and waits until the earlier ones are answered and the file is
+    /// closed.
     pub(super) async fn close(&self) {
         self.refuse();
         let mut ended = self.ended.clone();
@@ -168,8 +170,8 @@ impl Threads {
         while ended.changed().await.is_ok() {}
     }
 
-    /// Refuses new operations. Closing the last connection takes time. So the connections for inline reads
-    /// are closed first, and a thread of the store closes the last connection.
+    /// Refuses new operations. Closing the last connection takes time. So the connections for
+    /// inline reads are closed first, and a thread of the store closes the last connection.
     fn refuse(&self) {
         self.inline.close();
         self.reads.close();

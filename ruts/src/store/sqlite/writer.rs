@@ -24,7 +24,8 @@ use super::{
 };
 use crate::store::{StoreError, StoreErrorKind, watchers::Watchers};
 
-/// Maximum number of operations in a transaction. It limits how long other processes wait for the lock.
+/// Maximum number of operations in a transaction. It limits how long other processes wait for the
+/// lock.
 const BATCH: usize = 256;
 
 /// Number of sessions that one transaction of the cleanup deletes.
@@ -36,8 +37,8 @@ const CLEANUP_PATIENCE: Duration = Duration::from_secs(10);
 /// Interval between checks for changes by other processes, while sessions are watched.
 const WATCH_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Maximum time of writing before the writer leaves the lock to other processes for a moment. `SHARED_TURN`
-/// applies if another process wrote within the last `LATELY`, and `TURN` otherwise.
+/// Maximum time of writing before the writer leaves the lock to other processes for a moment.
+/// `SHARED_TURN` applies if another process wrote within the last `LATELY`, and `TURN` otherwise.
 const SHARED_TURN: Duration = Duration::from_millis(5);
 const TURN: Duration = Duration::from_millis(100);
 const LATELY: Duration = Duration::from_secs(1);
@@ -81,8 +82,8 @@ impl Writer {
         let _abandon = AbandonOnDrop(&self.queue);
         let now = Instant::now();
         let mut chores = Chores {
-            // The first cleanup begins at a random time, so that processes that start together do not clean
-            // up at the same time.
+            // The first cleanup begins at a random time, so that processes that start together do
+            // not clean up at the same time.
             next_cleanup: self.cleanup_interval.map(|interval| now + interval.mul_f64(random())),
             next_look: now,
             data_version: 0,
@@ -112,8 +113,8 @@ impl Writer {
         look.into_iter().chain(chores.next_cleanup).min()
     }
 
-    /// Carries out tasks in one transaction. If the transaction fails, each task gets a transaction of
-    /// its own, unless the outcome is unknown.
+    /// Carries out tasks in one transaction. If the transaction fails, each task gets a transaction
+    /// of its own, unless the outcome is unknown.
     fn carry_out_all(&self, batch: &mut Vec<Box<dyn Task>>, chores: &mut Chores) {
         let outcome = match self.database.begin_write() {
             Ok(()) => self.carry_out(batch, chores),
@@ -189,8 +190,8 @@ impl Writer {
         answer
     }
 
-    /// Pauses at the end of a turn. SQLite's lock has no queue, so without pauses a busy process would
-    /// hold the lock nearly all the time.
+    /// Pauses at the end of a turn. SQLite's lock has no queue, so without pauses a busy process
+    /// would hold the lock nearly all the time.
     fn leave_lock_to_others(&self, turn: &mut Turn) {
         if self.reserve.is_none() {
             // A store without a reserve is in memory, and no other process uses it.
@@ -236,8 +237,8 @@ impl Writer {
         }
     }
 
-    /// Deletes at most [`CLEANUP_BATCH`] expired sessions if a cleanup is due and no operation waits. Once
-    /// a cleanup has been due for [`CLEANUP_PATIENCE`], it does not wait any longer.
+    /// Deletes at most [`CLEANUP_BATCH`] expired sessions if a cleanup is due and no operation
+    /// waits. Once a cleanup has been due for [`CLEANUP_PATIENCE`], it does not wait any longer.
     fn clean_up(&self, chores: &mut Chores) {
         let (Some(interval), Some(due)) = (self.cleanup_interval, chores.next_cleanup) else {
             return;
@@ -251,8 +252,8 @@ impl Writer {
         });
         let now = Instant::now();
         chores.next_cleanup = Some(match deleted {
-            // More sessions may be left. The pause is as long as this step, so that the cleanup takes at
-            // most half of the time.
+            // More sessions may be left. The pause is as long as this step, so that the cleanup
+            // takes at most half of the time.
             Ok(CLEANUP_BATCH) => now + begun.elapsed(),
             Ok(_) => now + interval.mul_f64(0.8 + 0.4 * random()),
             Err(error) => {

@@ -42,9 +42,9 @@ const VARIABLE: &str = "RUTS_LOCK";
 /// [breaks](super::LockLevel::Breaks) live sessions. Resolve such a finding in the code, where the
 /// change is reviewed.
 ///
-/// For some types, ruts cannot guess a valid value. For a type that contains `untagged`, `flatten` or
-/// `Value`, it cannot guess every value. Without values from a [`LockTest`], only the structure of such a
-/// type is compared. A change of meaning, such as from euros to cents, is not detected.
+/// For some types, ruts cannot guess a valid value. For a type that contains `untagged`, `flatten`
+/// or `Value`, it cannot guess every value. Without values from a [`LockTest`], only the structure
+/// of such a type is compared. A change of meaning, such as from euros to cents, is not detected.
 ///
 /// ```
 /// use ruts::{session, testing::assert_lock};
@@ -72,9 +72,10 @@ pub fn assert_lock<S: LockedSession>(path: impl AsRef<Path>) {
 
 /// The comparison that [`assert_lock`] makes, with additional sample values from the application.
 ///
-/// ruts makes sample values of most types. It cannot make values of a type whose `Deserialize` checks them.
-/// It also misses some values of a type that contains `untagged`, `flatten` or `Value`. For these types, the
-/// application adds samples. A field has to read back its samples, in this release and in later ones.
+/// ruts makes sample values of most types. It cannot make values of a type whose `Deserialize`
+/// checks them. It also misses some values of a type that contains `untagged`, `flatten` or
+/// `Value`. For these types, the application adds samples. A field has to read back its samples, in
+/// this release and in later ones.
 ///
 /// ```
 /// use ruts::{session, testing::LockTest};
@@ -132,8 +133,8 @@ impl<S: LockedSession> LockTest<S> {
     /// sample.
     #[track_caller]
     pub fn assert(self) {
-        // Several session structs may share a file, and their tests run in parallel. A section has the name
-        // of its struct.
+        // Several session structs may share a file, and their tests run in parallel. A section has
+        // the name of its struct.
         static SECTIONS: Mutex<BTreeMap<(PathBuf, &str), &str>> = Mutex::new(BTreeMap::new());
         let mut sections = SECTIONS.lock().unwrap_or_else(PoisonError::into_inner);
 
@@ -146,8 +147,9 @@ impl<S: LockedSession> LockTest<S> {
              another file: #[session(lock = \"..\")]",
             path.display()
         );
-        // Tests of other processes may write the file at the same time, so this test locks the file. On
-        // Windows it does not, because the lock would also stop this test from reading the file.
+        // Tests of other processes may write the file at the same time, so this test locks the
+        // file. On Windows it does not, because the lock would also stop this test from reading the
+        // file.
         let locked = || File::open(path).and_then(|file| file.lock().map(|()| file)).ok();
         let _other_processes = cfg!(unix).then(locked);
         let mut differs = "differs from";

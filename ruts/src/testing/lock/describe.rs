@@ -1,7 +1,7 @@
 //! [`Described`]: a declared field of this build, with its shape and sample values.
 //!
-//! `file` makes a [`Described`] for each typed key of a session struct. Knows `probe`, and the tracer of
-//! `codec`.
+//! `file` makes a [`Described`] for each typed key of a session struct. Knows `probe`, and the
+//! tracer of `codec`.
 
 use std::collections::BTreeSet;
 
@@ -38,16 +38,17 @@ pub(super) struct Described {
     pub(super) is_unreadable: bool,
     /// Whether this is a bridge release that cannot write any sample as the former version.
     pub(super) is_unwritable: bool,
-    /// Whether this is a bridge release that writes values of the former version in the field's own type,
-    /// without a conversion.
+    /// Whether this is a bridge release that writes values of the former version in the field's own
+    /// type, without a conversion.
     pub(super) writes_itself: bool,
-    /// Reads a stored value, as the session does. Returns `false` if a migration discards the value.
+    /// Reads a stored value, as the session does. Returns `false` if a migration discards the
+    /// value.
     pub(super) read: ReadStored,
-    /// Returns whether the migration reads a former value only as the type that wrote it, or as the type of
-    /// the field.
+    /// Returns whether the migration reads a former value only as the type that wrote it, or as the
+    /// type of the field.
     pub(super) migrates_exactly: Judge,
-    /// Returns whether a former value and its migrated value have the same key as a principal or in an
-    /// index.
+    /// Returns whether a former value and its migrated value have the same key as a principal or in
+    /// an index.
     pub(super) keeps_principal: Judge,
 }
 

@@ -60,8 +60,8 @@ impl<'r> FieldReport<'r> {
                  type."
             ));
         }
-        // After the change is accepted, the last type in the lock has the version and the `writes` of the
-        // field. So the warnings stop.
+        // After the change is accepted, the last type in the lock has the version and the `writes`
+        // of the field. So the warnings stop.
         let is_new = last.version < version || self.field.writes() != last.writes;
         for (at, of) in locked.iter().enumerate().filter(|(_, of)| of.version < version) {
             let is_last = locked[at + 1..].iter().all(|later| later.version != of.version);
@@ -120,7 +120,8 @@ impl<'r> FieldReport<'r> {
         }
     }
 
-    /// Checks the encryption of a bridge release, and whether the field is an index or the principal.
+    /// Checks the encryption of a bridge release, and whether the field is an index or the
+    /// principal.
     fn check_flags(&mut self, locked: &[&LockedType], last: &LockedType) {
         let version = self.field.spec.version();
         let written = self.field.spec.written_version();
@@ -162,9 +163,9 @@ impl<'r> FieldReport<'r> {
         }
     }
 
-    /// Checks whether the field migrates each sample of a type of a former version. Most warnings appear only
-    /// if the version or the `writes` of the field has changed (`is_new`). `is_last` means that the type is
-    /// the last one of its version.
+    /// Checks whether the field migrates each sample of a type of a former version. Most warnings
+    /// appear only if the version or the `writes` of the field has changed (`is_new`). `is_last`
+    /// means that the type is the last one of its version.
     fn check_migration(&mut self, locked: &LockedType, is_new: bool, is_last: bool) {
         let (field, former) = (self.field, locked.version);
         let mut kept = Vec::new();
@@ -280,8 +281,8 @@ impl<'r> FieldReport<'r> {
         }
     }
 
-    /// Checks whether the previous release reads the values that a bridge release writes in the field's own
-    /// type.
+    /// Checks whether the previous release reads the values that a bridge release writes in the
+    /// field's own type.
     fn check_bridge(&mut self, locked: &LockedType) {
         let (field, former) = (self.field, locked.version);
         let (always, some) = match field.codec {
@@ -401,7 +402,8 @@ impl<'r> FieldReport<'r> {
         }
     }
 
-    /// Checks whether the previous release reads what the field writes, and which values were renamed.
+    /// Checks whether the previous release reads what the field writes, and which values were
+    /// renamed.
     fn check_both_directions(&mut self, current: &LockedType) {
         let field = self.field;
         let (former, next) = (field.spec.version(), field.spec.version().saturating_add(1));

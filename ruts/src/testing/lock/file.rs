@@ -52,8 +52,9 @@ impl Lock {
         lock
     }
 
-    /// Compares the fields of a struct with the lock. Checks whether the fields read the values that live
-    /// sessions hold, and whether the previous release reads the values that the fields write.
+    /// Compares the fields of a struct with the lock. Checks whether the fields read the values
+    /// that live sessions hold, and whether the previous release reads the values that the fields
+    /// write.
     pub fn compare<S: LockedSession>(&self) -> LockReport {
         self.compare_with::<S>(&describe::<S>(&[]))
     }

@@ -12,8 +12,8 @@ pub enum LockLevel {
     Stale,
     /// The change has an effect to be aware of before the deploy.
     Warning,
-    /// Live sessions would lose a value, or requests would fail. The change cannot be accepted: change
-    /// the code instead.
+    /// Live sessions would lose a value, or requests would fail. The change cannot be accepted:
+    /// change the code instead.
     Breaks,
 }
 

@@ -12,7 +12,8 @@ use super::{
 };
 use crate::codec::{Codec, Fingerprint, Shape, parse, parse_name};
 
-/// Beginning of the flag of a bridge release. The number of the former version that it writes follows.
+/// Beginning of the flag of a bridge release. The number of the former version that it writes
+/// follows.
 const WRITES: &str = "+writes-";
 
 /// A type of a field, in one version.
@@ -55,7 +56,8 @@ impl LockedType {
         }
     }
 
-    /// Adds the values of this type that the lock already has. Some may be samples from the application.
+    /// Adds the values of this type that the lock already has. Some may be samples from the
+    /// application.
     pub(super) fn keep_values(&mut self, former: Self) {
         self.samples.extend(former.samples);
         self.samples.sort();

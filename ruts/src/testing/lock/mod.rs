@@ -2,9 +2,9 @@
 //! text.
 //!
 //! Used by the tests of an application, never by the application. `file` reads and writes the text.
-//! `describe` finds the types of this build with the tracer, and with values that `probe` changes. `report` and
-//! `field_report` compare the text with the types: by `rules`, and by the fields that samples leave out
-//! (`omitted`). A `finding` is one difference.
+//! `describe` finds the types of this build with the tracer, and with values that `probe` changes.
+//! `report` and `field_report` compare the text with the types: by `rules`, and by the fields that
+//! samples leave out (`omitted`). A `finding` is one difference.
 
 mod assert;
 mod describe;

@@ -8,8 +8,8 @@ use crate::codec::{Node, Part, Shape, text_of};
 /// Maximum depth of a value.
 const MAX_DEPTH: usize = 128;
 
-/// Returns the fields that `reader` requires and that a MessagePack payload lacks, by their places in the
-/// type.
+/// Returns the fields that `reader` requires and that a MessagePack payload lacks, by their places
+/// in the type.
 pub(super) fn omitted(reader: &Shape, payload: &[u8]) -> Vec<String> {
     let mut search = Search { omitted: Vec::new(), path: Vec::new(), outer: Vec::new() };
     if let Some(node) = Node::parse(payload) {

@@ -11,8 +11,8 @@ use crate::codec::{Node, Part, Shape};
 /// A name that is not the name of a field or a variant.
 const NO_NAME: &str = "no such name";
 
-/// Reads a payload as a value of the type, and writes that value again. `None` if the type refuses the
-/// payload.
+/// Reads a payload as a value of the type, and writes that value again. `None` if the type refuses
+/// the payload.
 pub(super) type Reread<'a> = &'a dyn Fn(&[u8]) -> Option<Vec<u8>>;
 
 /// Completes a shape with the details that the payloads of some values show.
@@ -22,8 +22,8 @@ pub(super) fn resolve(shape: &mut Shape, payloads: &[Vec<u8>], reread: Reread<'_
     Probe { reread }.shape(shape, places);
 }
 
-/// A part of a value: the whole value, and the path to the part. The parts of a list are its elements, and
-/// the parts of a map are its values.
+/// A part of a value: the whole value, and the path to the part. The parts of a list are its
+/// elements, and the parts of a map are its values.
 #[derive(Clone)]
 struct Place<'a, 'b> {
     root: &'a Node<'b>,
@@ -277,8 +277,8 @@ fn keys_of<'b>(places: &[Place<'_, 'b>]) -> Vec<&'b [u8]> {
     places.iter().flat_map(|place| place.entries()).map(|(key, _)| *key).collect()
 }
 
-/// Corrects the names of fields or variants, because some of them may be aliases. The values show which names
-/// are written. Parts and names are in the order of the declaration.
+/// Corrects the names of fields or variants, because some of them may be aliases. The values show
+/// which names are written. Parts and names are in the order of the declaration.
 fn name_parts(parts: &mut [Part], loose: &[String], written: &[&[u8]]) {
     let names = loose.iter().filter(|name| written.contains(&&text(name)[..]));
     if !loose.is_empty() && names.clone().count() == parts.len() {

@@ -1,6 +1,7 @@
 //! [`LockReport`]: the differences between a build and its lock, and their effect on live sessions.
 //!
-//! Made by `file`. Compares the schemas, and leaves each field to `field_report`. Read by tests of applications.
+//! Made by `file`. Compares the schemas, and leaves each field to `field_report`. Read by tests of
+//! applications.
 
 use std::{cmp::Reverse, collections::BTreeMap, fmt};
 
@@ -196,7 +197,8 @@ impl LockReport {
     }
 }
 
-/// Returns a section of a different schema that has a field of this name, and the last type of that field.
+/// Returns a section of a different schema that has a field of this name, and the last type of that
+/// field.
 fn in_other_section<'l>(
     sections: &'l BTreeMap<String, LockedSchema>,
     schema: &SessionSchema,

@@ -1,29 +1,29 @@
-//! [`unreadable`] returns the reasons why one type cannot read MessagePack values of a different type.
-//! [`always_unreadable`] returns the reasons that apply to every value. [`renamed`] returns the fields whose
-//! values are lost because the fields were probably renamed.
+//! [`unreadable`] returns the reasons why one type cannot read MessagePack values of a different
+//! type. [`always_unreadable`] returns the reasons that apply to every value. [`renamed`] returns
+//! the fields whose values are lost because the fields were probably renamed.
 //!
-//! Used by `report`. Restates the rules of the MessagePack reader for shapes. `tests/types` compares these
-//! rules with the reader.
+//! Used by `report`. Restates the rules of the MessagePack reader for shapes. `tests/types`
+//! compares these rules with the reader.
 
 use super::text::text;
 use crate::codec::{Part, Shape};
 
-/// Returns the reasons why `reader` does not read every value of `writer`, each with the place in the
-/// type. Empty if it reads all of them.
+/// Returns the reasons why `reader` does not read every value of `writer`, each with the place in
+/// the type. Empty if it reads all of them.
 pub(super) fn unreadable(writer: &Shape, reader: &Shape) -> Vec<String> {
     let reasons = Check::of(writer, reader).reasons.into_iter();
     reasons.map(|(reason, _)| reason).collect()
 }
 
-/// Returns the reasons why `reader` cannot read any value of `writer`. A variant that `reader` does not know,
-/// or a number that `reader` cannot hold, is not such a reason.
+/// Returns the reasons why `reader` cannot read any value of `writer`. A variant that `reader` does
+/// not know, or a number that `reader` cannot hold, is not such a reason.
 pub(super) fn always_unreadable(writer: &Shape, reader: &Shape) -> Vec<String> {
     let reasons = Check::of(writer, reader).reasons.into_iter();
     reasons.filter(|(_, extent)| *extent == Extent::Always).map(|(reason, _)| reason).collect()
 }
 
-/// Returns the fields of `reader` that were probably renamed, each with its place in the type. Such a field
-/// is absent in `writer`, and has the shape of a field that `reader` lacks.
+/// Returns the fields of `reader` that were probably renamed, each with its place in the type. Such
+/// a field is absent in `writer`, and has the shape of a field that `reader` lacks.
 pub(super) fn renamed(writer: &Shape, reader: &Shape) -> Vec<String> {
     Check::of(writer, reader).renamed
 }

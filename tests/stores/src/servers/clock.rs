@@ -4,10 +4,12 @@ use std::{fs, path::PathBuf, sync::OnceLock};
 
 use super::process::{find_servers, new_folder};
 
-/// The clock of the servers that were started with this value. The clock of the machine stays as it is.
+/// The clock of the servers that were started with this value. The clock of the machine stays as it
+/// is.
 ///
-/// `libfaketime` changes the time of day that the server reads. It does not change how long the server waits. A
-/// program with an allocator of its own, such as the `redis-server` of Debian, does not start with it.
+/// `libfaketime` changes the time of day that the server reads. It does not change how long the
+/// server waits. A program with an allocator of its own, such as the `redis-server` of Debian, does
+/// not start with it.
 pub struct Clock {
     folder: PathBuf,
 }
@@ -33,7 +35,8 @@ impl Clock {
         self.folder.join("libfaketime.so")
     }
 
-    /// Returns the words to put before the command of a server, so that the server reads this clock.
+    /// Returns the words to put before the command of a server, so that the server reads this
+    /// clock.
     pub(super) fn words(&self) -> Vec<String> {
         let file = self.folder.join("offset");
         vec![

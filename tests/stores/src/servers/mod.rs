@@ -5,8 +5,8 @@
 //! gone when the test process ends, even if it is killed. `scripts/servers` finds or downloads the
 //! programs.
 //!
-//! `REDIS_URL`, `VALKEY_URL` and `DATABASE_URL` name servers for the tests that would otherwise start
-//! a shared one. A test that stops, pauses or fills a server always starts one of its own.
+//! `REDIS_URL`, `VALKEY_URL` and `DATABASE_URL` name servers for the tests that would otherwise
+//! start a shared one. A test that stops, pauses or fills a server always starts one of its own.
 
 mod clock;
 mod cluster;

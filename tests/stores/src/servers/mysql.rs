@@ -176,7 +176,8 @@ pub fn unique_tables() -> String {
     format!("test_{:016x}", RandomState::new().hash_one(0))
 }
 
-/// Returns whether the server greets a client. A server that is still starting answers with an error.
+/// Returns whether the server greets a client. A server that is still starting answers with an
+/// error.
 fn greets(address: &str) -> io::Result<bool> {
     const PROTOCOL: u8 = 10;
     let mut greeting = [0; 5];

@@ -118,8 +118,8 @@ impl Postgres {
     /// Kills the server.
     pub fn kill(&self) {
         self.process().send("kill");
-        // The child processes end a moment later, and hold the shared memory until then. If this file
-        // existed, the next start would refuse to run alongside them.
+        // The child processes end a moment later, and hold the shared memory until then. If this
+        // file existed, the next start would refuse to run alongside them.
         let pid = self.process().folder().join("data/postmaster.pid");
         let _ = fs::remove_file(pid);
     }
@@ -156,7 +156,8 @@ impl Postgres {
     }
 }
 
-/// Returns whether the server accepts a login. A server that is still starting answers with an error.
+/// Returns whether the server accepts a login. A server that is still starting answers with an
+/// error.
 fn accepts(address: &str) -> io::Result<bool> {
     let parameters = b"user\0postgres\0database\0postgres\0\0";
     let mut message = (parameters.len() as u32 + 8).to_be_bytes().to_vec();
@@ -174,8 +175,9 @@ pub(super) fn is_root() -> bool {
     id.stdout.trim_ascii() == b"0"
 }
 
-/// Returns the words to put before a command so that it runs as the user `postgres`, because PostgreSQL
-/// refuses to run as root. Gives the folder to this user. Returns no words if the tests do not run as root.
+/// Returns the words to put before a command so that it runs as the user `postgres`, because
+/// PostgreSQL refuses to run as root. Gives the folder to this user. Returns no words if the tests
+/// do not run as root.
 fn owner(folder: &std::path::Path) -> Vec<&'static str> {
     if !is_root() {
         return Vec::new();

@@ -18,10 +18,10 @@ use std::{
 
 use ruts_tests_support::LONG_TIMEOUT;
 
-/// Script that runs a server in a folder, and carries out one command per line of input. At the end of its
-/// input it kills the server and removes the folder, even if the test process was killed. Under the library
-/// that changes the clock, a process of PostgreSQL may hang in its signal handler. So after 20 s, a shutdown
-/// becomes an immediate one.
+/// Script that runs a server in a folder, and carries out one command per line of input. At the end
+/// of its input it kills the server and removes the folder, even if the test process was killed.
+/// Under the library that changes the clock, a process of PostgreSQL may hang in its signal
+/// handler. So after 20 s, a shutdown becomes an immediate one.
 const KEEPER: &str = r#"
 trap '' INT TERM HUP
 folder=$1 stop=$2 pid=
@@ -52,8 +52,8 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts `command` in `folder`, and removes this folder at the end. `stop` is the signal that shuts the
-    /// server down.
+    /// Starts `command` in `folder`, and removes this folder at the end. `stop` is the signal that
+    /// shuts the server down.
     pub(super) fn start(folder: PathBuf, stop: &str, command: &[&str]) -> Self {
         let mut keeper = Command::new("sh")
             .args(["-c", KEEPER, "keeper"])

@@ -40,7 +40,8 @@ impl Redis {
         server
     }
 
-    /// Starts a cluster of one node, which has all slots. It refuses commands with keys in two slots.
+    /// Starts a cluster of one node, which has all slots. It refuses commands with keys in two
+    /// slots.
     pub fn start_with_slots(flavour: Flavour) -> Self {
         let bus = free_port().to_string();
         let server = Self::start(flavour, &["--cluster-enabled", "yes", "--cluster-port", &bus]);
@@ -197,8 +198,8 @@ pub(super) fn is_ready(url: &str) -> bool {
         .is_ok()
 }
 
-/// A key prefix that no other test uses. Its keys are removed at the end if the test did not start the
-/// server.
+/// A key prefix that no other test uses. Its keys are removed at the end if the test did not start
+/// the server.
 pub struct Prefix {
     name: String,
     /// URL of a server that the test did not start.

@@ -57,8 +57,9 @@ impl Register {
 
     /// Returns the answers that one copy could not have given.
     ///
-    /// An unconfirmed write may take place at any time, even in only one of the tiers. So unconfirmed
-    /// writes and the reads of their values are left out. The rest must be consistent on its own.
+    /// An unconfirmed write may take place at any time, even in only one of the tiers. So
+    /// unconfirmed writes and the reads of their values are left out. The rest must be consistent
+    /// on its own.
     ///
     /// Each value is written once, so the zone test of Gibbons and Korach shows whether one copy
     /// could have given all answers. A forward zone is the time in which a value must have been the

@@ -50,7 +50,8 @@ const ALL: [Meanwhile; 7] = [
     Meanwhile::Bypassed,
 ];
 
-/// Lifetime of a field that expires, or of a cache entry. The earlier steps of a test take less time.
+/// Lifetime of a field that expires, or of a cache entry. The earlier steps of a test take less
+/// time.
 const LIFETIME: Duration = Duration::from_secs(3);
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -78,8 +79,8 @@ impl Meanwhile {
         }
     }
 
-    /// Returns whether later reads see the change, including those that hit the cache. A read of a different
-    /// field comes first, so that no outdated record turns the later reads into misses.
+    /// Returns whether later reads see the change, including those that hit the cache. A read of a
+    /// different field comes first, so that no outdated record turns the later reads into misses.
     async fn is_seen<S: Store>(self, session: &TestSession<S>) -> bool {
         let _ = load(session, "b").await;
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -121,8 +122,8 @@ async fn warm_up<S: Store>(store: &Arc<S>) {
     }
 }
 
-/// A reader misses and reads the origin. The session changes before the reader fills the cache. Then
-/// the fill arrives. Returns whether later reads are right.
+/// A reader misses and reads the origin. The session changes before the reader fills the cache.
+/// Then the fill arrives. Returns whether later reads are right.
 async fn late_fill<C: SharedCache>(
     flavour: Flavour,
     meanwhile: Meanwhile,
@@ -231,8 +232,8 @@ async fn a_deadline_moved_past_the_cache_is_known_to_the_next_read() {
     assert!(time_left("often", None).await > HOUR * 2);
 }
 
-/// A writer pauses before its commit, and the cache loses the writer's intent. A reader reads the old
-/// value and pauses before its fill. The write finishes. Then the fill arrives.
+/// A writer pauses before its commit, and the cache loses the writer's intent. A reader reads the
+/// old value and pauses before its fill. The write finishes. Then the fill arrives.
 #[tokio::test]
 async fn a_fill_after_a_lost_intent_changes_nothing() {
     for meanwhile in [Meanwhile::Overwritten, Meanwhile::Rotated, Meanwhile::Deleted] {
@@ -499,8 +500,8 @@ async fn a_dropped_write_leaves_no_stale_entry() {
     assert_eq!(read(&observer, "a").await, value("new"));
 }
 
-/// The first of several writes is held before its commit. The others wait in the process, and leave nothing
-/// in the cache if their futures are dropped.
+/// The first of several writes is held before its commit. The others wait in the process, and leave
+/// nothing in the cache if their futures are dropped.
 #[tokio::test]
 async fn writes_of_a_session_take_turns() {
     let tiers = Tiers::start(Flavour::Redis);
@@ -534,8 +535,8 @@ async fn writes_of_a_session_take_turns() {
     assert!(stored, "the last write should store its value in the cache");
 }
 
-/// Two writes in turn are held for the timeout of the origin. A deletion behind them is carried out without a
-/// turn. Another write is refused, because it would have to wait for too long.
+/// Two writes in turn are held for the timeout of the origin. A deletion behind them is carried out
+/// without a turn. Another write is refused, because it would have to wait for too long.
 #[tokio::test]
 async fn a_deletion_does_not_wait_for_more_than_one_write() {
     let origin = InstrumentedStore::new(MemoryStore::new());
@@ -563,8 +564,9 @@ async fn a_deletion_does_not_wait_for_more_than_one_write() {
     assert!(has_ended(&session).await);
 }
 
-/// The first of two revocations is held before it finishes in the cache. The second one finds no session to
-/// end. If the cache had lost the write intent of the first one, the cache might still serve the session.
+/// The first of two revocations is held before it finishes in the cache. The second one finds no
+/// session to end. If the cache had lost the write intent of the first one, the cache might still
+/// serve the session.
 #[tokio::test]
 async fn a_revocation_waits_for_one_of_the_same_principal() {
     let tiers = Tiers::start(Flavour::Redis);

@@ -205,7 +205,8 @@ async fn a_deletion_that_is_dropped_while_the_cache_hangs() {
     wait_until("this process uses the cache again", async || has_ended(&hasty).await).await;
 }
 
-/// The request of a revocation is cancelled while the cache hangs. The next revocation has no session to end.
+/// The request of a revocation is cancelled while the cache hangs. The next revocation has no
+/// session to end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_revocation_that_is_dropped_while_the_cache_hangs() {
     let tiers = Tiers::start(Flavour::Redis);

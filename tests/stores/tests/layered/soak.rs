@@ -1,5 +1,5 @@
-//! Simulated processes read and write the same sessions while both tiers fail, lose data and come back.
-//! The history of each session shows whether any read was stale.
+//! Simulated processes read and write the same sessions while both tiers fail, lose data and come
+//! back. The history of each session shows whether any read was stale.
 
 use std::{
     collections::HashMap,
@@ -321,7 +321,8 @@ async fn no_read_is_stale_while_everything_fails() {
     assert!(report.reads > 1000 && report.writes > 100 && report.hits > 100, "{report:?}");
 }
 
-/// Checks that the test above can fail: even without further faults, it finds stale reads of this cache.
+/// Checks that the test above can fail: even without further faults, it finds stale reads of this
+/// cache.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cache_without_leases_is_found() {
     let tiers = tiers();

@@ -1,4 +1,5 @@
-//! Pending reads share a statement, and pending writes share a transaction. Each has its own answer.
+//! Pending reads share a statement, and pending writes share a transaction. Each has its own
+//! answer.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -103,8 +104,8 @@ async fn waiting_reads_form_a_batch() {
     assert!(statements.contains(&1), "a round should take one statement: {statements:?}");
 }
 
-/// If these reads were sent again, a server that stalls for longer than the timeout would get one statement
-/// for each read.
+/// If these reads were sent again, a server that stalls for longer than the timeout would get one
+/// statement for each read.
 #[tokio::test]
 async fn reads_that_time_out_in_a_batch_are_not_sent_again() {
     let (server, tables) = (MySql::start(&[]), unique_tables());

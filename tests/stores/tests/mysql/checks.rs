@@ -94,7 +94,8 @@ async fn unusual_defaults_change_nothing() {
     let (store, _) = store(&server).await;
     let session = TestSession::begin(&store).await;
     assert_eq!(session.set("a", "1").await.unwrap(), APPLIED);
-    // Longer than `wait_timeout`, and shorter than the idle time after which a connection is tested.
+    // Longer than `wait_timeout`, and shorter than the idle time after which a connection is
+    // tested.
     tokio::time::sleep(Duration::from_millis(2500)).await;
     assert_eq!(session.set("a", "2").await.unwrap(), APPLIED);
     assert!(session.load_and_touch().await.unwrap().is_ok());

@@ -45,8 +45,8 @@ async fn wait_for_lock_queue(pool: &MySqlPool) {
     wait_until("a statement waits for a lock", async || transactions(pool, waits).await > 0).await;
 }
 
-/// A sign-in that ends another session locks two sessions. The connection `stranger` locks them in the
-/// opposite order. The server aborts the sign-in, because `stranger` has changed more rows.
+/// A sign-in that ends another session locks two sessions. The connection `stranger` locks them in
+/// the opposite order. The server aborts the sign-in, because `stranger` has changed more rows.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deadlock_reaches_no_caller() {
     let server = MySql::start(&[]);
@@ -258,8 +258,8 @@ async fn recover(proxy: &Proxy, session: &TestSession<MySqlStore>) {
     wait_until("a new connection is used", async || session.load().await.is_ok()).await;
 }
 
-/// The connection may not have come back to the pool when the proxy begins to hold its answers. In that
-/// case the write is not sent, and the test tries again.
+/// The connection may not have come back to the pool when the proxy begins to hold its answers. In
+/// that case the write is not sent, and the test tries again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_without_an_answer_is_of_unknown_outcome() {
     let server = MySql::start(&[]);
@@ -320,9 +320,9 @@ async fn an_operation_that_is_dropped_between_its_trips_changes_nothing() {
     wait_until("no transaction is open", none).await;
 }
 
-/// After the session is locked, the connection stops responding, as if the process of the store were
-/// suspended. MariaDB ends the transaction after a timeout. MySQL ends the transaction only when the
-/// connection ends.
+/// After the session is locked, the connection stops responding, as if the process of the store
+/// were suspended. MariaDB ends the transaction after a timeout. MySQL ends the transaction only
+/// when the connection ends.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unresponsive_connection_gives_its_session_back() {
     let server = MySql::start(&[]);
@@ -348,7 +348,8 @@ async fn a_connection_that_stops_responding_on_its_return_is_replaced() {
     let [_, proxied] = behind(&proxy, server).await;
     let is_silenced = async || {
         recover(&proxy, &proxied).await;
-        // Waits until the connection is back in the pool. Otherwise nothing is sent, and the loop retries.
+        // Waits until the connection is back in the pool. Otherwise nothing is sent, and the loop
+        // retries.
         sleep(Duration::from_millis(50)).await;
         proxy.set(Traffic::HoldAfter(1));
         let answer = proxied.set("a", "1").await;
@@ -411,8 +412,8 @@ async fn large_values_are_set_together() {
     }
 }
 
-/// MariaDB may answer a killed statement as if the statement had found no row. The transaction would then
-/// commit changes that differ from the decision of the operation.
+/// MariaDB may answer a killed statement as if the statement had found no row. The transaction
+/// would then commit changes that differ from the decision of the operation.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_operation_succeeds_although_its_statement_was_killed() {
     let server = MySql::start(&[]);

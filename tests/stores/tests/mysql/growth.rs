@@ -1,6 +1,6 @@
-//! Tests of the number of rows that an operation reads. This number grows neither with the number of
-//! sessions, nor with the number of sessions that a user has ended. Further tests cover revocation in batches
-//! and the cleanup of ended sessions.
+//! Tests of the number of rows that an operation reads. This number grows neither with the number
+//! of sessions, nor with the number of sessions that a user has ended. Further tests cover
+//! revocation in batches and the cleanup of ended sessions.
 
 use std::{sync::Arc, time::Duration};
 

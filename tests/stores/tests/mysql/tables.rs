@@ -199,8 +199,8 @@ async fn sessions_deleted_by_hand_leave_no_field_to_new_sessions() {
     }
 }
 
-/// Names that differ only in case, spaces or Unicode form are different fields. No character of a name
-/// or value is special to the store.
+/// Names that differ only in case, spaces or Unicode form are different fields. No character of a
+/// name or value is special to the store.
 #[tokio::test]
 async fn values_are_compared_byte_by_byte() {
     let (store, _) = store(MySql::shared()).await;

@@ -1,6 +1,7 @@
 //! Scenarios over HTTP that run on any store.
 //!
-//! `tests/http` runs them on the stores in memory, `tests/stores` on servers, `tests/sqlite` on files.
+//! `tests/http` runs them on the stores in memory, `tests/stores` on servers, `tests/sqlite` on
+//! files.
 #![allow(missing_docs, reason = "the fields of `#[session]` structs")]
 
 pub mod encryption;

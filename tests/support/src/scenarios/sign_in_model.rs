@@ -229,8 +229,8 @@ enum Cookie {
     Removed,
 }
 
-/// A sign-in with a token that was not valid: the id of the former session, the principal, and the id of the
-/// new session.
+/// A sign-in with a token that was not valid: the id of the former session, the principal, and the
+/// id of the new session.
 type Attempt = (String, Principal, String);
 
 /// All sessions by id, without revoked ones, and the attempts to sign in.
@@ -317,10 +317,11 @@ impl Model {
         }
     }
 
-    /// Returns the possible fields that a sign-in takes over with a token that is not valid. They come from
-    /// the session that the token names. A field that it does not have may come from a session of the same
-    /// principal that was started with the token. The model cannot predict this, because it depends on uses
-    /// that the store has recorded and on deletions that it has forgotten.
+    /// Returns the possible fields that a sign-in takes over with a token that is not valid. They
+    /// come from the session that the token names. A field that it does not have may come from a
+    /// session of the same principal that was started with the token. The model cannot predict
+    /// this, because it depends on uses that the store has recorded and on deletions that it has
+    /// forgotten.
     fn inheritable(&self, who: Principal, token: &str) -> Vec<Fields> {
         let own = match self.opens(Some(token)) {
             Opens::Replaced(_) => Self::inherited(who, &self.0[&id(token)]),
@@ -329,8 +330,8 @@ impl Model {
         self.with_lost(who, own.unwrap_or_default(), token)
     }
 
-    /// Returns the possible fields of a guest's session after a sign-in. The sign-in adds only fields that
-    /// the session does not have.
+    /// Returns the possible fields of a guest's session after a sign-in. The sign-in adds only
+    /// fields that the session does not have.
     fn completed(&self, who: Principal, session: &Record) -> Vec<Fields> {
         let add = |origin: &String| {
             let lost = self.inheritable(who, origin);
@@ -353,7 +354,8 @@ impl Model {
         Self::add(own, &lost)
     }
 
-    /// Returns fields to which each missing one is added from any of the lost sessions, or not at all.
+    /// Returns fields to which each missing one is added from any of the lost sessions, or not at
+    /// all.
     fn add(own: Fields, lost: &[Fields]) -> Vec<Fields> {
         let values = |get: fn(&Fields) -> usize| match get(&own) {
             0 => [0].into_iter().chain(lost.iter().map(get)).collect(),
@@ -367,8 +369,8 @@ impl Model {
         carts.iter().flat_map(with).collect()
     }
 
-    /// Returns the fields that a sign-in with the former secret of a session keeps. `None` if it may take over
-    /// nothing from that session.
+    /// Returns the fields that a sign-in with the former secret of a session keeps. `None` if it
+    /// may take over nothing from that session.
     fn inherited(who: Principal, former: &Record) -> Option<Fields> {
         match former.owner {
             _ if former.deleted.is_some() => None,

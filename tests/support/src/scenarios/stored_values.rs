@@ -1,5 +1,5 @@
-//! Every operation on stored values. A value has the type that reads it, a different type, a former version
-//! or a newer version.
+//! Every operation on stored values. A value has the type that reads it, a different type, a former
+//! version or a newer version.
 
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
@@ -201,8 +201,8 @@ where
     }
 }
 
-/// No operation guesses a value. No operation overwrites or removes a value of a newer version that it had to
-/// read.
+/// No operation guesses a value. No operation overwrites or removes a value of a newer version that
+/// it had to read.
 pub async fn no_stored_value_is_guessed<S: Store>(stores: [Arc<S>; 2]) {
     let layer = SessionLayer::new(Arc::clone(&stores[0]));
     let app = Router::new().route("/", get(|| async {})).layer(layer);

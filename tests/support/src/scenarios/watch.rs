@@ -23,8 +23,8 @@ use crate::{ClientExt, LONG_TIMEOUT, new_client};
 /// Less than the 5 seconds after which a watcher checks the session without a notification.
 pub const PROMPT: Duration = Duration::from_secs(3);
 
-/// Maximum number of attempts to see a connection end promptly. On a busy machine, some connections end
-/// late.
+/// Maximum number of attempts to see a connection end promptly. On a busy machine, some connections
+/// end late.
 const ATTEMPTS: usize = 8;
 
 #[session]
@@ -85,8 +85,8 @@ pub async fn assert_ends(connection: JoinHandle<String>, reason: SessionChange) 
     start.elapsed()
 }
 
-/// Checks that at least one of several attempts takes less than [`PROMPT`]. A check by the watcher itself
-/// would take longer.
+/// Checks that at least one of several attempts takes less than [`PROMPT`]. A check by the watcher
+/// itself would take longer.
 pub async fn assert_prompt(mut attempt: impl AsyncFnMut() -> Duration) {
     for _ in 0..ATTEMPTS {
         if attempt().await < PROMPT {

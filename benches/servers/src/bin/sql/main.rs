@@ -1,9 +1,9 @@
 //! Compares ruts with tower-sessions on SQLite and on MariaDB.
 //!
-//! Each round runs one process of each library, one after the other, on files in the same folder or on the
-//! same server. The peer is `benches/sql-peer`, which cannot be linked into this program. With the arguments
-//! of a job, this program acts as the ruts process. The argument `sqlite` or `mariadb` limits the comparison
-//! to that database.
+//! Each round runs one process of each library, one after the other, on files in the same folder or
+//! on the same server. The peer is `benches/sql-peer`, which cannot be linked into this program.
+//! With the arguments of a job, this program acts as the ruts process. The argument `sqlite` or
+//! `mariadb` limits the comparison to that database.
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a benchmark that fails panics")]
 
 mod ours;

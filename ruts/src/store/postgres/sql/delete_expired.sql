@@ -1,7 +1,8 @@
 -- Deletes expired sessions, and skips the rows that another transaction has locked. The deletion
 -- compares ids with an array: if it joined `expired` instead, the server might scan all sessions.
 -- If a new epoch has ended a session without a deadline, the session is revoked: its row gets a
--- deadline, and loses its fields. In a transaction that the application left open, no session is found.
+-- deadline, and loses its fields. In a transaction that the application left open, no session is
+-- found.
 --
 -- $1 limit
 

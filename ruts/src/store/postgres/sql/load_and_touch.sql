@@ -1,7 +1,8 @@
--- Reads the session for which the credentials are valid, and its fields. Touches the session if the touch is
--- due.
+-- Reads the session for which the credentials are valid, and its fields. Touches the session if the
+-- touch is due.
 --
--- $1 session id, $2 secret hash or null, $3 and $4 the touch, $5 field names unless all fields are read
+-- $1 session id, $2 secret hash or null, $3 and $4 the touch, $5 field names unless all fields are
+-- read
 
 select
   {session_columns},

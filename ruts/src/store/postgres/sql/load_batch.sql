@@ -1,5 +1,5 @@
--- Reads the sessions of several credentials, and the same fields of each. A row shows whether a touch
--- is due, but the statement does not touch the session.
+-- Reads the sessions of several credentials, and the same fields of each. A row shows whether a
+-- touch is due, but the statement does not touch the session.
 --
 -- $1 session ids, $2 secret hashes, $3 and $4 the touch, $5 field names unless all fields are read
 
@@ -12,8 +12,8 @@ select
   q.ordinal,
   $3::bigint is not null and {touch_due_predicate} as touch_is_due
 from unnest($1::bytea[], $2::bytea[]) with ordinality q (session_id, secret, ordinal)
--- A subquery with a limit is an index probe for each session. A join, planned while the table was small,
--- would scan the whole table even after it has grown.
+-- A subquery with a limit is an index probe for each session. A join, planned while the table was
+-- small, would scan the whole table even after it has grown.
 left join lateral (select * from {sessions} x where x.session_id = q.session_id limit 1) s
   on (s.secret = q.secret or s.former_secret = q.secret)
   and {unexpired_predicate}

@@ -6,8 +6,8 @@ create table {sessions} (
   session_id bytea not null unique,
   -- SHA-256 of the secret.
   secret bytea not null,
-  -- The replaced secret, its grace period in milliseconds, and the end of that period. Without a grace
-  -- period, the last two are null. The end is also null until the current secret is used.
+  -- The replaced secret, its grace period in milliseconds, and the end of that period. Without a
+  -- grace period, the last two are null. The end is also null until the current secret is used.
   former_secret bytea,
   grace bigint,
   grace_until timestamptz,
@@ -25,8 +25,8 @@ create table {sessions} (
   assurance smallint,
   signed_in_at timestamptz,
   epoch bigint not null,
-  -- The hour, counted since 1970, from which the row may be deleted. An index on a deadline would get a
-  -- new entry at every touch. Touches change this hour at most about once an hour.
+  -- The hour, counted since 1970, from which the row may be deleted. An index on a deadline would
+  -- get a new entry at every touch. Touches change this hour at most about once an hour.
   cleanup_hour int generated always as
     (ceil(date_part('epoch', least(idle_at, absolute_at) at time zone 'UTC') / 3600)) stored
 ) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, vacuum_truncate = false);
@@ -55,9 +55,9 @@ create table {epoch} (
 
 insert into {epoch} (epoch) values (0);
 
--- Both tables begin with 128 empty pages, and keep them. The server plans a statement once, by the number
--- of pages. For a table of few pages, it would choose a scan. It would keep that plan while the table
--- grows, until statistics are gathered.
+-- Both tables begin with 128 empty pages, and keep them. The server plans a statement once, by the
+-- number of pages. For a table of few pages, it would choose a scan. It would keep that plan while
+-- the table grows, until statistics are gathered.
 insert into {sessions} (session_id, secret, created_at, issued_at, used_at, epoch)
 select sha256(i::text::bytea), convert_to(repeat(' ', 1900), 'UTF8'), now(), now(), now(), 0
 from generate_series(1, 384) i;
@@ -67,9 +67,10 @@ select s.id, s.id::text, s.secret, 0 from {sessions} s;
 
 delete from {sessions};
 
--- The functions below look up operators and functions only in pg_catalog. A schema on the caller's search
--- path may hold operators and functions of the same name. `use_variable` is for tables that have the name
--- of a variable. A function waits for each lock for at most a second, and then gives its connection back.
+-- The functions below look up operators and functions only in pg_catalog. A schema on the caller's
+-- search path may hold operators and functions of the same name. `use_variable` is for tables that
+-- have the name of a variable. A function waits for each lock for at most a second, and then gives
+-- its connection back.
 
 create function {create}(
   p_session_id bytea, p_secret bytea, p_idle bigint, p_absolute bigint,
@@ -276,9 +277,9 @@ begin
   outcome := 'ok';
 end $$;
 
--- Sets the same fields of several sessions. Returns a row for each session that it did not skip, in any
--- order: the answer of {update}, and the session's ordinal, from 1. `p_values` holds the values of the
--- first session, then the values of the second session, and so on.
+-- Sets the same fields of several sessions. Returns a row for each session that it did not skip, in
+-- any order: the answer of {update}, and the session's ordinal, from 1. `p_values` holds the values
+-- of the first session, then the values of the second session, and so on.
 create function {update_batch}(
   p_session_ids bytea[], p_secrets bytea[], p_touch_idle bigint, p_touch_after bigint,
   p_precondition_name text, p_precondition_values bytea[],
@@ -290,14 +291,15 @@ set lock_timeout = '1s' as $$
 declare
   ids bigint[];
   ordinals bigint[];
-  -- Whether the session is on the fast path: only the precondition is checked and the fields are written.
+  -- Whether the session is on the fast path: only the precondition is checked and the fields are
+  -- written.
   fast boolean[];
   current_values bytea[];
 begin
   {require_own_transaction}
-  -- Waiting for a lock while holding other locks can cause a deadlock, so locked sessions are skipped.
-  -- The lateral subquery is an index probe for each session. A join, planned while the table was small,
-  -- would scan the whole table even after it has grown.
+  -- Waiting for a lock while holding other locks can cause a deadlock, so locked sessions are
+  -- skipped. The lateral subquery is an index probe for each session. A join, planned while the
+  -- table was small, would scan the whole table even after it has grown.
   select array_agg(x.id), array_agg(q.ordinal), array_agg(
     num_nonnulls(variadic p_ttls) = 0
     and x.secret = q.secret
@@ -316,8 +318,8 @@ begin
     select * from {sessions} y where y.session_id = q.session_id for update skip locked
   ) x;
 
-  -- A separate statement, because its snapshot is taken after the locks. The snapshot of the statement
-  -- above may be outdated.
+  -- A separate statement, because its snapshot is taken after the locks. The snapshot of the
+  -- statement above may be outdated.
   if p_precondition_name is not null then
     select array_agg((
       select f.value from {fields} f
@@ -438,8 +440,9 @@ begin
   outcome := 'ok';
 end $$;
 
--- Revokes sessions of a principal in a range of ids, except one, and returns their ids. One call handles
--- one step of sessions. The next step begins at `next_from`, which is null if no session is left.
+-- Revokes sessions of a principal in a range of ids, except one, and returns their ids. One call
+-- handles one step of sessions. The next step begins at `next_from`, which is null if no session is
+-- left.
 create function {revoke}(
   p_principal bytea, p_from bytea, p_to bytea, p_except bytea,
   out session_ids bytea[], out next_from bytea
@@ -452,8 +455,8 @@ declare
 begin
   {require_own_transaction}
   {lock_principal}
-  -- In the order of an index, so that the scan ends at the limit. The lock on the principal prevents
-  -- sign-ins of this principal in the meantime.
+  -- In the order of an index, so that the scan ends at the limit. The lock on the principal
+  -- prevents sign-ins of this principal in the meantime.
   with theirs as (
     select x.* from {sessions} x
     where x.principal = p_principal and x.session_id between p_from and p_to

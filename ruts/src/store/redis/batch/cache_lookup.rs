@@ -37,8 +37,8 @@ pub(in crate::store::redis) struct LookupBatch<C> {
     size: AdaptiveBatchSize,
 }
 
-/// Maximum number of fields of a lookup in a batch. The length of a list is sent as one byte. The length
-/// also counts the argument before the fields.
+/// Maximum number of fields of a lookup in a batch. The length of a list is sent as one byte. The
+/// length also counts the argument before the fields.
 const MAX_FIELDS: usize = 254;
 
 impl<C> LookupBatch<C> {

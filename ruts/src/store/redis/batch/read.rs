@@ -1,8 +1,8 @@
 //! [`ReadBatch`]: reads of several sessions in one script.
 //!
-//! Run by the `Batcher` of the store. The script only fetches the session record and the fields. The store
-//! then decides whether the secret is accepted. If a session is not on the fast path, it is read again, in
-//! a script of its own.
+//! Run by the `Batcher` of the store. The script only fetches the session record and the fields.
+//! The store then decides whether the secret is accepted. If a session is not on the fast path, it
+//! is read again, in a script of its own.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! Limits of a batch: [`AdaptiveBatchSize`] for reads, and [`Share`], the room for one more request of a
-//! session.
+//! Limits of a batch: [`AdaptiveBatchSize`] for reads, and [`Share`], the room for one more request
+//! of a session.
 //!
 //! Used by the other files of this folder. Counts requests and bytes, and sends nothing.
 
@@ -10,12 +10,12 @@ use crate::token::SessionId;
 /// Maximum number of requests in a batch.
 pub(super) const MAX_REQUESTS: usize = 64;
 
-/// Maximum number of requests of one session in a batch. With a higher limit, batches would be longer, and
-/// requests of other sessions would wait longer.
+/// Maximum number of requests of one session in a batch. With a higher limit, batches would be
+/// longer, and requests of other sessions would wait longer.
 const MAX_OF_SESSION: usize = 4;
 
-/// Number of bytes after which a batch stops reading sessions. While a batch runs, the server does nothing
-/// else.
+/// Number of bytes after which a batch stops reading sessions. While a batch runs, the server does
+/// nothing else.
 pub(super) const MAX_READ: usize = 256 * 1024;
 
 /// Length of the answer for a session that was not read.
@@ -36,8 +36,8 @@ pub(super) enum Share {
 }
 
 impl Share {
-    /// Returns the room for a request of session `next`. `batch` yields the session of each request in
-    /// the batch. `limit` is the maximum number of requests.
+    /// Returns the room for a request of session `next`. `batch` yields the session of each request
+    /// in the batch. `limit` is the maximum number of requests.
     pub(super) fn of<'a>(
         batch: impl ExactSizeIterator<Item = &'a SessionId>,
         next: &SessionId,
@@ -66,8 +66,8 @@ impl AdaptiveBatchSize {
         let (count, bytes) =
             lengths.fold((0, 0), |(count, bytes), length| (count + 1, bytes + length));
         if count > 0 {
-            // At least two. With a limit of one, all reads would be single. Single reads do not change the
-            // limit, so it would never rise again.
+            // At least two. With a limit of one, all reads would be single. Single reads do not
+            // change the limit, so it would never rise again.
             let limit = (MAX_READ * count).div_ceil(bytes).clamp(2, MAX_REQUESTS);
             self.0.store(limit, Ordering::Relaxed);
         }

@@ -1,7 +1,8 @@
 //! The interface to a client library: [`Connector`] and [`Connection`].
 //!
-//! Implemented by the drivers. [`Connections`](super::connections::Connections) makes a [`CommandClient`] of
-//! them. `eval` and the executor call this `CommandClient`. Knows nothing about sessions.
+//! Implemented by the drivers. [`Connections`](super::connections::Connections) makes a
+//! [`CommandClient`] of them. `eval` and the executor call this `CommandClient`. Knows nothing
+//! about sessions.
 
 use std::{future::Future, time::Duration};
 
@@ -30,12 +31,13 @@ pub trait Connect: Send + Sync + 'static {
 pub trait Connector: Send + Sync + 'static {
     type Connection: Connection;
 
-    /// Opens a connection that is independent of all other connections. Dropping the future leaves no
-    /// connection or task behind.
+    /// Opens a connection that is independent of all other connections. Dropping the future leaves
+    /// no connection or task behind.
     fn connect(&self) -> impl Future<Output = Result<Self::Connection, Source>> + Send;
 }
 
-/// A connection to a server, or to all nodes of a cluster. Dropping this value closes the connection.
+/// A connection to a server, or to all nodes of a cluster. Dropping this value closes the
+/// connection.
 pub trait Connection: Send + Sync + 'static {
     /// Returns whether the connection is known to be closed.
     fn is_closed(&self) -> bool;
@@ -72,8 +74,8 @@ pub enum Call<'a> {
         /// Its arguments.
         arguments: &'a [Bytes],
     },
-    /// Pipelined commands for the server that keeps `key`. Together they are not atomic. The reply is a
-    /// list of their replies. If one command fails, the call fails with its error.
+    /// Pipelined commands for the server that keeps `key`. Together they are not atomic. The reply
+    /// is a list of their replies. If one command fails, the call fails with its error.
     Commands {
         /// A key with the hash tag of all commands.
         key: &'a Bytes,

@@ -1,7 +1,7 @@
 //! The connections of a store: [`Connections`].
 //!
-//! Replaces a connection that has closed, fails or does not answer. The drivers only open connections
-//! and send commands. Created by the store and the channel, and called through
+//! Replaces a connection that has closed, fails or does not answer. The drivers only open
+//! connections and send commands. Created by the store and the channel, and called through
 //! [`CommandClient`](super::client::CommandClient). It must not know scripts or sessions.
 
 use std::{
@@ -33,26 +33,29 @@ use super::{
 /// Maximum time to open a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// After this time, a second attempt to connect begins beside the first one, and so on. The address may lead to
-/// a new server, while an attempt at the former server gets no answer.
+/// After this time, a second attempt to connect begins beside the first one, and so on. The address
+/// may lead to a new server, while an attempt at the former server gets no answer.
 const CONNECT_AGAIN: Duration = Duration::from_millis(500);
 
-/// Maximum duration of the test of a connection, and the silence after which a connection is suspected. A
-/// quarter of the timeout of a call, if that is less.
+/// Maximum duration of the test of a connection, and the silence after which a connection is
+/// suspected. A quarter of the timeout of a call, if that is less.
 const MAX_SILENCE: Duration = Duration::from_millis(500);
 
 /// Minimum time between two attempts to connect.
 const CONNECT_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Minimum wait of a caller that gives up. After a shorter wait, its command does not count as a strike.
+/// Minimum wait of a caller that gives up. After a shorter wait, its command does not count as a
+/// strike.
 const MIN_SILENCE: Duration = Duration::from_millis(100);
 
-/// Connections that are used in turn. Each is opened at its first use. It is replaced in these cases:
+/// Connections that are used in turn. Each is opened at its first use. It is replaced in these
+/// cases:
 ///
 /// - It has closed, or its server cannot serve.
 /// - It gives no answer at all for [`MAX_SILENCE`].
 /// - Several commands got no answer.
-/// - It was idle, or another connection became silent, and it does not answer a test before its next use.
+/// - It was idle, or another connection became silent, and it does not answer a test before its
+///   next use.
 pub(in crate::store::redis) struct Connections<K: Connector> {
     pool: Vec<Arc<PooledConnection<K>>>,
     next: AtomicUsize,
@@ -70,8 +73,8 @@ struct State<T> {
     attempted: Option<Instant>,
 }
 
-/// An attempt to connect. Its outcome is `None` until the attempt has ended. All callers share it, and no
-/// caller can cancel it.
+/// An attempt to connect. Its outcome is `None` until the attempt has ended. All callers share it,
+/// and no caller can cancel it.
 type Attempt<T> = watch::Receiver<Option<Result<Arc<MonitoredConnection<T>>, ConnectError>>>;
 
 #[derive(Debug, Clone, thiserror::Error)]
@@ -87,8 +90,8 @@ impl<K: Connector> Connections<K> {
         Self { pool: connectors.into_iter().map(pooled).collect(), next: AtomicUsize::new(0) }
     }
 
-    /// Returns the next usable connection. Begins to replace each unusable connection that comes before it.
-    /// If no connection is usable, waits for the replacement of the first one.
+    /// Returns the next usable connection. Begins to replace each unusable connection that comes
+    /// before it. If no connection is usable, waits for the replacement of the first one.
     async fn connection(&self, deadline: Instant) -> Result<InUse<'_, K>, CommandError> {
         let first = self.next.fetch_add(1, Ordering::Relaxed);
         let mut opening = None;
@@ -108,8 +111,8 @@ impl<K: Connector> Connections<K> {
         Ok(InUse { pooled, monitored })
     }
 
-    /// Has each connection tested before its next use, because one connection became silent. The others may
-    /// be silent for the same reason.
+    /// Has each connection tested before its next use, because one connection became silent. The
+    /// others may be silent for the same reason.
     fn suspect_all(&self) {
         for pooled in &self.pool {
             if let Some(connection) = &pooled.lock().current {
@@ -143,7 +146,8 @@ impl<K: Connector> CommandClient for Connections<K> {
         let answer = match quick {
             Ok(answer) => Ok(answer),
             Err(_) => {
-                // The connection stays in use until a new one is open: perhaps the server is only slow.
+                // The connection stays in use until a new one is open: perhaps the server is only
+                // slow.
                 if monitored.is_silent_for(max_silence)
                     && monitored.since.elapsed() >= MIN_AGE_SILENT
                 {
@@ -182,8 +186,8 @@ impl<K: Connector> InUse<'_, K> {
 
 /// A command that was sent.
 ///
-/// A caller with a shorter timeout, such as a layered store, drops the future of the command. The missing
-/// answer may still count as a strike.
+/// A caller with a shorter timeout, such as a layered store, drops the future of the command. The
+/// missing answer may still count as a strike.
 struct Sending<'a, K: Connector> {
     in_use: InUse<'a, K>,
     hash_tag: HashTag,
@@ -210,7 +214,8 @@ impl<K: Connector> PooledConnection<K> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the connection if it is usable. Otherwise returns the attempt to open a new connection.
+    /// Returns the connection if it is usable. Otherwise returns the attempt to open a new
+    /// connection.
     fn usable(
         self: &Arc<Self>,
     ) -> Result<Arc<MonitoredConnection<K::Connection>>, Attempt<K::Connection>> {
@@ -249,8 +254,8 @@ impl<K: Connector> PooledConnection<K> {
         attempt
     }
 
-    /// Opens a connection. As long as no attempt has an outcome, further attempts begin. Returns the first
-    /// outcome.
+    /// Opens a connection. As long as no attempt has an outcome, further attempts begin. Returns
+    /// the first outcome.
     async fn connect(self: &Arc<Self>) -> Result<K::Connection, Source> {
         let mut attempts = JoinSet::new();
         loop {

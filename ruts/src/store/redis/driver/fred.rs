@@ -44,8 +44,9 @@ impl Connect for Pool {
 
 /// Opens connections with the settings of a client.
 ///
-/// The store does not use the client itself. With a reconnect policy, the client itself would decide when
-/// to give up a connection. Without a reconnect policy, its task would end with its first connection.
+/// The store does not use the client itself. With a reconnect policy, the client itself would
+/// decide when to give up a connection. Without a reconnect policy, its task would end with its
+/// first connection.
 pub struct FredConnector(Client);
 
 impl Connector for FredConnector {
@@ -57,7 +58,8 @@ impl Connector for FredConnector {
         let client = Client::new(config, Some(self.0.perf_config()), Some(connection), None);
         let observer = client.clone();
         let mut connected = pin!(observer.wait_for_connect());
-        // `connected` would miss an outcome before its first poll, so it is polled before `connect`.
+        // `connected` would miss an outcome before its first poll, so it is polled before
+        // `connect`.
         tokio::select! {
             biased;
             _ = &mut connected => {}
@@ -83,8 +85,8 @@ impl Connector for FredConnector {
     }
 }
 
-/// Turns `TCP_NODELAY` on, unless the settings choose a value. Without `TCP_NODELAY`, a second command
-/// would wait until the server has acknowledged the first one.
+/// Turns `TCP_NODELAY` on, unless the settings choose a value. Without `TCP_NODELAY`, a second
+/// command would wait until the server has acknowledged the first one.
 fn without_delay(mut connection: ConnectionConfig) -> ConnectionConfig {
     connection.tcp.nodelay.get_or_insert(true);
     connection
@@ -119,7 +121,8 @@ impl Connection for FredConnection {
                 let slot = redis_keyslot(key);
                 let send =
                     |command| self.send(arguments_of(command), ClusterHash::Custom(slot), timeout);
-                // All three commands are in fred's queue before fred reads it, so they are sent together.
+                // All three commands are in fred's queue before fred reads it, so they are sent
+                // together.
                 let replies = tokio::try_join!(biased; send(first), send(second), send(third));
                 replies.map(|(first, second, third)| Reply::Array(vec![first, second, third]))
             }
@@ -134,9 +137,9 @@ impl FredConnection {
         hash: ClusterHash,
         timeout: Duration,
     ) -> Result<Reply, CommandError> {
-        // By default, fred waits for a reconnection and sends the command again, without a time limit:
-        // `fail_fast` turns this off. `max_attempts` counts only redirections here. With fewer than three
-        // attempts, a redirection ends the task of the client.
+        // By default, fred waits for a reconnection and sends the command again, without a time
+        // limit: `fail_fast` turns this off. `max_attempts` counts only redirections here. With
+        // fewer than three attempts, a redirection ends the task of the client.
         let client = self.client.with_options(&Options {
             max_attempts: Some(3),
             max_redirections: Some(1),
@@ -160,8 +163,8 @@ impl FredConnection {
 
 /// Returns the command that runs a script, and its arguments.
 ///
-/// fred's own `eval` ignores the options of `with_options`. All arguments are bytes, for speed: fred
-/// checks that text is UTF-8, and computes a logarithm to write a number.
+/// fred's own `eval` ignores the options of `with_options`. All arguments are bytes, for speed:
+/// fred checks that text is UTF-8, and computes a logarithm to write a number.
 fn script(script: ScriptName, keys: &[Bytes], arguments: &[Bytes]) -> (&'static str, Vec<Value>) {
     let (name, text) = script.command();
     let count = match keys.len() {
@@ -206,8 +209,8 @@ fn reply(value: Value) -> Result<Reply, CommandError> {
 
 const TOO_MANY_REDIRECTIONS: &str = "Too many redirections.";
 
-/// Converts a fred error. The text of an error from the server begins with a code in capitals. Nothing else
-/// distinguishes such an error from one of fred itself.
+/// Converts a fred error. The text of an error from the server begins with a code in capitals.
+/// Nothing else distinguishes such an error from one of fred itself.
 fn command_error(error: Error) -> CommandError {
     use ErrorKind::{Backpressure, Canceled, IO, Parse, Protocol, Routing, Timeout};
     let code: String =

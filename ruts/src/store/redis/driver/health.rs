@@ -1,7 +1,7 @@
 //! The health of one connection: [`MonitoredConnection`].
 //!
-//! Used by `connections`, which replaces a connection on its advice. Knows times and answers, and opens no
-//! connection.
+//! Used by `connections`, which replaces a connection on its advice. Knows times and answers, and
+//! opens no connection.
 
 use std::{
     collections::HashMap,
@@ -23,16 +23,16 @@ use super::{
     client::{Call, Command, Connection},
 };
 
-/// Idle time after which a connection is tested before its next use. Routers forget idle connections without
-/// closing them.
+/// Idle time after which a connection is tested before its next use. Routers forget idle
+/// connections without closing them.
 const TEST_AFTER: Duration = Duration::from_secs(10);
 
-/// Number of strikes (commands without an answer) after which a connection is replaced. An answer clears only
-/// the strikes of its [`HashTag`].
+/// Number of strikes (commands without an answer) after which a connection is replaced. An answer
+/// clears only the strikes of its [`HashTag`].
 const MAX_STRIKES: usize = 3;
 
-/// Minimum age of a connection that is replaced because of silence or strikes. It limits how often a slow
-/// server gets a new connection.
+/// Minimum age of a connection that is replaced because of silence or strikes. It limits how often
+/// a slow server gets a new connection.
 pub(super) const MIN_AGE_SILENT: Duration = Duration::from_secs(1);
 
 /// Minimum age of a connection that is replaced because its server answered that it cannot serve.
@@ -42,16 +42,16 @@ const MIN_AGE_REFUSED: Duration = Duration::from_millis(100);
 pub(super) struct MonitoredConnection<T> {
     pub(super) connection: T,
     pub(super) since: Instant,
-    /// Whether the connection is not used again: its server answered that it cannot serve, or did not answer
-    /// the test.
+    /// Whether the connection is not used again: its server answered that it cannot serve, or did
+    /// not answer the test.
     is_retired: AtomicBool,
     answers: Mutex<Answers>,
     /// Held during the test of the connection.
     testing: tokio::sync::Mutex<()>,
     /// Total number of strikes. Zero while every command is answered.
     strikes: AtomicUsize,
-    /// Strikes by hash tag. On a cluster, answers of other nodes must not clear the strikes of an unresponsive
-    /// node.
+    /// Strikes by hash tag. On a cluster, answers of other nodes must not clear the strikes of an
+    /// unresponsive node.
     by_hash_tag: Mutex<HashMap<HashTag, usize>>,
 }
 
@@ -59,7 +59,8 @@ pub(super) struct MonitoredConnection<T> {
 struct Answers {
     /// The last answer, or the opening of the connection.
     last: Instant,
-    /// The time when the first of the commands was sent that have got no answer. `None` if there are none.
+    /// The time when the first of the commands was sent that have got no answer. `None` if there
+    /// are none.
     silent_since: Option<Instant>,
     /// Whether another connection has become silent since the last answer on this one.
     is_suspected: bool,
@@ -117,8 +118,8 @@ impl<T: Connection> MonitoredConnection<T> {
         is_doubtful && answers.silent_since.is_none_or(|since| since.elapsed() >= TEST_AFTER)
     }
 
-    /// Tests the connection on the server of this key, if it still needs a test. Returns whether to use it. If
-    /// not, it is not used again.
+    /// Tests the connection on the server of this key, if it still needs a test. Returns whether to
+    /// use it. If not, it is not used again.
     pub(super) async fn test(&self, key: &Bytes, max_test: Duration) -> bool {
         // Other callers wait, because they would also send their commands to a dead connection.
         let _testing = self.testing.lock().await;
@@ -167,9 +168,9 @@ impl<T: Connection> MonitoredConnection<T> {
         }
     }
 
-    /// Records a command without an answer, and returns whether to replace the connection. The connection
-    /// stays in use until a new one is open, because perhaps only one node of a cluster has stopped
-    /// responding.
+    /// Records a command without an answer, and returns whether to replace the connection. The
+    /// connection stays in use until a new one is open, because perhaps only one node of a cluster
+    /// has stopped responding.
     pub(super) fn note_strike(&self, hash_tag: HashTag) -> bool {
         let mut by_hash_tag = self.lock();
         *by_hash_tag.entry(hash_tag).or_default() += 1;

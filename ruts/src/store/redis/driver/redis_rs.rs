@@ -34,8 +34,8 @@ use super::{
 
 /// The nodes of a cluster, for a [`RedisStore`](crate::store::redis::RedisStore).
 ///
-/// If a connection breaks, a redis-rs `ClusterClient` may send a command again. A store cannot read this
-/// setting of the client. This type turns the retries off.
+/// If a connection breaks, a redis-rs `ClusterClient` may send a command again. A store cannot read
+/// this setting of the client. This type turns the retries off.
 #[derive(Clone)]
 pub struct RedisCluster(ClusterClient);
 
@@ -47,7 +47,8 @@ impl RedisCluster {
     ///
     /// Fails if the settings contradict each other.
     pub fn new(builder: ClusterClientBuilder, timeout: Duration) -> Result<Self, RedisError> {
-        // Only with RESP3 does redis-rs notice that a connection has closed. It then opens a new one.
+        // Only with RESP3 does redis-rs notice that a connection has closed. It then opens a new
+        // one.
         let builder = builder.retries(0).use_protocol(ProtocolVersion::RESP3);
         builder.connection_timeout(timeout).response_timeout(timeout).build().map(Self)
     }
@@ -80,7 +81,8 @@ impl fmt::Debug for RedisCluster {
 pub struct RedisSentinel(Arc<Mutex<SentinelClient>>);
 
 impl RedisSentinel {
-    /// Wraps a client, which has to ask for the leader (`SentinelServerType::Master`). Sends nothing.
+    /// Wraps a client, which has to ask for the leader (`SentinelServerType::Master`). Sends
+    /// nothing.
     pub fn new(client: SentinelClient) -> Self {
         Self(Arc::new(Mutex::new(client)))
     }

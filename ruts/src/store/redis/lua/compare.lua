@@ -2,9 +2,9 @@
 --
 -- defines: compare
 --
--- `sign` is `=` if the field must hold `value`, `-` if the field must be absent. Answers true if the
--- precondition holds, else a list with only the current value. Answers nil if the current value has a
--- TTL or an unknown format, which only the general path handles.
+-- `sign` is `=` if the field must hold `value`, `-` if the field must be absent. Answers true if
+-- the precondition holds, else a list with only the current value. Answers nil if the current value
+-- has a TTL or an unknown format, which only the general path handles.
 local function compare(key, sign, name, value)
   local held = redis.call('HGET', key, name)
   local flags = held and (string.byte(held) or 0) - 48

@@ -20,7 +20,8 @@ if header and #header == 64 then
     struct.unpack('>BI6xxxxxxxxxxI6I6I3c32', header)
   local deadline = ends > 0 and (absolute == 0 or ends < absolute) and ends or absolute
   if flags <= 1 and deadline > 0 and secret == presented then
-    -- The key expires at the deadline, so its TTL tells the current time. PTTL is cheaper than TIME.
+    -- The key expires at the deadline, so its TTL tells the current time. PTTL is cheaper than
+    -- TIME.
     local left = redis.call('PTTL', key)
     now = deadline - left
     is_fast = left > 0 and (idle == 0 or ends == 0 or after > 0 and idle - (ends - now) < after)

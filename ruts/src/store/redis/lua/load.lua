@@ -4,10 +4,10 @@
 -- defines: mode
 --
 -- ARGV[1] is as in `fast_path`, perhaps with a letter at its end: `*` all fields, `@` by principal,
--- `&` all fields by principal, `?` without credentials. The names of the fields follow.
--- Answers a list. Its first item packs the server's time, the header without the secret, the
--- extension if there is one, and `!` if the presented secret is a former one. Then come the values of
--- the named fields, or the names and values of all fields.
+-- `&` all fields by principal, `?` without credentials. The names of the fields follow. Answers a
+-- list. Its first item packs the server's time, the header without the secret, the extension if
+-- there is one, and `!` if the presented secret is a former one. Then come the values of the named
+-- fields, or the names and values of all fields.
 local mode = #ARGV[1] > 44 and string.sub(ARGV[1], 45) or ''
 if is_fast and (mode == '' or mode == '*') then
   if mode == '*' then

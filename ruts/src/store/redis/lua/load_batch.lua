@@ -4,10 +4,10 @@
 --
 -- KEYS are sessions. ARGV[1] holds one-byte numbers: the number of lists of fields, the length of
 -- each list, and for each session the index of its list, counted from 1. ARGV[2] is the number of
--- bytes after which no more sessions are read. The lists follow.
--- Answers in MessagePack: the server's time, the epochs, and an item for each session. The item is a
--- list of the header, the extension and the values. If the read failed, or if enough bytes had been
--- read before it, the item is false.
+-- bytes after which no more sessions are read. The lists follow. Answers in MessagePack: the
+-- server's time, the epochs, and an item for each session. The item is a list of the header, the
+-- extension and the values. If the read failed, or if enough bytes had been read before it, the
+-- item is false.
 local byte, sub, get = string.byte, string.sub, redis.pcall
 local head, room, to, lists = ARGV[1], tonumber(ARGV[2]), 2, {}
 local count = byte(head)

@@ -2,17 +2,17 @@
 --
 -- needs: KEYS, commands
 --
--- `commands` lists the commands, and is defined in front of this text. Answers 1, or `unknown` or `denied` with
--- the first command that the server does not have or the user may not run, or the error of the HDEL at the end. That HDEL names a field that
--- never exists. A replica refuses the HDEL. A leader that only temporarily refuses writes passes the
--- probe.
+-- `commands` lists the commands, and is defined in front of this text. Answers 1, or `unknown` or
+-- `denied` with the first command that the server does not have or the user may not run, or the
+-- error of the HDEL at the end. That HDEL names a field that never exists. A replica refuses the
+-- HDEL. A leader that only temporarily refuses writes passes the probe.
 --
 -- Each argument is the key, in case the command takes that argument as a key.
 local arguments = { KEYS[1], KEYS[1], KEYS[1], KEYS[1], KEYS[1] }
 for command in string.gmatch(commands, '%S+') do
   local is_known, is_allowed
-  -- Some servers check the permission for a command only if the number of its arguments is valid. So
-  -- the loop tries each number.
+  -- Some servers check the permission for a command only if the number of its arguments is valid.
+  -- So the loop tries each number.
   for count = #arguments, 0, -1 do
     is_known, is_allowed = pcall(redis.acl_check_cmd, command, unpack(arguments, 1, count))
     if is_known then break end

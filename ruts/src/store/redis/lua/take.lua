@@ -3,8 +3,8 @@
 -- needs: KEYS, ARGV, authenticate, replaced, read_field, value_format, start_grace, extend_idle, rotate, save
 --
 -- KEYS[1] is the session. ARGV: the first argument as in `fast_path`, the new secret or '', the
--- field, `out` to sign out or '', the highest version of a value to remove or ''. Answers a refusal, or
--- a list of the value. The list is empty if the field is absent.
+-- field, `out` to sign out or '', the highest version of a value to remove or ''. Answers a
+-- refusal, or a list of the value. The list is empty if the field is absent.
 local key = KEYS[1]
 local presented, idle, after = struct.unpack('>c32I6I6', ARGV[1])
 local session, refusal = authenticate(key, redis.call('HGET', key, '~'), presented)

@@ -5,13 +5,12 @@
 --
 -- KEYS are sessions. ARGV[1] holds one-byte numbers: the number of lists, the length of each list,
 -- and for each session the index of its list, counted from 1, and the number of its own arguments.
--- ARGV then has the lists, and for each session its secret and its own arguments. A list
--- holds the first argument of `update_general` without the secret, and names of fields. If it has
--- names, the own arguments are the values of these fields. Otherwise, they are all later arguments
--- of `update_general`.
--- Answers in MessagePack: for each session the answer of `update_general`, or `failed` and the error.
--- `left` lists the updates that need the general path: for each, the index of its session and its
--- arguments.
+-- ARGV then has the lists, and for each session its secret and its own arguments. A list holds the
+-- first argument of `update_general` without the secret, and names of fields. If it has names, the
+-- own arguments are the values of these fields. Otherwise, they are all later arguments of
+-- `update_general`. Answers in MessagePack: for each session the answer of `update_general`, or
+-- `failed` and the error. `left` lists the updates that need the general path: for each, the index
+-- of its session and its arguments.
 local find, byte, call, read = string.find, string.byte, redis.pcall, struct.unpack
 local head, to = ARGV[1], 1
 local first, froms, puts, idles, afters, count = {}, {}, {}, {}, {}, byte(ARGV[1])
@@ -26,13 +25,14 @@ for i = 1, count do
 end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
--- The hash tag ends at the same position in every key: all keys have the same prefix, and hash tags of
--- the same length.
+-- The hash tag ends at the same position in every key: all keys have the same prefix, and hash tags
+-- of the same length.
 local tag, epochs = string.find(KEYS[1], '}', 1, true), {}
 for i, key in ipairs(KEYS) do epochs[i] = string.sub(key, 1, tag) end
 epochs = redis.call('MGET', unpack(epochs))
 
--- Answers whether the session is on the fast path, see `fast_path`. Here it need not have a deadline.
+-- Answers whether the session is on the fast path, see `fast_path`. Here it need not have a
+-- deadline.
 local function is_on_fast_path(i, list, header, presented)
   if type(header) ~= 'string' or #header ~= 64 or #presented ~= 32 then return false end
   if find(header, presented, 33, true) ~= 33 then return false end

@@ -16,8 +16,9 @@
 --   d  absolute deadline: time from now, time from creation
 --   c  kinds of the changes, as in `apply_changes`
 --   x  check only: an update that would apply changes nothing and answers 0
--- Then come the changes. Answers the number that `apply_changes` answers; `not_due` if the secret is
--- too young for a renewal; a list of the current value after a failed precondition; or a refusal.
+-- Then come the changes. Answers the number that `apply_changes` answers; `not_due` if the secret
+-- is too young for a renewal; a list of the current value after a failed precondition; or a
+-- refusal.
 local function write_session(key, arguments)
   local presented, idle, after = struct.unpack('>c32I6I6', arguments[1])
   local session, refusal = authenticate(key, redis.call('HGET', key, '~'), presented)

@@ -32,14 +32,15 @@ use crate::{
 /// Minimum of [`PrincipalList::longest_sign_in`].
 const LONGEST_SIGN_IN: Duration = Duration::from_secs(10);
 
-/// Maximum number of entries that a script changes. While a script runs, the server does nothing else.
+/// Maximum number of entries that a script changes. While a script runs, the server does nothing
+/// else.
 pub(super) const STEP: usize = 256;
 
 /// Maximum number of sessions that a script ends.
 const MAX_ENDED: usize = 64;
 
-/// Minimum number of entries for which a script first checks which sessions exist. Sessions of fewer entries
-/// are read without this check.
+/// Minimum number of entries for which a script first checks which sessions exist. Sessions of
+/// fewer entries are read without this check.
 const MANY: usize = 16;
 
 /// Maximum number of entries that are checked when a sign-in trims a long list.
@@ -110,12 +111,12 @@ impl<'a, C: CommandClient> PrincipalList<'a, C> {
 
     /// Ends sessions, and returns their ids.
     ///
-    /// Takes two round trips for every [`STEP`] entries, and one for every [`MAX_ENDED`] sessions. On a
-    /// cluster, each session takes a round trip of its own.
+    /// Takes two round trips for every [`STEP`] entries, and one for every [`MAX_ENDED`] sessions.
+    /// On a cluster, each session takes a round trip of its own.
     ///
     /// A step first notes in the list that sign-ins in progress must not complete. Then it ends the
-    /// sessions, and finally removes their entries. If the process dies halfway, live sessions keep their
-    /// entries.
+    /// sessions, and finally removes their entries. If the process dies halfway, live sessions keep
+    /// their entries.
     pub(in crate::store::redis) async fn revoke(
         &self,
         target: RevokeTarget<'_>,
@@ -205,8 +206,8 @@ impl<'a, C: CommandClient> PrincipalList<'a, C> {
         Arguments::for_session(self.principal.as_bytes(), [retention, 0], "", 0)
     }
 
-    /// Runs a script that answers 1 or 0 for each session. Returns `None` if their keys have different
-    /// slots.
+    /// Runs a script that answers 1 or 0 for each session. Returns `None` if their keys have
+    /// different slots.
     async fn call_sessions(
         &self,
         script: &'static Script,
@@ -237,14 +238,15 @@ impl<'a, C: CommandClient> PrincipalList<'a, C> {
         ReplyItems::new(reply).and_then(ReplyItems::entries).ok_or_else(corrupt)
     }
 
-    /// Checks the next [`TRIMMED`] entries after a session, and removes the entries of ended sessions.
+    /// Checks the next [`TRIMMED`] entries after a session, and removes the entries of ended
+    /// sessions.
     pub(super) async fn trim(&self, after: &SessionId) -> Result<(), StoreError> {
         let entries = self.entries(Some(after), TRIMMED).await?;
         self.prune_ended(entries, Projection::Named(&[])).await.map(drop)
     }
 
-    /// Reads the sessions of entries, and removes the entries of ended sessions. Returns the entries
-    /// that stay.
+    /// Reads the sessions of entries, and removes the entries of ended sessions. Returns the
+    /// entries that stay.
     pub(super) async fn prune_ended(
         &self,
         entries: Vec<ListEntry>,
@@ -258,7 +260,8 @@ impl<'a, C: CommandClient> PrincipalList<'a, C> {
         Ok(live.chain(in_progress).collect())
     }
 
-    /// Reads the sessions of entries. Returns the live sessions, and the entries of the other sessions.
+    /// Reads the sessions of entries. Returns the live sessions, and the entries of the other
+    /// sessions.
     async fn sort(
         &self,
         entries: Vec<ListEntry>,
@@ -304,8 +307,8 @@ impl<'a, C: CommandClient> PrincipalList<'a, C> {
         LONGEST_SIGN_IN.max(self.executor.timeout * 4)
     }
 
-    /// Reads each session. Returns `None` for a session that has ended, or to which the principal is not
-    /// signed in.
+    /// Reads each session. Returns `None` for a session that has ended, or to which the principal
+    /// is not signed in.
     async fn load_each(
         &self,
         entries: &[ListEntry],
@@ -329,8 +332,8 @@ impl<'a, C: CommandClient> PrincipalList<'a, C> {
         self.for_each(entries, load).await
     }
 
-    /// Removes entries, except those whose session has joined again or may still be joining. Returns,
-    /// for each entry, whether it was removed.
+    /// Removes entries, except those whose session has joined again or may still be joining.
+    /// Returns, for each entry, whether it was removed.
     async fn remove(&self, entries: &[ListEntry]) -> Result<Vec<bool>, StoreError> {
         if entries.is_empty() {
             return Ok(Vec::new());

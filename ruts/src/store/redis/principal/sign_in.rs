@@ -33,8 +33,8 @@ use crate::{
 
 /// Minimum length of a list that is trimmed. About one of `TRIM_EVERY` sign-ins trims its list.
 ///
-/// A trim checks 64 entries, so on average four entries are checked for each sign-in. Each sign-in adds
-/// one entry, so at most about a quarter of the sessions in a long list have ended.
+/// A trim checks 64 entries, so on average four entries are checked for each sign-in. Each sign-in
+/// adds one entry, so at most about a quarter of the sessions in a long list have ended.
 const LONG_LIST: i64 = 32;
 const TRIM_EVERY: u8 = 16;
 
@@ -43,15 +43,15 @@ const CHECK_ONLY: &[u8] = b"x";
 
 /// A sign-in, and the write to the session that belongs to it.
 ///
-/// A sign-in has three steps: it joins the principal list, writes the session, and verifies that its mark
-/// is still in the list. A revocation first removes the marks from the list, and then ends each
-/// session. If a sign-in writes its session after that, it does not find its mark, and ends the session
-/// itself.
+/// A sign-in has three steps: it joins the principal list, writes the session, and verifies that
+/// its mark is still in the list. A revocation first removes the marks from the list, and then ends
+/// each session. If a sign-in writes its session after that, it does not find its mark, and ends
+/// the session itself.
 ///
 /// If one server keeps the list and the session, one script does all three steps atomically.
 ///
-/// Within a process, the sign-ins of a principal that have a session limit run one at a time. The limit
-/// does not depend on this, because other processes have turns of their own.
+/// Within a process, the sign-ins of a principal that have a session limit run one at a time. The
+/// limit does not depend on this, because other processes have turns of their own.
 pub(in crate::store::redis) struct SignIn<'a> {
     pub(in crate::store::redis) id: &'a SessionId,
     pub(in crate::store::redis) who: NewSignIn<'a>,
@@ -65,8 +65,8 @@ pub(in crate::store::redis) struct SignIn<'a> {
 
 /// The outcome of the first step.
 enum Joined {
-    /// The session is listed. Holds the mark of the sign-in, or the answer of the session's script if
-    /// one script did all steps. Also holds the number of listed sessions.
+    /// The session is listed. Holds the mark of the sign-in, or the answer of the session's script
+    /// if one script did all steps. Also holds the number of listed sessions.
     Listed(Reply, i64),
     /// The update of the session would not apply. Holds the answer to it.
     NotApplied(ScriptOutcome),
@@ -127,8 +127,8 @@ impl SignIn<'_> {
         outcome
     }
 
-    /// Joins the list. If the list is full, checks the update and then makes room. `script` may also
-    /// write the session, with `arguments`.
+    /// Joins the list. If the list is full, checks the update and then makes room. `script` may
+    /// also write the session, with `arguments`.
     async fn join<C: CommandClient>(
         &self,
         executor: &Executor<C>,
@@ -178,8 +178,8 @@ impl SignIn<'_> {
         self.who.limit.is_some_and(|limit| limit.on_limit == OnLimit::EndOldest)
     }
 
-    /// Returns the answer to an update that would not apply. Such an update must not end other sessions.
-    /// Returns `None` if the update would apply, or if the sign-in creates the session.
+    /// Returns the answer to an update that would not apply. Such an update must not end other
+    /// sessions. Returns `None` if the update would apply, or if the sign-in creates the session.
     async fn check_update<C: CommandClient>(
         &self,
         executor: &Executor<C>,
@@ -222,8 +222,8 @@ impl SignIn<'_> {
         list.revoke_each(&oldest).await.map(drop)
     }
 
-    /// Trims a long list after about one of [`TRIM_EVERY`] sign-ins, in a task of its own. A byte of the
-    /// random session id selects these sign-ins.
+    /// Trims a long list after about one of [`TRIM_EVERY`] sign-ins, in a task of its own. A byte
+    /// of the random session id selects these sign-ins.
     fn trim_sometimes<C: CommandClient>(&self, executor: &Arc<Executor<C>>, count: i64) {
         if count < LONG_LIST || !self.id.as_bytes()[0].is_multiple_of(TRIM_EVERY) {
             return;
@@ -236,8 +236,8 @@ impl SignIn<'_> {
         tokio::spawn(trim.in_current_span());
     }
 
-    /// Verifies that no revocation has begun since the session joined the list. Otherwise ends the session,
-    /// and fails unless the sign-in ends the oldest sessions at its limit.
+    /// Verifies that no revocation has begun since the session joined the list. Otherwise ends the
+    /// session, and fails unless the sign-in ends the oldest sessions at its limit.
     async fn verify<C: CommandClient>(
         &self,
         list: &PrincipalList<'_, C>,
@@ -265,15 +265,16 @@ impl SignIn<'_> {
         }
     }
 
-    /// Removes the mark of a sign-in that failed. If that is not possible, the entry is removed later.
+    /// Removes the mark of a sign-in that failed. If that is not possible, the entry is removed
+    /// later.
     async fn withdraw<C: CommandClient>(&self, list: &PrincipalList<'_, C>, mark: Bytes) {
         let arguments = Arguments::new(2).id(self.id).bytes(mark);
         let _ = list.run(&WITHDRAW, arguments).await;
     }
 
-    /// Returns the time for which the session stays listed. It is longer than the time until the absolute
-    /// deadline of the session, because the deadline is set later, and perhaps by a different clock.
-    /// `None` without such a deadline.
+    /// Returns the time for which the session stays listed. It is longer than the time until the
+    /// absolute deadline of the session, because the deadline is set later, and perhaps by a
+    /// different clock. `None` without such a deadline.
     fn listed_for<C: CommandClient>(&self, list: &PrincipalList<'_, C>) -> Option<Ttl> {
         let longest = self.absolute?.as_duration().saturating_add(list.longest_sign_in());
         Some(Ttl::new(longest).unwrap_or(Ttl::MAX))

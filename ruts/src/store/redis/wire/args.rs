@@ -1,7 +1,7 @@
 //! Arguments of scripts: [`Arguments`], and the parts that several scripts share.
 //!
-//! Used by every file that calls a script. The head of each file in `lua/` describes the arguments of its
-//! script.
+//! Used by every file that calls a script. The head of each file in `lua/` describes the arguments
+//! of its script.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -31,8 +31,8 @@ const SHORT: usize = 24;
 const FIRST: usize = 48;
 
 impl Arguments {
-    /// Begins the arguments of a session's script with the first argument. It packs the hash of a secret
-    /// or a principal key, two durations in milliseconds, and letters.
+    /// Begins the arguments of a session's script with the first argument. It packs the hash of a
+    /// secret or a principal key, two durations in milliseconds, and letters.
     pub(in crate::store::redis) fn for_session(
         subject: &[u8; 32],
         millis: [u64; 2],
@@ -52,7 +52,8 @@ impl Arguments {
         Self { buffer: head, list: Vec::new() }.put(|_| ())
     }
 
-    /// Writes bytes and splits them off the buffer without adding an argument, for example for a key.
+    /// Writes bytes and splits them off the buffer without adding an argument, for example for a
+    /// key.
     pub(in crate::store::redis) fn split_off(
         &mut self,
         write: impl FnOnce(&mut BytesMut),
@@ -66,7 +67,8 @@ impl Arguments {
         self.bytes(argument)
     }
 
-    /// Adds one argument: the bytes `before`, the durations or moments `millis`, and the letters `after`.
+    /// Adds one argument: the bytes `before`, the durations or moments `millis`, and the letters
+    /// `after`.
     pub(in crate::store::redis) fn packed(
         self,
         before: &[u8],
@@ -252,7 +254,8 @@ pub(in crate::store::redis) fn change_kinds<'a>(
     kinds.freeze()
 }
 
-/// Returns the idle time of a [`Touch`] and the part of it after which the touch is due, in milliseconds.
+/// Returns the idle time of a [`Touch`] and the part of it after which the touch is due, in
+/// milliseconds.
 pub(in crate::store::redis) fn touch_millis(touch: Option<Touch>) -> [u64; 2] {
     touch.map_or([0, 0], |touch| {
         let after = touch.after.as_nanos().div_ceil(1_000_000);
@@ -260,8 +263,8 @@ pub(in crate::store::redis) fn touch_millis(touch: Option<Touch>) -> [u64; 2] {
     })
 }
 
-/// Returns the hash of the presented secret, as scripts expect it. Zeros stand for internal credentials,
-/// because no secret has this hash.
+/// Returns the hash of the presented secret, as scripts expect it. Zeros stand for internal
+/// credentials, because no secret has this hash.
 pub(in crate::store::redis) fn presented(credentials: Credentials<'_>) -> [u8; 32] {
     credentials.secret().map_or([0; 32], |secret| *secret.as_bytes())
 }

@@ -57,8 +57,8 @@ pub(in crate::store::redis) fn principal_key(prefix: &str, principal: &Principal
     format!("{prefix}:{{{name}}}:principal").into()
 }
 
-/// Returns the key of a cache entry. It differs from the key of the session, so that one server can be
-/// both origin and cache.
+/// Returns the key of a cache entry. It differs from the key of the session, so that one server can
+/// be both origin and cache.
 #[cfg(feature = "layered-store")]
 pub(in crate::store::redis) fn entry_key(prefix: &str, id: &SessionId) -> Bytes {
     [&session_key(prefix, id), &b":hot"[..]].concat().into()

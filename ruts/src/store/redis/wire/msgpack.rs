@@ -15,8 +15,8 @@ pub(in crate::store::redis) enum Token<'a> {
     List(usize),
 }
 
-/// Reads a token from the front. Returns `None` for a kind that no script writes, and for an incomplete
-/// token.
+/// Reads a token from the front. Returns `None` for a kind that no script writes, and for an
+/// incomplete token.
 pub(in crate::store::redis) fn next<'a>(packed: &mut &'a [u8]) -> Option<Token<'a>> {
     let kind = packed.try_get_u8().ok()?;
     let number = match kind {

@@ -47,9 +47,9 @@ impl RecordReply {
     }
 
     /// Decodes the header and the extension of a session that is on the fast path, see
-    /// `lua/fast_path.lua`. Unlike there, the session need not have a deadline. `touch` is the idle time
-    /// to grant and the part of it after which a touch is due, in milliseconds. Returns `None` for a
-    /// session that needs the general path.
+    /// `lua/fast_path.lua`. Unlike there, the session need not have a deadline. `touch` is the idle
+    /// time to grant and the part of it after which a touch is due, in milliseconds. Returns `None`
+    /// for a session that needs the general path.
     pub(in crate::store::redis) fn on_fast_path(
         now: u64,
         header: &[u8],
@@ -90,8 +90,8 @@ impl RecordReply {
         Some(Self { now, created, issued, used, idle, absolute, signed_in, by_former_secret })
     }
 
-    /// Appends the header without the secret, and the extension, as a script would answer them at the
-    /// moment `at`.
+    /// Appends the header without the secret, and the extension, as a script would answer them at
+    /// the moment `at`.
     #[cfg(feature = "layered-store")]
     pub(in crate::store::redis) fn encode(out: &mut bytes::BytesMut, at: u64, meta: &SessionMeta) {
         use bytes::BufMut;

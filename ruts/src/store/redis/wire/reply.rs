@@ -95,8 +95,8 @@ pub(in crate::store::redis) fn loaded(
     items.loaded(record, names, |stored| Some(Some(stored)))
 }
 
-/// Decodes a stored field. The server still returns a field in the millisecond of its expiry. The inner
-/// `None` stands for such a field.
+/// Decodes a stored field. The server still returns a field in the millisecond of its expiry. The
+/// inner `None` stands for such a field.
 pub(in crate::store::redis) fn stored_field(
     record: &RecordReply,
     name: FieldName,

@@ -1,8 +1,8 @@
 //! Stored values: a digit, perhaps two moments, and the bytes of the value.
 //!
 //! The digit is the cache policy, plus 4 if the value has a TTL. After it come the end of the TTL
-//! and the maximum age of a [`CachePolicy::MaxAge`], if any. Used for fields of sessions and of cache
-//! entries.
+//! and the maximum age of a [`CachePolicy::MaxAge`], if any. Used for fields of sessions and of
+//! cache entries.
 
 use std::time::Duration;
 

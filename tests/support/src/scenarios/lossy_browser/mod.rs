@@ -239,8 +239,8 @@ impl Browser {
         }
     }
 
-    /// Delivers the slow answers before time passes, so that each takes less than the five seconds of a late
-    /// request.
+    /// Delivers the slow answers before time passes, so that each takes less than the five seconds
+    /// of a late request.
     async fn deliver(&mut self) {
         for tab in 0..TABS {
             if matches!(self.tabs[tab].waiting, Some(Waiting::OnNetwork(_))) {
@@ -265,8 +265,8 @@ impl Browser {
         self.arrive(tab, &sent, &reply, is_sure);
     }
 
-    /// Repeats a request that was refused as late, when a newer cookie has arrived or the request can no
-    /// longer be late.
+    /// Repeats a request that was refused as late, when a newer cookie has arrived or the request
+    /// can no longer be late.
     async fn send_again(&mut self, tab: usize, time: Time) {
         let Some((action, token)) = self.refused.take() else { return };
         let has_newer =

@@ -1,9 +1,9 @@
-//! A model of the sessions of a browser: the answers that a request may get, and the effects of the answer
-//! that it got.
+//! A model of the sessions of a browser: the answers that a request may get, and the effects of the
+//! answer that it got.
 //!
-//! The model follows the rules of `docs/late-requests.md`. The model learns of every answer, even if the
-//! browser never sees it. For requests that were in flight at the same time, it allows the outcome of every
-//! order.
+//! The model follows the rules of `docs/late-requests.md`. The model learns of every answer, even
+//! if the browser never sees it. For requests that were in flight at the same time, it allows the
+//! outcome of every order.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -64,7 +64,8 @@ struct Session {
     current: String,
     issued: Span,
     former: Option<(String, Grace)>,
-    /// The token of the request that started the session, if the store no longer accepted this token.
+    /// The token of the request that started the session, if the store no longer accepted this
+    /// token.
     origin: Option<String>,
     ended: Option<(End, Span)>,
     user: Option<u64>,
@@ -106,8 +107,8 @@ pub(super) struct Model {
     number: u64,
     sessions: BTreeMap<String, Session>,
     in_flight: Vec<Sent>,
-    /// Sign-ins that created a session in place of another one: the id of the former session, the user, and
-    /// the id of the new session.
+    /// Sign-ins that created a session in place of another one: the id of the former session, the
+    /// user, and the id of the new session.
     attempts: Vec<(String, u64, String)>,
     /// Messages that were shown, each with the session of its page.
     shown: BTreeSet<(String, u64)>,
@@ -191,7 +192,8 @@ impl Session {
 }
 
 impl Session {
-    /// Returns whether a token is the former token of a live guest session, and was replaced by a rotation.
+    /// Returns whether a token is the former token of a live guest session, and was replaced by a
+    /// rotation.
     fn is_unheard(&self, token: Option<&str>) -> bool {
         let former = self.former.as_ref().map(|(former, grace)| (&**former, grace));
         let is_replaced = matches!(former, Some((former, Grace::Over(_))) if Some(former) == token);
@@ -250,8 +252,8 @@ impl Model {
         done.chain(under_way.map(|other| (other.action, other.user)))
     }
 
-    /// Returns whether another request may have renewed a secret, or used a renewed secret, since this
-    /// request was sent.
+    /// Returns whether another request may have renewed a secret, or used a renewed secret, since
+    /// this request was sent.
     fn is_renewing(&self, sent: &Sent) -> bool {
         let Some(ours) = sent.token.as_deref().map(id) else { return false };
         let renewed = self.sessions.get(ours).is_some_and(|ours| ours.renewed > sent.number);
@@ -336,7 +338,8 @@ impl Model {
 
     /// Starts the grace period of the former secret at the first use of the renewed one.
     ///
-    /// If that use is uncertain, any later request may find a secret that was renewed in the meantime.
+    /// If that use is uncertain, any later request may find a secret that was renewed in the
+    /// meantime.
     fn confirm(&mut self, sent: &Sent, span: Span, is_sure: bool) {
         let number = self.number;
         let session = self.session(sent);
@@ -575,7 +578,8 @@ impl Model {
         // The session of the request may itself have been started after a lost answer.
         session.maybe.extend(self.lost_items(sent, user).1);
         if let Some(token) = &sent.token {
-            // If nothing else can be taken over, the sign-in may find the session of an earlier attempt.
+            // If nothing else can be taken over, the sign-in may find the session of an earlier
+            // attempt.
             let attempts = self.attempts.iter();
             let earlier = attempts.filter(|(former, by, _)| former == id(token) && *by == user);
             let earlier = earlier.filter_map(|(.., id)| self.sessions.get(id));
@@ -590,8 +594,9 @@ impl Model {
         self.sessions.insert(id(fresh).to_owned(), session);
     }
 
-    /// Returns the items that the first sign-in of a session takes over from the session that the client has
-    /// lost. The first set is certainly taken over if the cart is empty. The second set may be taken over.
+    /// Returns the items that the first sign-in of a session takes over from the session that the
+    /// client has lost. The first set is certainly taken over if the cart is empty. The second set
+    /// may be taken over.
     fn lost_items(&self, sent: &Sent, user: u64) -> (BTreeSet<u64>, BTreeSet<u64>) {
         let ours = sent.token.as_deref().and_then(|token| self.sessions.get(id(token)));
         let Some(origin) = ours.and_then(|ours| ours.origin.as_deref()) else {

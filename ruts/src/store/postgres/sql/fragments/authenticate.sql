@@ -1,5 +1,6 @@
--- Locks the session and checks the secret. The function returns here if the credentials are not accepted. A
--- null secret stands for internal credentials, which have the rights of a former secret in its grace period.
+-- Locks the session and checks the secret. The function returns here if the credentials are not
+-- accepted. A null secret stands for internal credentials, which have the rights of a former secret
+-- in its grace period.
 --
 -- needs: p_session_id, p_secret, outcome, ago_ms, s, moment, is_revoked, by_former_secret,
 --   in_grace, {sessions}, {epoch}

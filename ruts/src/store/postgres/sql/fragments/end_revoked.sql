@@ -1,5 +1,5 @@
--- Ends sessions without their secrets. The rows stay until the deadlines of the sessions, but for no
--- longer than the retention, so that their secrets are recognised.
+-- Ends sessions without their secrets. The rows stay until the deadlines of the sessions, but for
+-- no longer than the retention, so that their secrets are recognised.
 --
 -- needs: revoked_ids, {sessions}, {fields}, {revoked_retention_ms}
 

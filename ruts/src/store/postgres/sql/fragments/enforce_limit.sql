@@ -1,7 +1,7 @@
--- Enforces the limit on the principal's live sessions: ends the oldest ones, or returns from the function.
--- If at least one step of sessions is above the limit, this fragment ends some of them and sets the outcome
--- `again`. The ended sessions need not be the oldest sessions of the principal. But they are never among
--- its latest sessions, which may stay.
+-- Enforces the limit on the principal's live sessions: ends the oldest ones, or returns from the
+-- function. If at least one step of sessions is above the limit, this fragment ends some of them
+-- and sets the outcome `again`. The ended sessions need not be the oldest sessions of the
+-- principal. But they are never among its latest sessions, which may stay.
 --
 -- needs: p_principal, p_session_id, p_limit, p_end_oldest, outcome, others, revoked_ids, {sessions},
 --   {is_live_predicate}, {end_revoked}, {step}

@@ -1,9 +1,10 @@
--- Whether the transaction began with this statement. If not, the application left a transaction open on the
--- connection. A read could then return old rows, and a write could be rolled back after its answer.
+-- Whether the transaction began with this statement. If not, the application left a transaction
+-- open on the connection. A read could then return old rows, and a write could be rolled back after
+-- its answer.
 --
--- The server begins the transaction of a single statement when it receives the parameters. At the same
--- moment it opens the unnamed cursor of the statement. A pooler may prepare the statement before that, in
--- the same transaction.
+-- The server begins the transaction of a single statement when it receives the parameters. At the
+-- same moment it opens the unnamed cursor of the statement. A pooler may prepare the statement
+-- before that, in the same transaction.
 
 exists (
   select from pg_catalog.pg_cursors c

@@ -1,5 +1,5 @@
--- Locks the session of the sign-in, and the sessions that the limit may end, all in the order of their
--- ids. Otherwise two sign-ins could deadlock, if each may end the session of the other.
+-- Locks the session of the sign-in, and the sessions that the limit may end, all in the order of
+-- their ids. Otherwise two sign-ins could deadlock, if each may end the session of the other.
 --
 -- needs: p_limit, p_session_id, p_principal, {sessions}, {is_live_predicate}, {step}
 

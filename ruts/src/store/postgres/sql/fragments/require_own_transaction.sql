@@ -1,6 +1,6 @@
--- Fails in a transaction that the application left open on the connection. Also fails at an isolation level
--- other than read committed. At such a level, a statement that follows a wait for a lock would not see the
--- changes that were committed during the wait.
+-- Fails in a transaction that the application left open on the connection. Also fails at an
+-- isolation level other than read committed. At such a level, a statement that follows a wait for a
+-- lock would not see the changes that were committed during the wait.
 --
 -- needs: {is_only_statement_predicate}
 

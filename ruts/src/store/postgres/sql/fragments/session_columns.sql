@@ -1,6 +1,6 @@
--- The columns that every read except `expiry` selects first, for session s. A read returns a row even if it
--- finds no session. So the answer of a standby, and an answer in a foreign transaction, are recognised.
--- Without a session, all columns but the first three are null.
+-- The columns that every read except `expiry` selects first, for session s. A read returns a row
+-- even if it finds no session. So the answer of a standby, and an answer in a foreign transaction,
+-- are recognised. Without a session, all columns but the first three are null.
 --
 -- needs: s, {is_only_statement_predicate}
 -- defines: is_standby, is_only_statement, now_at

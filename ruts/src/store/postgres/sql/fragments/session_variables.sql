@@ -7,7 +7,7 @@ s {sessions};
 moment timestamptz;
 changed boolean := false;
 is_revoked boolean;
--- Whether the former secret was presented, and whether the grace period has begun. Both are true for
--- internal credentials.
+-- Whether the former secret was presented, and whether the grace period has begun. Both are true
+-- for internal credentials.
 by_former_secret boolean := false;
 in_grace boolean := false;

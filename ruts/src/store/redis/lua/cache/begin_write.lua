@@ -2,14 +2,14 @@
 --
 -- needs: ARGV, key, now, mark, history, other_intents
 --
--- ARGV[1] packs the idle time to grant (0 for none), the part of it after which a touch is due, and `*`
--- if the whole entry becomes invalid. Then come the nonce, the life of the intent and the life of the
--- entry. The names of the fields that become invalid follow, and `~` if the record becomes invalid too.
--- Answers the mark of the intent and the server's time.
+-- ARGV[1] packs the idle time to grant (0 for none), the part of it after which a touch is due, and
+-- `*` if the whole entry becomes invalid. Then come the nonce, the life of the intent and the life
+-- of the entry. The names of the fields that become invalid follow, and `~` if the record becomes
+-- invalid too. Answers the mark of the intent and the server's time.
 --
--- An entry keeps at most 16 other intents. If there are more, they are merged into one, which no write
--- owns and which expires with the last of them. The finishes of these writes do not find their intents,
--- so they empty the entry.
+-- An entry keeps at most 16 other intents. If there are more, they are merged into one, which no
+-- write owns and which expires with the last of them. The finishes of these writes do not find
+-- their intents, so they empty the entry.
 local idle, after = struct.unpack('>I6I6', ARGV[1])
 local here = history(key)
 local held = redis.call('HMGET', key, '~r', '~', '~f')

@@ -1,5 +1,5 @@
--- Evicts a cache entry, but keeps its write intents, so that they still prevent fills. Each intent gets
--- `+`, so that no write in progress stores its values.
+-- Evicts a cache entry, but keeps its write intents, so that they still prevent fills. Each intent
+-- gets `+`, so that no write in progress stores its values.
 --
 -- needs: key, other_intents
 local held = redis.pcall('HMGET', key, '~r', '~f')

@@ -2,17 +2,17 @@
 --
 -- needs: KEYS, ARGV
 --
--- KEYS[1] is the entry, as `entry` describes it. ARGV: the life of the entry, the mark of the lease,
--- the packed moment of the lease with `*` if all fields follow, then names and values. The record is
--- first.
+-- KEYS[1] is the entry, as `entry` describes it. ARGV: the life of the entry, the mark of the
+-- lease, the packed moment of the lease with `*` if all fields follow, then names and values. The
+-- record is first.
 local key = KEYS[1]
 local held = redis.call('HMGET', key, '~o', '~')
 if held[1] ~= ARGV[2] then return end
 local first, record, new = 4, held[2], ARGV[5]
 if record and #record >= 70 and string.sub(record, 7, 38) == string.sub(new, 7, 38) then
   local read = struct.unpack
-  -- If the cached record has a later idle deadline, the session was touched after this read. Then the
-  -- cached record stays.
+  -- If the cached record has a later idle deadline, the session was touched after this read. Then
+  -- the cached record stays.
   local is_later = read('>I6', string.sub(record, 56)) > read('>I6', string.sub(new, 56))
   if is_later and read('>I6', record) > read('>I6', ARGV[3]) then first = 6 end
 end

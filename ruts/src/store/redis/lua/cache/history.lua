@@ -13,8 +13,8 @@ local _, id = string.find(info, 'master_replid:', 1, true)
 if not id then error({ err = 'UNFIT the server does not report its replication id' }) end
 local server = string.sub(info, id + 1, id + 16)
 
--- Answers the history of a key: the replication id, and a name that `clear` deletes to invalidate all
--- entries of the hash tag.
+-- Answers the history of a key: the replication id, and a name that `clear` deletes to invalidate
+-- all entries of the hash tag.
 local function history(key)
   local name = string.match(key, '^[^}]*}') .. ':hot'
   local since = redis.call('GET', name)

@@ -4,12 +4,12 @@
 -- defines: look_up
 local read, moment = struct.unpack, struct.pack('>I6', now)
 
--- `here` is the current history of the key. `request` packs the hash of the presented secret, the idle
--- time to grant (0 for none), the part of it after which a touch is due, and `*` for all fields. For a
--- hit, the first item of the answer is the server's time and the record. Then come the values of the
--- named fields, or the names and values of all fields. For a miss, the first item is ''. Then come the
--- mark of a lease and the server's time, unless there is a write intent or the server is out of
--- memory.
+-- `here` is the current history of the key. `request` packs the hash of the presented secret, the
+-- idle time to grant (0 for none), the part of it after which a touch is due, and `*` for all
+-- fields. For a hit, the first item of the answer is the server's time and the record. Then come
+-- the values of the named fields, or the names and values of all fields. For a miss, the first item
+-- is ''. Then come the mark of a lease and the server's time, unless there is a write intent or the
+-- server is out of memory.
 local function look_up(key, here, request, names)
   local presented, idle, after = read('>c32I6I6', request)
   local held = redis.call('HMGET', key, '~r', '~', unpack(names, 1, math.min(#names, 1000)))
@@ -57,8 +57,8 @@ local function look_up(key, here, request, names)
     local written = redis.pcall('HSET', key, '~r', here, '~o', lease)
     -- The write failed, perhaps because the server is out of memory. Then there is no lease.
     if type(written) == 'table' then return { '' } end
-    -- An entry is kept for at least 15 seconds after the lease was granted. A slower read may find the
-    -- lease gone, and then does not fill the entry.
+    -- An entry is kept for at least 15 seconds after the lease was granted. A slower read may find
+    -- the lease gone, and then does not fill the entry.
     if redis.call('PTTL', key) < 15000 then redis.call('PEXPIRE', key, 15000) end
   end
   return { '', lease, now }

@@ -16,17 +16,18 @@ local function put_until(key, moment, pairs)
   redis.call('HPEXPIREAT', key, string.format('%.0f', moment), 'FIELDS', #names, unpack(names))
 end
 
--- Removes every field of the application. The fields of the record, whose names begin with `~`, stay.
+-- Removes every field of the application. The fields of the record, whose names begin with `~`,
+-- stay.
 local function remove_fields(key)
   for _, name in ipairs(redis.call('HKEYS', key)) do
     if string.sub(name, 1, 1) ~= '~' then redis.call('HDEL', key, name) end
   end
 end
 
--- Applies changes in their order. `kinds` has seven bytes for each change, a sign and a TTL, 0 for none.
--- The sign `=` sets the field, `-` removes it, and `+` only sets its TTL. If `kinds` is empty, each change
--- sets a field without a TTL. From `arguments[from]` on come the name and the value of each change.
--- Answers the number of changes `-` and `+` that found their field.
+-- Applies changes in their order. `kinds` has seven bytes for each change, a sign and a TTL, 0 for
+-- none. The sign `=` sets the field, `-` removes it, and `+` only sets its TTL. If `kinds` is
+-- empty, each change sets a field without a TTL. From `arguments[from]` on come the name and the
+-- value of each change. Answers the number of changes `-` and `+` that found their field.
 local function apply_changes(key, now, kinds, arguments, from)
   -- `unpack` takes a few thousand values at most, so longer lists of changes are written in parts.
   if kinds == '' then

@@ -1,12 +1,13 @@
--- Begins a revocation, or a step of it. After this script, a sign-in in progress to a session of the step
--- can no longer complete.
+-- Begins a revocation, or a step of it. After this script, a sign-in in progress to a session of
+-- the step can no longer complete.
 --
 -- needs: ARGV, members_from, joined_at, format_entry, replace_entry, find_entry
 --
--- ARGV begins with `=` or `*`. After `=` come the sessions to end. After `*` come the session that stays
--- or '', the last session of the previous step or '', and the maximum number of sessions in this step.
--- Answers the last session of the step, and then the member of each session to end. If the list has no
--- further sessions, the first item is '' instead, or `evicted` if the list may be incomplete.
+-- ARGV begins with `=` or `*`. After `=` come the sessions to end. After `*` come the session that
+-- stays or '', the last session of the previous step or '', and the maximum number of sessions in
+-- this step. Answers the last session of the step, and then the member of each session to end. If
+-- the list has no further sessions, the first item is '' instead, or `evicted` if the list may be
+-- incomplete.
 local function begin(id, entry)
   local begun = format_entry(joined_at(entry), '!', {})
   replace_entry(id, entry, begun)
@@ -28,8 +29,8 @@ for _, member in ipairs(members) do
   if id ~= ARGV[2] then answer[#answer + 1] = begin(id, string.sub(member, 17)) end
 end
 if answer[1] == '' then
-  -- `info` is in lower case, because the probe has to list every command that is in capitals. So a user
-  -- who may not run `info` may still revoke.
+  -- `info` is in lower case, because the probe has to list every command that is in capitals. So a
+  -- user who may not run `info` may still revoke.
   local stats = redis.pcall('info', 'stats')
   local evicted = type(stats) == 'string' and string.match(stats, 'evicted_keys:(%d+)')
   if (evicted or '0') ~= '0' then answer[1] = 'evicted' end

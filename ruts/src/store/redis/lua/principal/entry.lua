@@ -7,14 +7,14 @@
 -- so that the bytes of its members decide the order. A member is the id of a session, 16 bytes, and
 -- its entry: the moment at which the session last joined; `+` after a completed sign-in, or `!`
 -- after a revocation; and a mark for each sign-in in progress. The list may name sessions that have
--- ended, but never omits a live one. The record of a session decides whether the principal is signed
--- in to it. The key expires no sooner than the last of the listed sessions.
+-- ended, but never omits a live one. The record of a session decides whether the principal is
+-- signed in to it. The key expires no sooner than the last of the listed sessions.
 local key = KEYS[1]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
--- Answers at most `count` members after the session `after`. If `after` is '', begins with the first
--- member.
+-- Answers at most `count` members after the session `after`. If `after` is '', begins with the
+-- first member.
 local function members_from(after, count)
   -- Entries are ASCII, so all their bytes are below 255.
   local from = after == '' and '-' or '(' .. after .. '\255'

@@ -35,8 +35,8 @@ local function join(id, nonce, listed, limit)
   if state == '!' then state, marks = '', {} end
   -- Aborted sign-ins leave their marks behind, so the oldest marks are removed.
   while #marks >= 32 do table.remove(marks, 1) end
-  -- The mark is short, so that a member with one mark has at most 64 bytes. Longer members make a set
-  -- take more memory.
+  -- The mark is short, so that a member with one mark has at most 64 bytes. Longer members make a
+  -- set take more memory.
   local mark = nonce .. time[2]
   marks[#marks + 1] = mark
   local left = redis.call('PTTL', key)

@@ -24,8 +24,8 @@ local function authenticate(key, header, presented)
     if session.former ~= presented then return nil, 'none' end
     session.is_former = true
     session.in_grace = session.grace_until > 0 and not session.is_revoked
-    -- Without a grace period, no moment is compared: if the clock stepped back, a past moment would be in
-    -- the future again.
+    -- Without a grace period, no moment is compared: if the clock stepped back, a past moment would
+    -- be in the future again.
     local is_over = session.grace == 0 or session.in_grace and session.now >= session.grace_until
     if is_over and not session.is_revoked then return nil, replaced(session) end
   end

@@ -4,8 +4,8 @@
 --
 -- All moments are milliseconds. A missing moment is 0.
 --
--- The header is the field `~`. It has 64 bytes, the length of the longest value that a server stores in
--- its compact encoding:
+-- The header is the field `~`. It has 64 bytes, the length of the longest value that a server
+-- stores in its compact encoding:
 --   - flags: 1 there is an extension, 2 ended, 4 a renewed secret has not been used, 8 revoked
 --   - created
 --   - secret issued, last used: both relative to `created`
