@@ -1,6 +1,6 @@
 //! [`Header`]: the first eight bytes of a stored value.
 //!
-//! Written by `value`, `by_names` and `preserve`, read by every file of `codec` that takes a stored
+//! Written by `value`, `by_names` and `merging`, read by every file of `codec` that takes a stored
 //! value. `crypto` changes its format byte when it encrypts or decrypts a payload. Never decodes a
 //! payload.
 

@@ -33,16 +33,20 @@ pub async fn the_clock_is_read_under_the_lock<T: Subject<Store: RecordStore>>(su
     });
     is_locked.await.expect("the first call should get the lock");
     // A task of its own, because a store may block a thread that waits for a lock.
+    let (begin, begins) = oneshot::channel();
     let second = tokio::spawn({
         let store = subject.store();
         async move {
+            let _ = begin.send(());
             let read = |_: &mut Option<_>, now| now;
             store.with_record(&id, read).await.expect("the store should answer")
         }
     });
+    begins.await.expect("the second call should begin");
     sleep(unit / 4).await;
     assert!(!second.is_finished(), "the second call should wait for the lock");
-    subject.pass(unit).await;
+    // Two units, because the clock may have a resolution that does not divide the unit.
+    subject.pass(unit * 2).await;
     drop(release);
     let first = first.await.expect("the first call should not panic");
     let second = second.await.expect("the second call should not panic");

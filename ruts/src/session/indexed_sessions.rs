@@ -21,7 +21,7 @@ use crate::{
     token::SessionId,
 };
 
-/// Maximum number of attempts to end a session to which other principals keep principal_change in.
+/// Maximum number of attempts to end a session to which other principals keep signing in.
 const TRIES: usize = 8;
 
 /// Number of entries that [`revoke_all`](IndexedSessions::revoke_all) reads at a time.
@@ -57,7 +57,8 @@ const MIN_ORPHAN_AGE: Duration = Duration::from_secs(10 * 60);
 ///
 /// A write of the field by a signed-in user adds an entry to the store. The entry maps the value to
 /// the session. A sign-in adds entries for the values that the session already has. If such a call
-/// fails, the session may have the value without its entry, so repeat the call. An entry lasts as
+/// fails and has started a new session, this session may have the value without its entry, so
+/// repeat the call. An entry lasts as
 /// long as a session can last, and counts as a session in the statistics of the store.
 ///
 /// A write of the field, a sign-in and a sign-out make these additional calls of the store:
@@ -65,6 +66,7 @@ const MIN_ORPHAN_AGE: Duration = Duration::from_secs(10 * 60);
 /// - one to read the field, unless the request has read it,
 /// - for a sign-in, one to read the fields again,
 /// - one to add the entry of the value, or two if the store already has the entry,
+/// - one to check the entry after the write,
 /// - two to free the entry of a former value.
 ///
 /// [`Session::delete`](crate::Session::delete) makes one call to read the field, unless the request

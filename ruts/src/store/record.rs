@@ -504,6 +504,41 @@ mod tests {
         }
     }
 
+    /// After the first release, these bytes never change: custom stores keep them.
+    #[test]
+    fn the_stored_form_stays() {
+        let (id, value) = (SessionId::from_bytes([1; 16]), Bytes::from_static(b"value"));
+        let secret = SecretHash::from_bytes([2; 32]);
+        let principal = PrincipalKey::from_bytes([4; 32]);
+        let max_age = CachePolicy::MaxAge(Ttl::from_secs(5));
+        let fields = [FieldWrite::new("age", &value).ttl(Ttl::from_secs(7)).cache_policy(max_age)];
+        let create = Create::new(&id, &secret)
+            .idle(Ttl::from_secs(60))
+            .fields(&fields)
+            .sign_in(NewSignIn::new(&principal, Assurance::Aal2));
+        let record = SessionRecord::new(&create, Duration::from_secs(100));
+        let hex: String = record.encode().iter().map(|byte| format!("{byte:02x}")).collect();
+        let parts = [
+            "01",
+            &"02".repeat(32),
+            "00",
+            "020000000000000000",
+            &"00000000000186a0".repeat(3),
+            "0000000000027101",
+            &"0000000000000000".repeat(3),
+            "00",
+            "00000000000186a1",
+            "02",
+            &"04".repeat(32),
+            "00000001",
+            "00000003616765",
+            "0000000576616c7565",
+            "000000000001a1f9",
+            "0000000000001388",
+        ];
+        assert_eq!(hex, parts.concat());
+    }
+
     #[test]
     fn truncated_extended_and_foreign_bytes_are_corrupt() {
         let whole = record().0.encode();

@@ -47,10 +47,13 @@ impl Watchers {
     /// Wakes the watchers of a session, or all watchers if it is not known which session has
     /// changed.
     pub(in crate::store) fn wake(&self, changed: Option<SessionId>) {
-        let watched = self.lock();
-        match changed {
-            Some(id) => watched.get(&id).into_iter().for_each(|watched| watched.send_replace(())),
-            None => watched.values().for_each(|watched| watched.send_replace(())),
+        let watched: Vec<watch::Sender<()>> = match changed {
+            Some(id) => self.lock().get(&id).cloned().into_iter().collect(),
+            None => self.lock().values().cloned().collect(),
+        };
+        // Not under the lock: an executor may drop a watcher while it is woken.
+        for watched in watched {
+            watched.send_replace(());
         }
     }
 

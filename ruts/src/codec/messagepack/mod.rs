@@ -1,5 +1,5 @@
 //! Encodes, decodes and edits MessagePack payloads. Called by `value` and `stored`, which handle
-//! the header, and by `preserve` and `by_names`, which edit payloads. Knows nothing about versions.
+//! the header, and by `merging` and `by_names`, which edit payloads. Knows nothing about versions.
 //!
 //! Values are written by `rmp-serde` in the form for human-readable formats, because serde reads
 //! the parts of tagged and flattened types in this form. Values are read by a reader of this crate.

@@ -1,6 +1,6 @@
 //! [`Node`]: a payload as a tree, for code that edits payloads without their types.
 //!
-//! Used by `preserve` and by the lock of `testing`. Knows nothing about headers or field names.
+//! Used by `merging` and by the lock of `testing`. Knows nothing about headers or field names.
 
 use super::reader::{ReadError, Reader, Token};
 

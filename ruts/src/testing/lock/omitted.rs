@@ -1,6 +1,6 @@
 //! [`omitted`] returns the required fields that a payload leaves out.
 //!
-//! Used by `report`. A type may leave out a field, depending on the value, for example with
+//! Used by `field_report`. A type may leave out a field, depending on the value, for example with
 //! `skip_serializing_if`. A shape does not show this, but a sample does.
 
 use crate::codec::{Node, Part, Shape, text_of};

@@ -2,7 +2,7 @@
 //! type. [`always_unreadable`] returns the reasons that apply to every value. [`renamed`] returns
 //! the fields whose values are lost because the fields were probably renamed.
 //!
-//! Used by `report`. Restates the rules of the MessagePack reader for shapes. `tests/types`
+//! Used by `field_report`. Restates the rules of the MessagePack reader for shapes. `tests/types`
 //! compares these rules with the reader.
 
 use super::text::text;
