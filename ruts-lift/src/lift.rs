@@ -463,9 +463,14 @@ where
                     return lifted.map(|()| None);
                 }
                 let Some(meta) = session.metadata().await? else { return lifted.map(|()| None) };
-                let mut sign_in = SignIn::of(&meta);
-                let has_signed_in = sign_in.is_some() && sign_in != before;
-                let mut opens = is_new || has_signed_in;
+                let now = SignIn::of(&meta);
+                let is_same = now.zip(before).is_some_and(|(now, before)| now.is(&before));
+                let has_signed_in = now.is_some() && !is_same;
+                // A user who had signed in in ruts has proved more than the old cookie.
+                let mut opens = is_new || has_signed_in && before.is_none();
+                // The level of `now` may be lower, because of the client. So the link keeps the
+                // sign-in of `before`, which was read without a check of the client.
+                let mut sign_in = if is_same { before } else { now };
                 if let Some(former) = &former
                     && !has_signed_in
                 {

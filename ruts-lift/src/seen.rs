@@ -45,7 +45,7 @@ impl Seen {
             (Some(then), Some(now)) => {
                 then.principal != *now.principal.as_bytes()
                     || then.level < now.assurance.level()
-                    || self.sign_in.is_some_and(|now| now.at != then.at)
+                    || self.sign_in.is_some_and(|now| !now.is(&then))
             }
             _ => true,
         }

@@ -138,8 +138,8 @@ impl<L: LayerName> Sessions<L> {
                 // is still the same means a sign-out.
                 let Some(link) = session.entry(LINK).await? else { return Ok(false) };
                 let now = session.metadata().await?.as_ref().and_then(SignIn::of);
-                let is_meant =
-                    link.old.id == old_id && !link.moved && now.is_some() && now == link.sign_in;
+                let is_same = now.zip(link.sign_in).is_some_and(|(now, then)| now.is(&then));
+                let is_meant = link.old.id == old_id && !link.moved && is_same;
                 if is_meant {
                     session.delete().await?;
                 }

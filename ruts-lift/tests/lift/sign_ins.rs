@@ -11,10 +11,18 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use axum::Router;
-use ruts::{SessionLayer, store::memory::MemoryStore, testing::Client};
+use axum::{
+    Router,
+    http::{Extensions, HeaderMap},
+};
+use ruts::{
+    SessionLayer,
+    client::{ClientChangeAction, ClientFingerprint},
+    store::memory::MemoryStore,
+    testing::Client,
+};
 use ruts_lift::{BoxError, LiftLayer, OldCookie, OldSession, OldSessions};
-use ruts_tests_support::wait_until;
+use ruts_tests_support::{ClientExt, wait_until};
 use serde_json::json;
 use tower_sessions::{SessionStore, session::Id};
 
@@ -389,4 +397,51 @@ async fn an_old_session_that_comes_back_after_a_sign_in_ends_again() {
     expect(&thief, "/both/show", "guest: ").await;
     expect(&thief, "/old/show", "guest: ").await;
     assert_eq!(setup.lifts(), 1);
+}
+
+/// Steps a client up when its user agent changes.
+fn watched(layer: SessionLayer) -> SessionLayer {
+    let agent = |headers: &HeaderMap, _: &Extensions| {
+        let agent = headers.get("user-agent").map_or(&b""[..], |value| value.as_bytes());
+        ClientFingerprint::new().with("agent", agent)
+    };
+    layer.watch_clients(agent, |_| ClientChangeAction::StepUp)
+}
+
+/// The layer lowers the assurance of a client that has changed.
+#[tokio::test]
+async fn a_sign_out_at_an_old_instance_reaches_a_client_that_has_changed() {
+    let setup = setup_with(watched);
+    let client = setup.ada().await;
+    expect(&client, "/both/show", "ada: a").await;
+    post_to(&client, "/old/sign-out", "").await;
+    client.get_with("/both/show", &[("user-agent", "new")]).await;
+    assert_eq!(setup.live_sessions().await, 0);
+}
+
+#[tokio::test]
+async fn a_write_of_a_client_that_has_changed_is_no_sign_in() {
+    let setup = setup_with(watched);
+    let client = setup.ada().await;
+    expect(&client, "/both/show", "ada: a").await;
+    post_to(&client, "/old/add", "item=b").await;
+    for _ in 0..2 {
+        client.get_with("/both/show", &[("user-agent", "new")]).await;
+        expect(&client, "/both/show", "ada: a,b").await;
+    }
+    expect(&client, "/old/show", "ada: a,b").await;
+}
+
+/// The user has signed in in ruts before an old session of the same user appears.
+#[tokio::test]
+async fn an_old_cookie_of_the_same_user_does_not_open_a_sign_in_of_ruts() {
+    let setup = setup();
+    let client = setup.client();
+    post_to(&client, "/both/step-up", "name=ada").await;
+    post_to(&client, "/both/add", "item=own").await;
+    setup.clock.advance(Duration::from_secs(1));
+    post_to(&client, "/old/sign-in", "name=ada").await;
+    post_to(&client, "/old/add", "item=a").await;
+    expect(&client, "/both/show", "ada: own,a").await;
+    expect(&with_old_cookie_of(&client), "/both/show", "ada: a").await;
 }
