@@ -30,6 +30,7 @@ use ruts::{
     layer::Companion,
     session::{LayerName, TokenStatus},
     store::{Expiry, Store},
+    token::SessionId,
 };
 
 use crate::{
@@ -325,10 +326,13 @@ where
             }
         }
         let cause: &dyn std::error::Error = &error;
-        tracing::error!(
-            error = cause,
-            "an old session cannot be lifted: its requests continue without it"
-        );
+        match error.is_of_request() {
+            true => tracing::debug!(error = cause, "this request cannot lift an old session"),
+            false => tracing::error!(
+                error = cause,
+                "an old session cannot be lifted: its requests continue without it"
+            ),
+        }
         Ok(())
     }
 
@@ -357,6 +361,14 @@ where
 
     async fn load(&self, old_id: &str) -> Result<Option<OldSession>, Error> {
         self.old.load(old_id).await.map_err(Error::Old)
+    }
+
+    /// Returns whether the old session can be read and has changed since the lift.
+    async fn has_news(&self, old_id: &str, seen: &Seen) -> Result<bool, Error> {
+        match self.load(old_id).await {
+            Err(error) if error.is_refusal() => Ok(false),
+            old => Ok(old?.is_some_and(|old| !seen.is_lifted(&old.state(old_id)))),
+        }
     }
 
     async fn end_old(&self, old_id: &str) -> Result<(), Error> {
@@ -451,7 +463,7 @@ where
         let (is_new, before) = (!seen.is_live(), seen.sign_in);
         let has_own_sign_in = seen.has_own_sign_in();
         let former = seen.link.filter(|link| link.old.id == old_id);
-        let job = |session: Session| -> BoxFuture<'_, Result<Option<bool>, Error>> {
+        let job = |session: Session| -> BoxFuture<'_, Result<Option<(bool, SessionId)>, Error>> {
             Box::pin(async move {
                 // In many cases the old library has only extended the lifetime of the old session.
                 // Then there is nothing to write.
@@ -483,7 +495,7 @@ where
                 }
                 let link = Link { old: state, sign_in, opens, moved: false };
                 session.entry(LINK).set(&link).await?;
-                lifted.map(|()| Some(opens))
+                lifted.map(|()| session.id().map(|id| (opens, id)))
             })
         };
         let (lifted, headers) = self.sessions.run(parts, job).await?;
@@ -491,8 +503,8 @@ where
             Some(SetCookie::Value(cookie)) => Some(cookie.clone()),
             Some(SetCookie::Removal) | None => None,
         };
-        let opens = match lifted {
-            Ok(Some(opens)) => opens,
+        let (opens, id) = match lifted {
+            Ok(Some(lifted)) => lifted,
             Ok(None) => {
                 let seen = self.sessions.look(parts).await?;
                 return self.forget(parts, old_id, &seen, departure).await.map(Lifted::not);
@@ -505,7 +517,7 @@ where
         let outcome = match &cookie {
             Some(cookie) if opens => Outcome::Done(Done::Opens(cookie.clone())),
             _ if has_done => Outcome::Unchanged,
-            _ => Outcome::Done(Done::Joined),
+            _ => Outcome::Done(Done::Joined(id)),
         };
         tracing::info!("an old session was lifted");
         Ok(Lifted { next: Next::Again, outcome, cookie, is_new })
@@ -540,20 +552,25 @@ where
         old_id: &str,
         departure: &mut Departure,
     ) -> Result<Option<Next>, Error> {
-        if seen.is_live() {
-            // The client already has a different session: for example, a different user has signed
-            // in.
-            return self.end(old_id, departure).await.map(Some);
-        }
-        let Done::Opens(cookie) = done else { return Ok(None) };
-        let with_cookie = self.sessions.with_cookie(parts, &cookie);
-        let lifted = self.sessions.look(&with_cookie).await?;
-        match lifted.status {
-            _ if lifted.opens_with(old_id) => {
-                *parts = with_cookie;
-                departure.set_cookie = Some(cookie);
-                Ok(Some(Next::Again))
+        let (status, opens) = match done {
+            Done::Opens(cookie) => {
+                let with_cookie = self.sessions.with_cookie(parts, &cookie);
+                let lifted = self.sessions.look(&with_cookie).await?;
+                let opens = lifted.opens_with(old_id);
+                if opens && !seen.is_live() {
+                    *parts = with_cookie;
+                    departure.set_cookie = Some(cookie);
+                    return Ok(Some(Next::Again));
+                }
+                (lifted.status, opens)
             }
+            Done::Joined(id) => (self.claims.status(&id).await?, true),
+            Done::Closed => return self.end(old_id, departure).await.map(Some),
+        };
+        match status {
+            // The client has a session of its own, for example because it has lost a cookie. That
+            // session gets the values, too.
+            TokenStatus::Live if opens => Ok(None),
             // The secret has been replaced since. Only the response to the request that replaced
             // the secret carries the new secret.
             TokenStatus::Replaced { .. } => Ok(None),
@@ -738,8 +755,7 @@ where
         // the guest in. The next request lifts this write, and then ends the old session.
         if old.user.is_none()
             && seen.link_to(&old.id).is_some()
-            && let Some(now) = self.load(&old.id).await?
-            && !seen.is_lifted(&now.state(&old.id))
+            && self.has_news(&old.id, &seen).await?
         {
             return Ok(false);
         }

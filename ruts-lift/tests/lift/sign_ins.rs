@@ -445,3 +445,73 @@ async fn an_old_cookie_of_the_same_user_does_not_open_a_sign_in_of_ruts() {
     expect(&client, "/both/show", "ada: own,a").await;
     expect(&with_old_cookie_of(&client), "/both/show", "ada: a").await;
 }
+
+/// A thief's request lifts a guest's old session a second time while the guest signs in.
+#[tokio::test]
+async fn a_lift_during_a_sign_in_opens_nothing() {
+    let hour = Duration::from_secs(3600);
+    for program in ["both", "last"] {
+        let setup = setup_with(|layer| layer.renew_every(hour));
+        let attacker = guest(&setup, "a").await;
+        let victim = setup.client();
+        plant(&victim, &attacker);
+        expect(&victim, "/both/show", "guest: a").await;
+        // The claim does not get the new secret, because this program has no lift layer.
+        setup.clock.advance(hour * 2);
+        for _ in 0..2 {
+            post_to(&victim, "/plain/add", "item=own").await;
+            setup.clock.advance(Duration::from_secs(60));
+        }
+
+        let thief = with_old_cookie_of(&attacker);
+        let path = format!("/{program}/show");
+        let mut stopped = setup.lifting.stop_next();
+        let late = tokio::spawn({
+            let (thief, path) = (thief.clone(), path.clone());
+            async move { thief.get(&path).await.text() }
+        });
+        (&mut stopped.reached).await.unwrap();
+        post_to(&victim, "/both/sign-in", "name=ada").await;
+        stopped.resume.send(()).unwrap();
+        assert_eq!(late.await.unwrap(), "guest: ");
+        expect(&thief, &path, "guest: ").await;
+        expect(&victim, "/both/show", "ada: a,own,own").await;
+    }
+}
+
+/// The session that got the values of an old session is signed out by a request that does not reach
+/// the old session.
+#[tokio::test]
+async fn an_old_session_does_not_undo_a_sign_out() {
+    let setup = setup();
+    let client = setup.client();
+    post_to(&client, "/both/sign-in", "name=ada").await;
+    setup.clock.advance(Duration::from_secs(1));
+    post_to(&client, "/old/sign-in", "name=ada").await;
+    post_to(&client, "/old/add", "item=a").await;
+    expect(&client, "/both/show", "ada: a").await;
+    post_to(&client, "/plain/sign-out", "").await;
+    expect(&client, "/both/show", "guest: ").await;
+    expect(&client, "/old/show", "guest: ").await;
+}
+
+/// The client has lost the cookie of the lifted session, and a page without the lift layer has
+/// started a session.
+#[tokio::test]
+async fn a_guest_session_beside_a_lifted_session_signs_out_no_user() {
+    let setup = setup();
+    let client = setup.ada().await;
+    expect(&client, "/both/show", "ada: a").await;
+    client.forget(RUTS_COOKIE);
+    post_to(&client, "/plain/add", "item=own").await;
+    expect(&client, "/both/show", "ada: own,a").await;
+    expect(&client, "/old/show", "ada: a").await;
+    // The end of the lifted session ends the old session, too.
+    let other = setup.ada().await;
+    expect(&other, "/both/show", "ada: a").await;
+    other.forget(RUTS_COOKIE);
+    Shop::sessions(&setup.store).by_user("ada").revoke_all().await.unwrap();
+    post_to(&other, "/plain/add", "item=own").await;
+    expect(&other, "/both/show", "guest: own").await;
+    expect(&with_old_cookie_of(&setup.ada().await), "/both/show", "ada: a").await;
+}
