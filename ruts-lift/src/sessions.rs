@@ -37,7 +37,7 @@ impl<L: LayerName> Sessions<L> {
             Box::pin(async move {
                 let link = match session.entry(LINK).await {
                     // Another release may have written the link. It must not lock the client out.
-                    Err(ruts::Error::Decode { .. }) => None,
+                    Err(ruts::Error::Decode { .. } | ruts::Error::Newer { .. }) => None,
                     link => link?,
                 };
                 let signed_in = session.signed_in().await?;
@@ -126,7 +126,10 @@ impl<L: LayerName> Sessions<L> {
         let end = |session: Session| -> BoxFuture<'_, Result<(), ruts::Error>> {
             Box::pin(async move { session.delete().await })
         };
-        Ok(in_session(&self.layer, parts, end).await?.0?)
+        match in_session(&self.layer, parts, end).await?.0 {
+            Ok(()) | Err(ruts::Error::Ended) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Ends the session of a user whose old session was signed out. Returns whether it has ended.
@@ -146,7 +149,12 @@ impl<L: LayerName> Sessions<L> {
                 Ok(is_meant)
             })
         };
-        let has_ended = in_session(&self.layer, parts, end).await?.0?;
+        let has_ended = match in_session(&self.layer, parts, end).await?.0 {
+            // Another request has ended the session, or has replaced its secret. In the last case,
+            // the next request with the new secret ends the session.
+            Err(ruts::Error::Ended) => false,
+            ended => ended?,
+        };
         if has_ended {
             tracing::info!("a session ends, because its old session was signed out or has expired");
         }
