@@ -48,6 +48,9 @@ use crate::{
 const POLL: Duration = Duration::from_millis(20);
 /// Maximum wait for another request, three times the lease of a claim.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Maximum number of lifts for one request. An attacker who has planted an old cookie can write to
+/// the old session again and again, so that each lift leaves another change.
+const LIFTS: u8 = 3;
 /// Stands for the state of an old session that cannot be decoded.
 const UNREADABLE: Digest = [0; 2];
 
@@ -71,8 +74,11 @@ pub(crate) struct Lift<O, F, S, L> {
 /// The work that remains for the response to a request.
 #[derive(Default)]
 pub(crate) struct Departure {
-    /// The live old session of this request.
-    old: Option<KeptOld>,
+    /// The live old sessions of this request: one that its cookie names, and one that its session
+    /// was lifted from.
+    old: Vec<KeptOld>,
+    /// Number of lifts that this request has begun.
+    lifts: u8,
     /// The cookie of the lifted session. The client does not have this cookie yet.
     set_cookie: Option<HeaderValue>,
     /// Whether the response has to remove the old cookie.
@@ -254,10 +260,9 @@ where
         if seen.link.is_none() && old.is_empty() {
             return self.forget(parts, old_id, &seen, departure).await;
         }
-        if self.claims.is_refused(old_id, state.digest()).await? {
+        if departure.lifts == LIFTS || self.claims.is_refused(old_id, state.digest()).await? {
             return self.leave(parts, old_id, departure).await;
         }
-        let seen = self.sessions.look_exactly(parts).await?;
         let linked = seen.link_to(old_id).is_some();
         let user = seen.user();
         if user.is_some() && (!linked || seen.has_own_sign_in()) {
@@ -355,7 +360,7 @@ where
             self.sessions.forget(parts);
             return Ok(Next::Again);
         }
-        departure.old.get_or_insert(kept);
+        departure.old.push(kept);
         Ok(Next::Ready)
     }
 
@@ -392,6 +397,7 @@ where
             }
             Claimed::Revoked => return self.end(&state.id, departure).await,
         };
+        departure.lifts += 1;
         // No code between here and `finish` returns early, so that no failure keeps the lease.
         let lifted = self.lift_claimed(parts, state, user, done, departure).await;
         let outcome = lifted.as_ref().map_or(&Outcome::Unchanged, |lifted| &lifted.outcome);
@@ -429,7 +435,7 @@ where
     ) -> Result<Lifted, Error> {
         let old_id = &*state.id;
         // Another request may have lifted the old session before this request got the lease.
-        let (old, seen) = (self.load(old_id).await?, self.sessions.look_exactly(parts).await?);
+        let (old, seen) = (self.load(old_id).await?, self.sessions.look(parts).await?);
         let is_due = |old: &OldSession| {
             let now = old.state(old_id);
             now.digests == state.digests && seen.user() == user && !seen.is_lifted(&now)
@@ -597,7 +603,7 @@ where
             return self.retire(parts, old_id, departure).await;
         }
         match self.rollout {
-            Rollout::Running => departure.old = Some(KeptOld::new(old_id, &seen, parts)),
+            Rollout::Running => departure.old.push(KeptOld::new(old_id, &seen, parts)),
             // The link is marked first, because to other requests, a link to a missing old session
             // means a sign-out. If another request has replaced the secret of the session, that
             // request ends the old session.
@@ -620,7 +626,7 @@ where
         departure: &mut Departure,
     ) -> Result<Next, Error> {
         match self.rollout {
-            Rollout::Running => departure.old = Some(KeptOld::new(old_id, seen, parts)),
+            Rollout::Running => departure.old.push(KeptOld::new(old_id, seen, parts)),
             Rollout::Over => return self.end(old_id, departure).await,
         }
         Ok(Next::Ready)
@@ -704,7 +710,7 @@ where
         };
         match (is_missing, seen.has_own_sign_in()) {
             (false, true) => self.retire_old(parts, old_id).await?,
-            (false, false) => departure.old = Some(KeptOld::new(old_id, &seen, parts)),
+            (false, false) => departure.old.push(KeptOld::new(old_id, &seen, parts)),
             (true, true) => self.sessions.unlink(parts).await?,
             (true, false) if link.old.has_expired() => self.sessions.unlink(parts).await?,
             (true, false) => return self.sessions.end_signed_out(parts, old_id).await,
@@ -713,21 +719,25 @@ where
     }
 
     async fn complete(&self, departure: Departure, headers: &mut HeaderMap) -> Result<(), Error> {
-        let Departure { old, set_cookie: lifted, mut clear } = departure;
-        match (set_cookie(headers, &self.sessions.name), old, lifted) {
-            (Some(SetCookie::Removal), Some(old), _) => {
-                self.claims.close(&old.id).await?;
-                self.end_old(&old.id).await?;
-                clear = true;
+        let Departure { old, set_cookie: lifted, mut clear, .. } = departure;
+        match (set_cookie(headers, &self.sessions.name), lifted) {
+            (Some(SetCookie::Removal), _) => {
+                for KeptOld { id, .. } in &old {
+                    self.claims.close(id).await?;
+                    self.end_old(id).await?;
+                    clear = true;
+                }
             }
-            (Some(SetCookie::Value(cookie)), Some(old), _) => {
-                clear |= self.settle(&old, cookie).await?;
+            (Some(SetCookie::Value(cookie)), _) => {
+                for old in &old {
+                    clear |= self.settle(old, cookie).await?;
+                }
             }
-            (None, _, Some(cookie)) => {
+            (None, Some(cookie)) => {
                 headers.append(header::SET_COOKIE, cookie);
                 headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
             }
-            _ => {}
+            (None, None) => {}
         }
         if clear {
             self.cookie.clear(headers);
@@ -739,7 +749,7 @@ where
     /// has ended.
     async fn settle(&self, old: &KeptOld, cookie: &HeaderValue) -> Result<bool, Error> {
         let parts = self.sessions.with_cookie(&old.parts, cookie);
-        let seen = self.sessions.look_exactly(&parts).await?;
+        let seen = self.sessions.look(&parts).await?;
         if seen.link_to(&old.id).is_some() && !seen.has_own_sign_in() {
             // If the client loses this cookie, it gets the cookie again when it presents its old
             // cookie.

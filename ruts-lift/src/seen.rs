@@ -10,7 +10,7 @@ use crate::link::{Link, OldState, SignIn};
 pub(crate) struct Seen {
     pub(crate) status: TokenStatus,
     pub(crate) signed_in: Option<SignedIn>,
-    /// The sign-in with its time, which costs a round trip. `None` if it was not read.
+    /// The sign-in with its time.
     pub(crate) sign_in: Option<SignIn>,
     pub(crate) link: Option<Link>,
 }

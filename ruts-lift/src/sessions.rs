@@ -22,17 +22,9 @@ pub(crate) struct Sessions<L> {
 }
 
 impl<L: LayerName> Sessions<L> {
-    /// Reads the session of the request. No round trip without a session cookie.
+    /// Reads the session of the request. One round trip, or two if a user is signed in. None
+    /// without a session cookie.
     pub(crate) async fn look(&self, parts: &Parts) -> Result<Seen, Error> {
-        self.look_at(parts, false).await
-    }
-
-    /// Reads the session of the request with the time of its sign-in. One more round trip.
-    pub(crate) async fn look_exactly(&self, parts: &Parts) -> Result<Seen, Error> {
-        self.look_at(parts, true).await
-    }
-
-    async fn look_at(&self, parts: &Parts, exactly: bool) -> Result<Seen, Error> {
         let look = |session: Session| -> BoxFuture<'_, Result<Seen, ruts::Error>> {
             Box::pin(async move {
                 let link = match session.entry(LINK).await {
@@ -41,7 +33,12 @@ impl<L: LayerName> Sessions<L> {
                     link => link?,
                 };
                 let signed_in = session.signed_in().await?;
-                let meta = if exactly { session.metadata().await? } else { None };
+                // Two sign-ins of one user differ by their time. This time needs the age of the
+                // session, which only the metadata has.
+                let meta = match signed_in {
+                    Some(_) => session.metadata().await?,
+                    None => None,
+                };
                 let sign_in = meta.as_ref().and_then(SignIn::of);
                 Ok(Seen { status: session.token_status().await?, signed_in, sign_in, link })
             })

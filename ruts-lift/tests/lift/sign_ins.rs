@@ -6,14 +6,14 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, SystemTime},
 };
 
 use axum::{
     Router,
-    http::{Extensions, HeaderMap},
+    http::{Extensions, HeaderMap, StatusCode},
 };
 use ruts::{
     SessionLayer,
@@ -430,6 +430,16 @@ async fn a_write_of_a_client_that_has_changed_is_no_sign_in() {
         expect(&client, "/both/show", "ada: a,b").await;
     }
     expect(&client, "/old/show", "ada: a,b").await;
+
+    // The lift signs the user in while the client is a different one.
+    let client = setup.client();
+    post_to(&client, "/both/add", "item=own").await;
+    post_to(&client, "/old/sign-in", "name=ada").await;
+    for _ in 0..2 {
+        let page = client.get_with("/both/show", &[("user-agent", "new")]).await;
+        assert_eq!(page.text(), "ada: own");
+    }
+    expect(&client, "/old/show", "ada: ").await;
 }
 
 /// The user has signed in in ruts before an old session of the same user appears.
@@ -514,4 +524,75 @@ async fn a_guest_session_beside_a_lifted_session_signs_out_no_user() {
     post_to(&other, "/plain/add", "item=own").await;
     expect(&other, "/both/show", "guest: own").await;
     expect(&with_old_cookie_of(&setup.ada().await), "/both/show", "ada: a").await;
+}
+
+/// An old store with a guest's session, which changes after every second read.
+#[derive(Clone, Default)]
+struct Changing {
+    reads: Arc<AtomicUsize>,
+    has_ended: Arc<AtomicBool>,
+}
+
+impl OldSessions for Changing {
+    async fn load(&self, _: &str) -> Result<Option<OldSession>, BoxError> {
+        let reads = self.reads.fetch_add(1, Ordering::Relaxed);
+        let cart = json!([(reads / 2).to_string()]);
+        let session = OldSession::new([("cart".to_owned(), cart)]);
+        Ok((!self.has_ended.load(Ordering::Relaxed)).then_some(session))
+    }
+
+    async fn delete(&self, _: &str) -> Result<(), BoxError> {
+        self.has_ended.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn an_old_session_that_changes_all_the_time_delays_no_page() {
+    let (store, old) = (Arc::new(MemoryStore::new()), Changing::default());
+    let sessions = SessionLayer::new(&store);
+    let both =
+        LiftLayer::during_rollout(&sessions, &store, OldCookie::new(COOKIE), old.clone(), lift);
+    let client = Client::new(Router::new().nest("/both", shop(sessions).layer(both)));
+    client.plant(COOKIE, "x");
+    expect(&client, "/both/show", "guest: 0,1,2").await;
+    post_to(&client, "/both/sign-in", "name=ada").await;
+    assert_eq!(client.get("/both/show").await.status, StatusCode::OK);
+    assert!(old.has_ended.load(Ordering::Relaxed));
+    assert_eq!(client.cookie(COOKIE), None);
+    assert!(client.get("/both/show").await.text().starts_with("ada: "));
+}
+
+/// The request that signs the user in again stops before it ends the old session.
+#[tokio::test]
+async fn a_further_sign_in_that_missed_the_lift_layer_ends_the_old_session() {
+    let setup = setup();
+    let client = setup.ada().await;
+    expect(&client, "/both/show", "ada: a").await;
+    let thief = with_old_cookie_of(&client);
+    setup.clock.advance(Duration::from_secs(1));
+    post_to(&client, "/plain/sign-in", "name=ada").await;
+    expect(&client, "/both/show", "ada: a").await;
+    assert_eq!(client.cookie(COOKIE), None);
+    expect(&thief, "/both/show", "guest: ").await;
+    expect(&thief, "/old/show", "guest: ").await;
+}
+
+/// The session was lifted from one old session, and the cookie names another one, which cannot be
+/// lifted.
+#[tokio::test]
+async fn a_sign_out_ends_both_old_sessions() {
+    let setup = setup();
+    let client = setup.ada().await;
+    expect(&client, "/both/show", "ada: a").await;
+    let one = with_old_cookie_of(&client);
+    client.forget(COOKIE);
+    post_to(&client, "/old/set-count", "").await;
+    let other = with_old_cookie_of(&client);
+    // The lift function refuses the cart of the other old session.
+    expect(&client, "/both/show", "ada: a").await;
+    post_to(&client, "/both/sign-out", "").await;
+    for old in [one, other] {
+        expect(&old, "/old/show", "guest: ").await;
+    }
 }
