@@ -441,7 +441,7 @@ where
             now.digests == state.digests && seen.user() == user && !seen.is_lifted(&now)
         };
         let Some(old) = old.filter(is_due) else { return Ok(Lifted::not(Next::Again)) };
-        let has_done = done.is_some();
+        let has_cookie = matches!(done, Some(Done::Opens(_)));
         match done {
             Some(Done::Closed) => return self.end(old_id, departure).await.map(Lifted::not),
             Some(done) if seen.link_to(old_id).is_none() => {
@@ -451,7 +451,7 @@ where
             }
             _ => {}
         }
-        self.lift_into(parts, old_id, old, seen, has_done, departure).await
+        self.lift_into(parts, old_id, old, seen, has_cookie, departure).await
     }
 
     /// Lifts an old session into the session of the request.
@@ -461,13 +461,15 @@ where
         old_id: &str,
         mut old: OldSession,
         seen: Seen,
-        has_done: bool,
+        has_cookie: bool,
         departure: &mut Departure,
     ) -> Result<Lifted, Error> {
         old.since(seen.link.as_ref());
         let mut state = old.state(old_id);
         let (is_new, before) = (!seen.is_live(), seen.sign_in);
         let has_own_sign_in = seen.has_own_sign_in();
+        // Whether a lift has signed the user in, perhaps from an old session with a different id.
+        let was_opened = seen.link.as_ref().is_some_and(|link| link.opens) && !has_own_sign_in;
         let former = seen.link.filter(|link| link.old.id == old_id);
         let job = |session: Session| -> BoxFuture<'_, Result<Option<(bool, SessionId)>, Error>> {
             Box::pin(async move {
@@ -484,8 +486,9 @@ where
                 let now = SignIn::of(&meta);
                 let is_same = now.zip(before).is_some_and(|(now, before)| now.is(&before));
                 let has_signed_in = now.is_some() && !is_same;
-                // A user who had signed in in ruts has proved more than the old cookie.
-                let mut opens = is_new || has_signed_in && before.is_none();
+                // The old cookie must not open a session whose user had signed in in ruts, even if
+                // the lift has signed this user in again.
+                let mut opens = is_new || if before.is_some() { was_opened } else { has_signed_in };
                 // The level of `now` may be lower, because of the client. So the link keeps the
                 // sign-in of `before`, which was read without a check of the client.
                 let mut sign_in = if is_same { before } else { now };
@@ -522,7 +525,7 @@ where
         };
         let outcome = match &cookie {
             Some(cookie) if opens => Outcome::Done(Done::Opens(cookie.clone())),
-            _ if has_done => Outcome::Unchanged,
+            _ if has_cookie => Outcome::Unchanged,
             _ => Outcome::Done(Done::Joined(id)),
         };
         tracing::info!("an old session was lifted");
