@@ -16,6 +16,7 @@ use chacha20poly1305::{ChaCha20Poly1305, KeyInit, aead::Aead};
 use http::HeaderValue;
 use ruts::{
     Ttl,
+    session::TokenStatus,
     store::{
         CachePolicy, Change, Create, Credentials, FieldWrite, Precondition, Projection, Refused,
         Store, StoreErrorKind, Touch, Update, Updated,
@@ -46,6 +47,8 @@ const REFUSAL: Ttl = Ttl::from_secs(10 * 60);
 const SALT: usize = 16;
 /// The plaintext of [`Done::Closed`]. No `Set-Cookie` header has this value.
 const CLOSED: &[u8] = b"closed";
+/// First byte of the plaintext of [`Done::Joined`], which no `Set-Cookie` header contains.
+const JOINED: u8 = 0;
 
 /// The claims in a store.
 pub(crate) struct Claims<S> {
@@ -75,8 +78,8 @@ pub(crate) enum Claimed {
 pub(crate) enum Done {
     /// The `Set-Cookie` header of the session, for requests that have only the old cookie.
     Opens(HeaderValue),
-    /// The client already had the session. The old cookie must not open it.
-    Joined,
+    /// The client already had the session with this id. The old cookie must not open it.
+    Joined(SessionId),
     /// The old session has to end. Its user has signed in, stepped up or signed out in ruts.
     Closed,
 }
@@ -127,7 +130,7 @@ impl Claim {
     fn encrypt(&self, done: &Done) -> Result<Bytes, Error> {
         let text = match done {
             Done::Opens(cookie) => cookie.as_bytes(),
-            Done::Joined => b"",
+            Done::Joined(id) => &[&[JOINED], &id.as_bytes()[..]].concat(),
             Done::Closed => CLOSED,
         };
         let mut value = vec![0; SALT];
@@ -143,7 +146,9 @@ impl Claim {
         let (salt, sealed) = value.split_at_checked(SALT)?;
         let text = self.cipher(salt).decrypt(&[0; 12].into(), sealed).ok()?;
         match &*text {
-            b"" => Some(Done::Joined),
+            [JOINED, id @ ..] => {
+                id.try_into().ok().map(|id| Done::Joined(SessionId::from_bytes(id)))
+            }
             CLOSED => Some(Done::Closed),
             cookie => HeaderValue::from_bytes(cookie).ok().map(Done::Opens),
         }
@@ -168,6 +173,16 @@ impl<S: Store> Claims<S> {
         let claim = Claim::of(self.layer, old);
         let done = self.load(&claim, DONE).await?;
         Ok(done.and_then(|done| claim.decrypt(&done)))
+    }
+
+    /// Returns the state of the session that an old session joined: live or expired. At most two
+    /// round trips.
+    pub(crate) async fn status(&self, joined: &SessionId) -> Result<TokenStatus, Error> {
+        if self.store.inspect(joined).await.map_err(Error::Claim)?.is_some() {
+            return Ok(TokenStatus::Live);
+        }
+        let by = self.store.expiry(joined).await.map_err(Error::Claim)?;
+        Ok(TokenStatus::Expired { by })
     }
 
     /// Returns whether the lift of an old session in this state was refused. One round trip.
@@ -233,19 +248,26 @@ impl<S: Store> Claims<S> {
     }
 
     /// Stores the cookie of the session that an old session became, because this cookie has
-    /// changed. Does nothing if there is no claim. One round trip.
+    /// changed. Does nothing if there is no claim, or if another request closes the claim. Two
+    /// round trips.
     pub(crate) async fn renew(&self, old: &str, set_cookie: HeaderValue) -> Result<(), Error> {
         let claim = Claim::of(self.layer, old);
+        let former = self.load(&claim, DONE).await?;
+        if former.as_ref().and_then(|done| claim.decrypt(done)) == Some(Done::Closed) {
+            return Ok(());
+        }
         let done = claim.encrypt(&Done::Opens(set_cookie))?;
-        self.update(&claim, &[Change::Set(field(DONE, &done))]).await
+        let changes = [Change::Set(field(DONE, &done))];
+        self.update_if(&claim, &changes, Precondition::new(DONE, former.as_ref())).await.map(drop)
     }
 
-    /// Closes a claim: from now on, an old session with this id ends. Does nothing if there is no
-    /// claim. One round trip.
+    /// Closes a claim: from now on, an old session with this id ends. Voids a lease, whose lift
+    /// would open the claim again. Does nothing if there is no claim. One round trip.
     pub(crate) async fn close(&self, old: &str) -> Result<(), Error> {
         let claim = Claim::of(self.layer, old);
         let done = claim.encrypt(&Done::Closed)?;
-        self.update(&claim, &[Change::Set(field(DONE, &done)), Change::Remove(REFUSED)]).await
+        let closed = Change::Set(field(DONE, &done));
+        self.update(&claim, &[closed, Change::Remove(REFUSED), Change::Remove(BUSY)]).await
     }
 
     /// Lets the claim name the lifted session only for the time of a handover. One round trip.
@@ -259,9 +281,18 @@ impl<S: Store> Claims<S> {
     }
 
     async fn end(&self, lease: &Lease, changes: &[Change<'_>]) -> Result<bool, Error> {
-        let update = Update::new(changes).precondition(Precondition::new(BUSY, Some(&lease.busy)));
-        let updated = self.store.update(lease.claim.credentials(), update).await;
-        let updated = updated.map_err(Error::Claim)?;
+        self.update_if(&lease.claim, changes, Precondition::new(BUSY, Some(&lease.busy))).await
+    }
+
+    /// Returns whether the claim was updated.
+    async fn update_if(
+        &self,
+        claim: &Claim,
+        changes: &[Change<'_>],
+        precondition: Precondition<'_>,
+    ) -> Result<bool, Error> {
+        let update = Update::new(changes).precondition(precondition);
+        let updated = self.store.update(claim.credentials(), update).await.map_err(Error::Claim)?;
         Ok(updated.is_ok_and(|written| matches!(written.answer, Updated::Applied { .. })))
     }
 }
@@ -310,8 +341,9 @@ mod tests {
         let store = Arc::new(MemoryStore::new());
         let claims = claims(&store);
         let (mine, _) = lease(&claims).await;
+        let joined = Done::Joined(SessionId::from_bytes([1; 16]));
         let lost = Lease { claim: Claim::of("", "old"), busy: Bytes::from_static(b"another") };
-        assert!(!claims.finish(&lost, &Outcome::Done(Done::Joined)).await.unwrap());
+        assert!(!claims.finish(&lost, &Outcome::Done(joined)).await.unwrap());
         assert!(claims.find("old").await.unwrap().is_none());
         assert!(claims.finish(&mine, &Outcome::Unchanged).await.unwrap());
         assert!(lease(&claims).await.1.is_none());
@@ -341,6 +373,20 @@ mod tests {
         assert_eq!(claims.find("old").await.unwrap(), Some(Done::Closed));
     }
 
+    /// Another request signs in and closes the claim during a lift, and before a renewal.
+    #[tokio::test]
+    async fn a_closed_claim_stays_closed() {
+        let store = Arc::new(MemoryStore::new());
+        let claims = claims(&store);
+        let cookie = HeaderValue::from_static("id=1; Path=/");
+        let (mine, _) = lease(&claims).await;
+        claims.close("old").await.unwrap();
+        assert!(!claims.finish(&mine, &Outcome::Done(Done::Opens(cookie.clone()))).await.unwrap());
+        assert_eq!(claims.find("old").await.unwrap(), Some(Done::Closed));
+        claims.renew("old", cookie).await.unwrap();
+        assert_eq!(claims.find("old").await.unwrap(), Some(Done::Closed));
+    }
+
     #[test]
     fn a_cookie_opens_with_its_own_old_id_alone() {
         let claim = Claim::of("", "old");
@@ -348,6 +394,9 @@ mod tests {
         let value = claim.encrypt(&Done::Opens(cookie.clone())).unwrap();
         assert!(!value.windows(6).any(|part| part == b"secret"));
         assert_eq!(claim.decrypt(&value), Some(Done::Opens(cookie)));
+        for done in [Done::Joined(SessionId::from_bytes([7; 16])), Done::Closed] {
+            assert_eq!(claim.decrypt(&claim.encrypt(&done).unwrap()), Some(done));
+        }
         for other in [Claim::of("", "new"), Claim::of("admin", "old")] {
             assert!(other.id != claim.id && other.secret != claim.secret);
             assert!(other.decrypt(&value).is_none());

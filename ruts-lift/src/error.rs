@@ -14,8 +14,9 @@ use crate::old::BoxError;
 /// | outage: a retry may succeed | 503 |
 /// | refusal: a retry cannot succeed | the request continues without the old session |
 ///
-/// [`Value`](Self::Value) and [`Malformed`] are refusals, and so are all errors of a session except
-/// those of its store, such as [`ruts::Error::TooManySessions`]. [`App`](Self::App) is an outage.
+/// [`Value`](Self::Value) and [`Malformed`] are refusals. So are the errors of a session, such as
+/// [`ruts::Error::TooManySessions`], except those of its store and of the configuration.
+/// [`App`](Self::App) is an outage.
 ///
 /// No message and no source contains a cookie or a value, except in an error of the application.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +71,12 @@ impl Error {
                     | E::ResponseSent
                     | E::Random(_)
                     | E::LoadUser(_)
+                    // Errors of the program, which a deployment mends.
+                    | E::MissingLayer { .. }
+                    | E::WrongLayer { .. }
+                    | E::WrongStore { .. }
+                    | E::SchemaConflict { .. }
+                    | E::NoRequest
             ),
             Self::Claim(_) | Self::Busy | Self::Random | Self::App(_) => false,
         }
@@ -87,3 +94,16 @@ impl Error {
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("the old session cannot be decoded")]
 pub struct Malformed;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A refusal would hide such an error from the operator: each user would become a guest.
+    #[test]
+    fn an_error_of_the_program_is_no_refusal() {
+        assert!(!Error::Session(ruts::Error::MissingLayer { layer: None }).is_refusal());
+        assert!(!Error::Session(ruts::Error::NoRequest).is_refusal());
+        assert!(Error::Session(ruts::Error::TooManySessions).is_refusal());
+    }
+}

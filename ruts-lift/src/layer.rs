@@ -63,7 +63,8 @@ use crate::{
 ///
 /// # Round trips
 ///
-/// - During the rollout, for a request with a session: one round trip to each store.
+/// - During the rollout, for a request with a session: one round trip to each store, and a second
+///   one to the ruts store if a user is signed in.
 /// - During the rollout, for a request with neither an old cookie nor a session cookie: none.
 /// - After the rollout: none without an old cookie.
 /// - During a lift: about 13.
@@ -86,8 +87,11 @@ use crate::{
 /// password. An example of a stamp is the `auth_hash` of axum-login.
 ///
 /// An attacker can plant the cookie of an old session of their own. The old cookie opens only a
-/// session that the lift has started or signed in. A sign-in or a step-up in ruts ends the old
-/// session.
+/// session that the lift has started, or has signed its first user in to, and only until a sign-in,
+/// a step-up or a sign-out in ruts. This event also ends the old session that the session was
+/// lifted from. If the event does not reach the old session, the response is a 503, and the next
+/// request of the session ends the old session. Until then, the old cookie of a signed-in user can
+/// be lifted into a session of its own.
 #[derive(Clone)]
 pub struct LiftLayer {
     lift: Arc<dyn DynLift>,

@@ -30,6 +30,7 @@ use ruts::{
     layer::Companion,
     session::{LayerName, TokenStatus},
     store::{Expiry, Store},
+    token::SessionId,
 };
 
 use crate::{
@@ -47,6 +48,9 @@ use crate::{
 const POLL: Duration = Duration::from_millis(20);
 /// Maximum wait for another request, three times the lease of a claim.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Maximum number of lifts for one request. An attacker who has planted an old cookie can write to
+/// the old session again and again, so that each lift leaves another change.
+const LIFTS: u8 = 3;
 /// Stands for the state of an old session that cannot be decoded.
 const UNREADABLE: Digest = [0; 2];
 
@@ -70,8 +74,11 @@ pub(crate) struct Lift<O, F, S, L> {
 /// The work that remains for the response to a request.
 #[derive(Default)]
 pub(crate) struct Departure {
-    /// The live old session of this request.
-    old: Option<KeptOld>,
+    /// The live old sessions of this request: one that its cookie names, and one that its session
+    /// was lifted from.
+    old: Vec<KeptOld>,
+    /// Number of lifts that this request has begun.
+    lifts: u8,
     /// The cookie of the lifted session. The client does not have this cookie yet.
     set_cookie: Option<HeaderValue>,
     /// Whether the response has to remove the old cookie.
@@ -253,10 +260,9 @@ where
         if seen.link.is_none() && old.is_empty() {
             return self.forget(parts, old_id, &seen, departure).await;
         }
-        if self.claims.is_refused(old_id, state.digest()).await? {
+        if departure.lifts == LIFTS || self.claims.is_refused(old_id, state.digest()).await? {
             return self.leave(parts, old_id, departure).await;
         }
-        let seen = self.sessions.look_exactly(parts).await?;
         let linked = seen.link_to(old_id).is_some();
         let user = seen.user();
         if user.is_some() && (!linked || seen.has_own_sign_in()) {
@@ -325,10 +331,13 @@ where
             }
         }
         let cause: &dyn std::error::Error = &error;
-        tracing::error!(
-            error = cause,
-            "an old session cannot be lifted: its requests continue without it"
-        );
+        match error.is_of_request() {
+            true => tracing::debug!(error = cause, "this request cannot lift an old session"),
+            false => tracing::error!(
+                error = cause,
+                "an old session cannot be lifted: its requests continue without it"
+            ),
+        }
         Ok(())
     }
 
@@ -351,12 +360,20 @@ where
             self.sessions.forget(parts);
             return Ok(Next::Again);
         }
-        departure.old.get_or_insert(kept);
+        departure.old.push(kept);
         Ok(Next::Ready)
     }
 
     async fn load(&self, old_id: &str) -> Result<Option<OldSession>, Error> {
         self.old.load(old_id).await.map_err(Error::Old)
+    }
+
+    /// Returns whether the old session can be read and has changed since the lift.
+    async fn has_news(&self, old_id: &str, seen: &Seen) -> Result<bool, Error> {
+        match self.load(old_id).await {
+            Err(error) if error.is_refusal() => Ok(false),
+            old => Ok(old?.is_some_and(|old| !seen.is_lifted(&old.state(old_id)))),
+        }
     }
 
     async fn end_old(&self, old_id: &str) -> Result<(), Error> {
@@ -380,6 +397,7 @@ where
             }
             Claimed::Revoked => return self.end(&state.id, departure).await,
         };
+        departure.lifts += 1;
         // No code between here and `finish` returns early, so that no failure keeps the lease.
         let lifted = self.lift_claimed(parts, state, user, done, departure).await;
         let outcome = lifted.as_ref().map_or(&Outcome::Unchanged, |lifted| &lifted.outcome);
@@ -417,13 +435,13 @@ where
     ) -> Result<Lifted, Error> {
         let old_id = &*state.id;
         // Another request may have lifted the old session before this request got the lease.
-        let (old, seen) = (self.load(old_id).await?, self.sessions.look_exactly(parts).await?);
+        let (old, seen) = (self.load(old_id).await?, self.sessions.look(parts).await?);
         let is_due = |old: &OldSession| {
             let now = old.state(old_id);
             now.digests == state.digests && seen.user() == user && !seen.is_lifted(&now)
         };
         let Some(old) = old.filter(is_due) else { return Ok(Lifted::not(Next::Again)) };
-        let has_done = done.is_some();
+        let has_cookie = matches!(done, Some(Done::Opens(_)));
         match done {
             Some(Done::Closed) => return self.end(old_id, departure).await.map(Lifted::not),
             Some(done) if seen.link_to(old_id).is_none() => {
@@ -433,7 +451,7 @@ where
             }
             _ => {}
         }
-        self.lift_into(parts, old_id, old, seen, has_done, departure).await
+        self.lift_into(parts, old_id, old, seen, has_cookie, departure).await
     }
 
     /// Lifts an old session into the session of the request.
@@ -443,15 +461,17 @@ where
         old_id: &str,
         mut old: OldSession,
         seen: Seen,
-        has_done: bool,
+        has_cookie: bool,
         departure: &mut Departure,
     ) -> Result<Lifted, Error> {
         old.since(seen.link.as_ref());
         let mut state = old.state(old_id);
         let (is_new, before) = (!seen.is_live(), seen.sign_in);
         let has_own_sign_in = seen.has_own_sign_in();
+        // Whether a lift has signed the user in, perhaps from an old session with a different id.
+        let was_opened = seen.link.as_ref().is_some_and(|link| link.opens) && !has_own_sign_in;
         let former = seen.link.filter(|link| link.old.id == old_id);
-        let job = |session: Session| -> BoxFuture<'_, Result<Option<bool>, Error>> {
+        let job = |session: Session| -> BoxFuture<'_, Result<Option<(bool, SessionId)>, Error>> {
             Box::pin(async move {
                 // In many cases the old library has only extended the lifetime of the old session.
                 // Then there is nothing to write.
@@ -463,9 +483,15 @@ where
                     return lifted.map(|()| None);
                 }
                 let Some(meta) = session.metadata().await? else { return lifted.map(|()| None) };
-                let mut sign_in = SignIn::of(&meta);
-                let has_signed_in = sign_in.is_some() && sign_in != before;
-                let mut opens = is_new || has_signed_in;
+                let now = SignIn::of(&meta);
+                let is_same = now.zip(before).is_some_and(|(now, before)| now.is(&before));
+                let has_signed_in = now.is_some() && !is_same;
+                // The old cookie must not open a session whose user had signed in in ruts, even if
+                // the lift has signed this user in again.
+                let mut opens = is_new || if before.is_some() { was_opened } else { has_signed_in };
+                // The level of `now` may be lower, because of the client. So the link keeps the
+                // sign-in of `before`, which was read without a check of the client.
+                let mut sign_in = if is_same { before } else { now };
                 if let Some(former) = &former
                     && !has_signed_in
                 {
@@ -478,7 +504,7 @@ where
                 }
                 let link = Link { old: state, sign_in, opens, moved: false };
                 session.entry(LINK).set(&link).await?;
-                lifted.map(|()| Some(opens))
+                lifted.map(|()| session.id().map(|id| (opens, id)))
             })
         };
         let (lifted, headers) = self.sessions.run(parts, job).await?;
@@ -486,8 +512,8 @@ where
             Some(SetCookie::Value(cookie)) => Some(cookie.clone()),
             Some(SetCookie::Removal) | None => None,
         };
-        let opens = match lifted {
-            Ok(Some(opens)) => opens,
+        let (opens, id) = match lifted {
+            Ok(Some(lifted)) => lifted,
             Ok(None) => {
                 let seen = self.sessions.look(parts).await?;
                 return self.forget(parts, old_id, &seen, departure).await.map(Lifted::not);
@@ -499,8 +525,8 @@ where
         };
         let outcome = match &cookie {
             Some(cookie) if opens => Outcome::Done(Done::Opens(cookie.clone())),
-            _ if has_done => Outcome::Unchanged,
-            _ => Outcome::Done(Done::Joined),
+            _ if has_cookie => Outcome::Unchanged,
+            _ => Outcome::Done(Done::Joined(id)),
         };
         tracing::info!("an old session was lifted");
         Ok(Lifted { next: Next::Again, outcome, cookie, is_new })
@@ -535,20 +561,25 @@ where
         old_id: &str,
         departure: &mut Departure,
     ) -> Result<Option<Next>, Error> {
-        if seen.is_live() {
-            // The client already has a different session: for example, a different user has signed
-            // in.
-            return self.end(old_id, departure).await.map(Some);
-        }
-        let Done::Opens(cookie) = done else { return Ok(None) };
-        let with_cookie = self.sessions.with_cookie(parts, &cookie);
-        let lifted = self.sessions.look(&with_cookie).await?;
-        match lifted.status {
-            _ if lifted.opens_with(old_id) => {
-                *parts = with_cookie;
-                departure.set_cookie = Some(cookie);
-                Ok(Some(Next::Again))
+        let (status, opens) = match done {
+            Done::Opens(cookie) => {
+                let with_cookie = self.sessions.with_cookie(parts, &cookie);
+                let lifted = self.sessions.look(&with_cookie).await?;
+                let opens = lifted.opens_with(old_id);
+                if opens && !seen.is_live() {
+                    *parts = with_cookie;
+                    departure.set_cookie = Some(cookie);
+                    return Ok(Some(Next::Again));
+                }
+                (lifted.status, opens)
             }
+            Done::Joined(id) => (self.claims.status(&id).await?, true),
+            Done::Closed => return self.end(old_id, departure).await.map(Some),
+        };
+        match status {
+            // The client has a session of its own, for example because it has lost a cookie. That
+            // session gets the values, too.
+            TokenStatus::Live if opens => Ok(None),
             // The secret has been replaced since. Only the response to the request that replaced
             // the secret carries the new secret.
             TokenStatus::Replaced { .. } => Ok(None),
@@ -575,7 +606,7 @@ where
             return self.retire(parts, old_id, departure).await;
         }
         match self.rollout {
-            Rollout::Running => departure.old = Some(KeptOld::new(old_id, &seen, parts)),
+            Rollout::Running => departure.old.push(KeptOld::new(old_id, &seen, parts)),
             // The link is marked first, because to other requests, a link to a missing old session
             // means a sign-out. If another request has replaced the secret of the session, that
             // request ends the old session.
@@ -598,7 +629,7 @@ where
         departure: &mut Departure,
     ) -> Result<Next, Error> {
         match self.rollout {
-            Rollout::Running => departure.old = Some(KeptOld::new(old_id, seen, parts)),
+            Rollout::Running => departure.old.push(KeptOld::new(old_id, seen, parts)),
             Rollout::Over => return self.end(old_id, departure).await,
         }
         Ok(Next::Ready)
@@ -682,7 +713,7 @@ where
         };
         match (is_missing, seen.has_own_sign_in()) {
             (false, true) => self.retire_old(parts, old_id).await?,
-            (false, false) => departure.old = Some(KeptOld::new(old_id, &seen, parts)),
+            (false, false) => departure.old.push(KeptOld::new(old_id, &seen, parts)),
             (true, true) => self.sessions.unlink(parts).await?,
             (true, false) if link.old.has_expired() => self.sessions.unlink(parts).await?,
             (true, false) => return self.sessions.end_signed_out(parts, old_id).await,
@@ -691,21 +722,25 @@ where
     }
 
     async fn complete(&self, departure: Departure, headers: &mut HeaderMap) -> Result<(), Error> {
-        let Departure { old, set_cookie: lifted, mut clear } = departure;
-        match (set_cookie(headers, &self.sessions.name), old, lifted) {
-            (Some(SetCookie::Removal), Some(old), _) => {
-                self.claims.close(&old.id).await?;
-                self.end_old(&old.id).await?;
-                clear = true;
+        let Departure { old, set_cookie: lifted, mut clear, .. } = departure;
+        match (set_cookie(headers, &self.sessions.name), lifted) {
+            (Some(SetCookie::Removal), _) => {
+                for KeptOld { id, .. } in &old {
+                    self.claims.close(id).await?;
+                    self.end_old(id).await?;
+                    clear = true;
+                }
             }
-            (Some(SetCookie::Value(cookie)), Some(old), _) => {
-                clear |= self.settle(&old, cookie).await?;
+            (Some(SetCookie::Value(cookie)), _) => {
+                for old in &old {
+                    clear |= self.settle(old, cookie).await?;
+                }
             }
-            (None, _, Some(cookie)) => {
+            (None, Some(cookie)) => {
                 headers.append(header::SET_COOKIE, cookie);
                 headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
             }
-            _ => {}
+            (None, None) => {}
         }
         if clear {
             self.cookie.clear(headers);
@@ -717,7 +752,7 @@ where
     /// has ended.
     async fn settle(&self, old: &KeptOld, cookie: &HeaderValue) -> Result<bool, Error> {
         let parts = self.sessions.with_cookie(&old.parts, cookie);
-        let seen = self.sessions.look_exactly(&parts).await?;
+        let seen = self.sessions.look(&parts).await?;
         if seen.link_to(&old.id).is_some() && !seen.has_own_sign_in() {
             // If the client loses this cookie, it gets the cookie again when it presents its old
             // cookie.
@@ -733,8 +768,7 @@ where
         // the guest in. The next request lifts this write, and then ends the old session.
         if old.user.is_none()
             && seen.link_to(&old.id).is_some()
-            && let Some(now) = self.load(&old.id).await?
-            && !seen.is_lifted(&now.state(&old.id))
+            && self.has_news(&old.id, &seen).await?
         {
             return Ok(false);
         }

@@ -69,14 +69,20 @@ impl OldState {
 }
 
 /// A sign-in to a session. Two sign-ins of one user differ by their time.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct SignIn {
     pub(crate) principal: [u8; 32],
+    /// A layer may lower the assurance of a client that has changed, or of a sign-in that has
+    /// lapsed. So the same sign-in may be read with a lower level.
     pub(crate) level: u8,
     /// Nanoseconds from the start of the session to the sign-in. Unlike the ages of both, this time
-    /// does not depend on when it is read.
+    /// does not depend on when it is read. It depends on the store: see [`is`](Self::is).
     pub(crate) at: u64,
 }
+
+/// Maximum difference between two readings of [`SignIn::at`]. A cache of a layered store keeps
+/// whole milliseconds, and other stores keep microseconds or nanoseconds.
+const PRECISION: u64 = 2_000_000;
 
 impl SignIn {
     pub(crate) fn of(meta: &SessionMeta) -> Option<Self> {
@@ -87,6 +93,11 @@ impl SignIn {
             level: signed_in.assurance.level(),
             at: u64::try_from(at).unwrap_or(u64::MAX),
         })
+    }
+
+    /// Returns whether both are the same sign-in, which may have been read with different levels.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.principal == other.principal && self.at.abs_diff(other.at) <= PRECISION
     }
 }
 
@@ -167,6 +178,17 @@ mod tests {
             serde_json::from_str(r#"{"b": {"d": 3, "c": 2}, "a": 1}"#).unwrap(),
         );
         assert_eq!(digest(&one), digest(&other));
+    }
+
+    #[test]
+    fn a_sign_in_is_the_same_in_a_cache_of_milliseconds() {
+        let sign_in = |at| SignIn { principal: [1; 32], level: 1, at };
+        // The store has the ages 5,000.9 ms and 1,000.1 ms. The cache has 5,000 ms and 1,001 ms.
+        let origin = sign_in(4_000_800_000);
+        assert!(origin.is(&sign_in(3_999_000_000)));
+        assert!(origin.is(&SignIn { level: 0, ..origin }));
+        assert!(!origin.is(&sign_in(4_005_000_000)));
+        assert!(!origin.is(&SignIn { principal: [2; 32], ..origin }));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::link::{Link, OldState, SignIn};
 pub(crate) struct Seen {
     pub(crate) status: TokenStatus,
     pub(crate) signed_in: Option<SignedIn>,
-    /// The sign-in with its time, which costs a round trip. `None` if it was not read.
+    /// The sign-in with its time.
     pub(crate) sign_in: Option<SignIn>,
     pub(crate) link: Option<Link>,
 }
@@ -45,7 +45,7 @@ impl Seen {
             (Some(then), Some(now)) => {
                 then.principal != *now.principal.as_bytes()
                     || then.level < now.assurance.level()
-                    || self.sign_in.is_some_and(|now| now.at != then.at)
+                    || self.sign_in.is_some_and(|now| !now.is(&then))
             }
             _ => true,
         }

@@ -22,26 +22,23 @@ pub(crate) struct Sessions<L> {
 }
 
 impl<L: LayerName> Sessions<L> {
-    /// Reads the session of the request. No round trip without a session cookie.
+    /// Reads the session of the request. One round trip, or two if a user is signed in. None
+    /// without a session cookie.
     pub(crate) async fn look(&self, parts: &Parts) -> Result<Seen, Error> {
-        self.look_at(parts, false).await
-    }
-
-    /// Reads the session of the request with the time of its sign-in. One more round trip.
-    pub(crate) async fn look_exactly(&self, parts: &Parts) -> Result<Seen, Error> {
-        self.look_at(parts, true).await
-    }
-
-    async fn look_at(&self, parts: &Parts, exactly: bool) -> Result<Seen, Error> {
         let look = |session: Session| -> BoxFuture<'_, Result<Seen, ruts::Error>> {
             Box::pin(async move {
                 let link = match session.entry(LINK).await {
                     // Another release may have written the link. It must not lock the client out.
-                    Err(ruts::Error::Decode { .. }) => None,
+                    Err(ruts::Error::Decode { .. } | ruts::Error::Newer { .. }) => None,
                     link => link?,
                 };
                 let signed_in = session.signed_in().await?;
-                let meta = if exactly { session.metadata().await? } else { None };
+                // Two sign-ins of one user differ by their time. This time needs the age of the
+                // session, which only the metadata has.
+                let meta = match signed_in {
+                    Some(_) => session.metadata().await?,
+                    None => None,
+                };
                 let sign_in = meta.as_ref().and_then(SignIn::of);
                 Ok(Seen { status: session.token_status().await?, signed_in, sign_in, link })
             })
@@ -126,7 +123,10 @@ impl<L: LayerName> Sessions<L> {
         let end = |session: Session| -> BoxFuture<'_, Result<(), ruts::Error>> {
             Box::pin(async move { session.delete().await })
         };
-        Ok(in_session(&self.layer, parts, end).await?.0?)
+        match in_session(&self.layer, parts, end).await?.0 {
+            Ok(()) | Err(ruts::Error::Ended) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Ends the session of a user whose old session was signed out. Returns whether it has ended.
@@ -138,15 +138,20 @@ impl<L: LayerName> Sessions<L> {
                 // is still the same means a sign-out.
                 let Some(link) = session.entry(LINK).await? else { return Ok(false) };
                 let now = session.metadata().await?.as_ref().and_then(SignIn::of);
-                let is_meant =
-                    link.old.id == old_id && !link.moved && now.is_some() && now == link.sign_in;
+                let is_same = now.zip(link.sign_in).is_some_and(|(now, then)| now.is(&then));
+                let is_meant = link.old.id == old_id && !link.moved && is_same;
                 if is_meant {
                     session.delete().await?;
                 }
                 Ok(is_meant)
             })
         };
-        let has_ended = in_session(&self.layer, parts, end).await?.0?;
+        let has_ended = match in_session(&self.layer, parts, end).await?.0 {
+            // Another request has ended the session, or has replaced its secret. In the last case,
+            // the next request with the new secret ends the session.
+            Err(ruts::Error::Ended) => false,
+            ended => ended?,
+        };
         if has_ended {
             tracing::info!("a session ends, because its old session was signed out or has expired");
         }

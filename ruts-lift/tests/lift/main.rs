@@ -17,6 +17,7 @@ use std::{
 use axum::{Router, http::StatusCode, routing::post};
 use ruts::{
     Session, SessionLayer,
+    field::{Field, FieldSpec},
     store::memory::{ManualClock, MemoryStore},
     testing::Client,
 };
@@ -163,10 +164,18 @@ impl Setup {
     }
 }
 
-/// Returns a program that writes a link of an unknown form.
+/// A link that a later release has written.
+const LATER: Field<String> = Field::new(&const { FieldSpec::new("ruts-lift").with_version(2) });
+
+/// Returns a program that writes links of unknown forms.
 fn spoil(sessions: SessionLayer) -> Router {
     let spoil = |session: Session| async move { session.set("ruts-lift", "?", None, None).await };
-    Router::new().route("/spoil-link", post(spoil)).layer(sessions)
+    let later =
+        |session: Session| async move { session.entry(LATER).set(&"?".to_owned()).await.map(drop) };
+    Router::new()
+        .route("/spoil-link", post(spoil))
+        .route("/later-link", post(later))
+        .layer(sessions)
 }
 
 /// Returns a client that has only the old cookie of this client, like an attacker who has planted

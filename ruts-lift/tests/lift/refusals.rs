@@ -16,7 +16,7 @@ use ruts::{
 };
 use ruts_lift::{BoxError, LiftLayer, Malformed, OldCookie, OldSession, OldSessions};
 use ruts_tests_support::{Log, wait_until};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     COOKIE, add,
@@ -160,24 +160,26 @@ async fn an_outage_under_the_lease_keeps_no_lease() {
 
 #[tokio::test]
 async fn a_link_of_an_unknown_form_locks_nobody_out() {
-    let setup = setup();
-    let client = setup.ada().await;
-    expect(&client, "/both/show", "ada: a").await;
-    assert_eq!(client.post("/plain/spoil-link", "").await.status, StatusCode::OK);
-    expect(&client, "/both/show", "ada: a").await;
-    expect(&client, "/both/show", "ada: a").await;
-    assert_eq!(setup.live_sessions().await, 1);
+    for path in ["/plain/spoil-link", "/plain/later-link"] {
+        let setup = setup();
+        let client = setup.ada().await;
+        expect(&client, "/both/show", "ada: a").await;
+        assert_eq!(client.post(path, "").await.status, StatusCode::OK);
+        expect(&client, "/both/show", "ada: a").await;
+        expect(&client, "/both/show", "ada: a").await;
+        assert_eq!(setup.live_sessions().await, 1);
+    }
 }
 
-/// An old store whose record is damaged.
+/// An old store whose record, of a session with one value, is damaged.
 #[derive(Clone)]
-struct Damaged(Arc<AtomicBool>);
+struct Damaged(Arc<AtomicBool>, (&'static str, Value));
 
 impl OldSessions for Damaged {
     async fn load(&self, _: &str) -> Result<Option<OldSession>, BoxError> {
         match self.0.load(Ordering::Relaxed) {
             true => Err(Malformed.into()),
-            false => Ok(Some(OldSession::new([("user".to_owned(), json!("ada"))]))),
+            false => Ok(Some(OldSession::new([(self.1.0.to_owned(), self.1.1.clone())]))),
         }
     }
 
@@ -186,14 +188,31 @@ impl OldSessions for Damaged {
     }
 }
 
-#[tokio::test]
-async fn a_damaged_record_locks_nobody_out() {
-    let (store, is_damaged) = (Arc::new(MemoryStore::new()), Arc::new(AtomicBool::new(true)));
+/// Returns a client of this old store.
+fn client_of(old: impl OldSessions) -> Client {
+    let store = Arc::new(MemoryStore::new());
     let sessions = SessionLayer::new(&store);
-    let (cookie, old) = (OldCookie::new(COOKIE), Damaged(Arc::clone(&is_damaged)));
-    let both = LiftLayer::during_rollout(&sessions, &store, cookie, old, lift);
+    let both = LiftLayer::during_rollout(&sessions, &store, OldCookie::new(COOKIE), old, lift);
     let client = Client::new(Router::new().nest("/both", shop(sessions).layer(both)));
     client.plant(COOKIE, "x");
+    client
+}
+
+#[tokio::test]
+async fn a_sign_in_beside_a_damaged_record_succeeds() {
+    let is_damaged = Arc::new(AtomicBool::new(false));
+    let client = client_of(Damaged(Arc::clone(&is_damaged), ("cart", json!(["a"]))));
+    expect(&client, "/both/show", "guest: a").await;
+    is_damaged.store(true, Ordering::Relaxed);
+    post_to(&client, "/both/sign-in", "name=ada").await;
+    assert_eq!(client.cookie(COOKIE), None);
+    expect(&client, "/both/show", "ada: a").await;
+}
+
+#[tokio::test]
+async fn a_damaged_record_locks_nobody_out() {
+    let is_damaged = Arc::new(AtomicBool::new(true));
+    let client = client_of(Damaged(Arc::clone(&is_damaged), ("user", json!("ada"))));
     let (log, _guard) = Log::start();
     expect(&client, "/both/show", "guest: ").await;
     expect(&client, "/both/show", "guest: ").await;

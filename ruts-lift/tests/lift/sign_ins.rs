@@ -6,15 +6,23 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, SystemTime},
 };
 
-use axum::Router;
-use ruts::{SessionLayer, store::memory::MemoryStore, testing::Client};
+use axum::{
+    Router,
+    http::{Extensions, HeaderMap, StatusCode},
+};
+use ruts::{
+    SessionLayer,
+    client::{ClientChangeAction, ClientFingerprint},
+    store::memory::MemoryStore,
+    testing::Client,
+};
 use ruts_lift::{BoxError, LiftLayer, OldCookie, OldSession, OldSessions};
-use ruts_tests_support::wait_until;
+use ruts_tests_support::{ClientExt, wait_until};
 use serde_json::json;
 use tower_sessions::{SessionStore, session::Id};
 
@@ -389,4 +397,202 @@ async fn an_old_session_that_comes_back_after_a_sign_in_ends_again() {
     expect(&thief, "/both/show", "guest: ").await;
     expect(&thief, "/old/show", "guest: ").await;
     assert_eq!(setup.lifts(), 1);
+}
+
+/// Steps a client up when its user agent changes.
+fn watched(layer: SessionLayer) -> SessionLayer {
+    let agent = |headers: &HeaderMap, _: &Extensions| {
+        let agent = headers.get("user-agent").map_or(&b""[..], |value| value.as_bytes());
+        ClientFingerprint::new().with("agent", agent)
+    };
+    layer.watch_clients(agent, |_| ClientChangeAction::StepUp)
+}
+
+/// The layer lowers the assurance of a client that has changed.
+#[tokio::test]
+async fn a_sign_out_at_an_old_instance_reaches_a_client_that_has_changed() {
+    let setup = setup_with(watched);
+    let client = setup.ada().await;
+    expect(&client, "/both/show", "ada: a").await;
+    post_to(&client, "/old/sign-out", "").await;
+    client.get_with("/both/show", &[("user-agent", "new")]).await;
+    assert_eq!(setup.live_sessions().await, 0);
+}
+
+#[tokio::test]
+async fn a_write_of_a_client_that_has_changed_is_no_sign_in() {
+    let setup = setup_with(watched);
+    let client = setup.ada().await;
+    expect(&client, "/both/show", "ada: a").await;
+    post_to(&client, "/old/add", "item=b").await;
+    for _ in 0..2 {
+        client.get_with("/both/show", &[("user-agent", "new")]).await;
+        expect(&client, "/both/show", "ada: a,b").await;
+    }
+    expect(&client, "/old/show", "ada: a,b").await;
+
+    // The lift signs the user in while the client is a different one.
+    let client = setup.client();
+    post_to(&client, "/both/add", "item=own").await;
+    post_to(&client, "/old/sign-in", "name=ada").await;
+    for _ in 0..2 {
+        let page = client.get_with("/both/show", &[("user-agent", "new")]).await;
+        assert_eq!(page.text(), "ada: own");
+    }
+    expect(&client, "/old/show", "ada: ").await;
+}
+
+/// The user has signed in in ruts before an old session of the same user appears.
+#[tokio::test]
+async fn an_old_cookie_of_the_same_user_does_not_open_a_sign_in_of_ruts() {
+    let setup = setup();
+    let client = setup.client();
+    post_to(&client, "/both/step-up", "name=ada").await;
+    post_to(&client, "/both/add", "item=own").await;
+    setup.clock.advance(Duration::from_secs(1));
+    post_to(&client, "/old/sign-in", "name=ada").await;
+    post_to(&client, "/old/add", "item=a").await;
+    expect(&client, "/both/show", "ada: own,a").await;
+    expect(&with_old_cookie_of(&client), "/both/show", "ada: a").await;
+}
+
+/// A thief's request lifts a guest's old session a second time while the guest signs in.
+#[tokio::test]
+async fn a_lift_during_a_sign_in_opens_nothing() {
+    let hour = Duration::from_secs(3600);
+    for program in ["both", "last"] {
+        let setup = setup_with(|layer| layer.renew_every(hour));
+        let attacker = guest(&setup, "a").await;
+        let victim = setup.client();
+        plant(&victim, &attacker);
+        expect(&victim, "/both/show", "guest: a").await;
+        // The claim does not get the new secret, because this program has no lift layer.
+        setup.clock.advance(hour * 2);
+        for _ in 0..2 {
+            post_to(&victim, "/plain/add", "item=own").await;
+            setup.clock.advance(Duration::from_secs(60));
+        }
+
+        let thief = with_old_cookie_of(&attacker);
+        let path = format!("/{program}/show");
+        let mut stopped = setup.lifting.stop_next();
+        let late = tokio::spawn({
+            let (thief, path) = (thief.clone(), path.clone());
+            async move { thief.get(&path).await.text() }
+        });
+        (&mut stopped.reached).await.unwrap();
+        post_to(&victim, "/both/sign-in", "name=ada").await;
+        stopped.resume.send(()).unwrap();
+        assert_eq!(late.await.unwrap(), "guest: ");
+        expect(&thief, &path, "guest: ").await;
+        expect(&victim, "/both/show", "ada: a,own,own").await;
+    }
+}
+
+/// The session that got the values of an old session is signed out by a request that does not reach
+/// the old session.
+#[tokio::test]
+async fn an_old_session_does_not_undo_a_sign_out() {
+    let setup = setup();
+    let client = setup.client();
+    post_to(&client, "/both/sign-in", "name=ada").await;
+    setup.clock.advance(Duration::from_secs(1));
+    post_to(&client, "/old/sign-in", "name=ada").await;
+    post_to(&client, "/old/add", "item=a").await;
+    expect(&client, "/both/show", "ada: a").await;
+    post_to(&client, "/plain/sign-out", "").await;
+    expect(&client, "/both/show", "guest: ").await;
+    expect(&client, "/old/show", "guest: ").await;
+}
+
+/// The client has lost the cookie of the lifted session, and a page without the lift layer has
+/// started a session.
+#[tokio::test]
+async fn a_guest_session_beside_a_lifted_session_signs_out_no_user() {
+    let setup = setup();
+    let client = setup.ada().await;
+    expect(&client, "/both/show", "ada: a").await;
+    client.forget(RUTS_COOKIE);
+    post_to(&client, "/plain/add", "item=own").await;
+    expect(&client, "/both/show", "ada: own,a").await;
+    expect(&client, "/old/show", "ada: a").await;
+    // The end of the lifted session ends the old session, too.
+    let other = setup.ada().await;
+    expect(&other, "/both/show", "ada: a").await;
+    other.forget(RUTS_COOKIE);
+    Shop::sessions(&setup.store).by_user("ada").revoke_all().await.unwrap();
+    post_to(&other, "/plain/add", "item=own").await;
+    expect(&other, "/both/show", "guest: own").await;
+    expect(&with_old_cookie_of(&setup.ada().await), "/both/show", "ada: a").await;
+}
+
+/// An old store with a guest's session, which changes after every second read.
+#[derive(Clone, Default)]
+struct Changing {
+    reads: Arc<AtomicUsize>,
+    has_ended: Arc<AtomicBool>,
+}
+
+impl OldSessions for Changing {
+    async fn load(&self, _: &str) -> Result<Option<OldSession>, BoxError> {
+        let reads = self.reads.fetch_add(1, Ordering::Relaxed);
+        let cart = json!([(reads / 2).to_string()]);
+        let session = OldSession::new([("cart".to_owned(), cart)]);
+        Ok((!self.has_ended.load(Ordering::Relaxed)).then_some(session))
+    }
+
+    async fn delete(&self, _: &str) -> Result<(), BoxError> {
+        self.has_ended.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn an_old_session_that_changes_all_the_time_delays_no_page() {
+    let (store, old) = (Arc::new(MemoryStore::new()), Changing::default());
+    let sessions = SessionLayer::new(&store);
+    let both =
+        LiftLayer::during_rollout(&sessions, &store, OldCookie::new(COOKIE), old.clone(), lift);
+    let client = Client::new(Router::new().nest("/both", shop(sessions).layer(both)));
+    client.plant(COOKIE, "x");
+    expect(&client, "/both/show", "guest: 0,1,2").await;
+    post_to(&client, "/both/sign-in", "name=ada").await;
+    assert_eq!(client.get("/both/show").await.status, StatusCode::OK);
+    assert!(old.has_ended.load(Ordering::Relaxed));
+    assert_eq!(client.cookie(COOKIE), None);
+    assert!(client.get("/both/show").await.text().starts_with("ada: "));
+}
+
+/// The request that signs the user in again stops before it ends the old session.
+#[tokio::test]
+async fn a_further_sign_in_that_missed_the_lift_layer_ends_the_old_session() {
+    let setup = setup();
+    let client = setup.ada().await;
+    expect(&client, "/both/show", "ada: a").await;
+    let thief = with_old_cookie_of(&client);
+    setup.clock.advance(Duration::from_secs(1));
+    post_to(&client, "/plain/sign-in", "name=ada").await;
+    expect(&client, "/both/show", "ada: a").await;
+    assert_eq!(client.cookie(COOKIE), None);
+    expect(&thief, "/both/show", "guest: ").await;
+    expect(&thief, "/old/show", "guest: ").await;
+}
+
+/// The session was lifted from one old session, and the cookie names another one, which cannot be
+/// lifted.
+#[tokio::test]
+async fn a_sign_out_ends_both_old_sessions() {
+    let setup = setup();
+    let client = setup.ada().await;
+    expect(&client, "/both/show", "ada: a").await;
+    let one = with_old_cookie_of(&client);
+    client.forget(COOKIE);
+    post_to(&client, "/old/set-count", "").await;
+    let other = with_old_cookie_of(&client);
+    // The lift function refuses the cart of the other old session.
+    expect(&client, "/both/show", "ada: a").await;
+    post_to(&client, "/both/sign-out", "").await;
+    for old in [one, other] {
+        expect(&old, "/old/show", "guest: ").await;
+    }
 }
