@@ -166,6 +166,12 @@ pub(crate) fn remove(headers: &mut HeaderMap, name: &str) {
     }
 }
 
+/// Adds a `Set-Cookie` header to a response, which no cache may store then.
+pub(crate) fn add_set_cookie(headers: &mut HeaderMap, set_cookie: HeaderValue) {
+    headers.append(header::SET_COOKIE, set_cookie);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+}
+
 /// A cookie that a response sets.
 pub(crate) enum SetCookie<'a> {
     /// The response removes the cookie.

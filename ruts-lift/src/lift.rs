@@ -23,7 +23,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderMap, HeaderValue, header, request::Parts};
+use http::{HeaderMap, HeaderValue, request::Parts};
 use ruts::{
     Session,
     auth::PrincipalKey,
@@ -136,8 +136,7 @@ impl Departure {
     pub(crate) fn headers_of_failure(self) -> HeaderMap {
         let mut headers = HeaderMap::new();
         if let Some(cookie) = self.set_cookie {
-            headers.insert(header::SET_COOKIE, cookie);
-            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            cookies::add_set_cookie(&mut headers, cookie);
         }
         headers
     }
@@ -736,10 +735,7 @@ where
                     clear |= self.settle(old, cookie).await?;
                 }
             }
-            (None, Some(cookie)) => {
-                headers.append(header::SET_COOKIE, cookie);
-                headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-            }
+            (None, Some(cookie)) => cookies::add_set_cookie(headers, cookie),
             (None, None) => {}
         }
         if clear {

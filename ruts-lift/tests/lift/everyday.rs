@@ -24,7 +24,7 @@ use ruts_tests_support::{ClientExt, Log};
 use tower_sessions::MemoryStore as OldStore;
 
 use super::{
-    COOKIE, old_program,
+    COOKIE, old_program, plant_old_cookie_of,
     scenarios::{Shop, expect, lift, post_to, shop},
 };
 
@@ -157,7 +157,7 @@ async fn a_planted_old_cookie_replaces_no_user() {
     post_to(&client, "/both/add", "item=secret").await;
     let attacker = client.stranger();
     post_to(&attacker, "/old/sign-in", "name=eve").await;
-    client.plant(COOKIE, &attacker.cookie(COOKIE).unwrap());
+    plant_old_cookie_of(&attacker, &client);
     expect(&client, "/both/show", "ada: secret").await;
     assert_eq!(client.cookie(COOKIE), None);
 

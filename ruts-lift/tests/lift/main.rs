@@ -178,12 +178,17 @@ fn spoil(sessions: SessionLayer) -> Router {
         .layer(sessions)
 }
 
-/// Returns a client that has only the old cookie of this client, like an attacker who has planted
-/// it.
+/// Returns a client that has only the old cookie of this client. One of the two is an attacker, who
+/// has planted the cookie at the other one.
 fn with_old_cookie_of(client: &Client) -> Client {
-    let thief = client.stranger();
-    thief.plant(COOKIE, &client.cookie(COOKIE).unwrap());
-    thief
+    let other = client.stranger();
+    plant_old_cookie_of(client, &other);
+    other
+}
+
+/// Plants the old cookie of an attacker at a victim, as a different host of the domain can do.
+fn plant_old_cookie_of(attacker: &Client, victim: &Client) {
+    victim.plant(COOKIE, &attacker.cookie(COOKIE).unwrap());
 }
 
 fn add(client: &Client, path: &'static str, item: &'static str) -> tokio::task::JoinHandle<()> {

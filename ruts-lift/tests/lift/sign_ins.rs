@@ -27,7 +27,7 @@ use serde_json::json;
 use tower_sessions::{SessionStore, session::Id};
 
 use super::{
-    COOKIE, Setup, add,
+    COOKIE, Setup, add, plant_old_cookie_of,
     scenarios::{Shop, expect, lift, post_to, shop},
     setup, setup_with, with_old_cookie_of,
 };
@@ -41,17 +41,12 @@ async fn guest(setup: &Setup, item: &str) -> Client {
     client
 }
 
-fn plant(victim: &Client, attacker: &Client) {
-    victim.plant(COOKIE, &attacker.cookie(COOKIE).unwrap());
-}
-
 #[tokio::test]
 async fn a_sign_in_ends_the_old_session_of_a_guest() {
     for program in ["both", "last"] {
         let setup = setup();
         let attacker = guest(&setup, "a").await;
-        let victim = setup.client();
-        plant(&victim, &attacker);
+        let victim = with_old_cookie_of(&attacker);
         expect(&victim, &format!("/{program}/show"), "guest: a").await;
         post_to(&victim, &format!("/{program}/sign-in"), "name=ada").await;
         assert_eq!(victim.cookie(COOKIE), None);
@@ -70,8 +65,7 @@ async fn a_sign_in_ends_the_old_session_of_a_different_user() {
     let setup = setup();
     let attacker = setup.client();
     post_to(&attacker, "/old/sign-in", "name=eve").await;
-    let victim = setup.client();
-    plant(&victim, &attacker);
+    let victim = with_old_cookie_of(&attacker);
     expect(&victim, "/both/show", "eve: ").await;
     post_to(&victim, "/both/sign-in", "name=ada").await;
     assert_eq!(victim.cookie(COOKIE), None);
@@ -105,8 +99,7 @@ async fn a_further_sign_in_or_a_step_up_ends_the_old_session() {
 async fn a_sign_in_that_missed_the_lift_layer_ends_the_old_session_at_the_next_request() {
     let setup = setup();
     let attacker = guest(&setup, "a").await;
-    let victim = setup.client();
-    plant(&victim, &attacker);
+    let victim = with_old_cookie_of(&attacker);
     expect(&victim, "/both/show", "guest: a").await;
     // This program has no lift layer.
     post_to(&victim, "/plain/sign-in", "name=ada").await;
@@ -145,7 +138,7 @@ async fn an_old_session_of_a_guest_beside_a_user_is_ignored() {
     let victim = setup.client();
     post_to(&victim, "/both/sign-in", "name=ada").await;
     post_to(&victim, "/both/add", "item=own").await;
-    plant(&victim, &attacker);
+    plant_old_cookie_of(&attacker, &victim);
     expect(&victim, "/both/show", "ada: own").await;
     let secret = victim.cookie(RUTS_COOKIE);
     setup.clock.advance(hour * 2);
@@ -160,7 +153,7 @@ async fn an_old_session_of_a_guest_beside_a_user_is_ignored() {
     // After the rollout, no old instance needs the old session.
     let other = guest(&setup, "planted").await;
     post_to(&victim, "/both/sign-in", "name=ada").await;
-    plant(&victim, &other);
+    plant_old_cookie_of(&other, &victim);
     expect(&victim, "/last/show", "ada: planted").await;
     assert_eq!(victim.cookie(COOKIE), None);
     expect(&other, "/old/show", "guest: ").await;
@@ -173,7 +166,7 @@ async fn an_old_session_of_a_guest_does_not_open_the_session_that_got_its_values
     let attacker = guest(&setup, "planted").await;
     let victim = setup.client();
     post_to(&victim, "/both/add", "item=own").await;
-    plant(&victim, &attacker);
+    plant_old_cookie_of(&attacker, &victim);
     expect(&victim, "/both/show", "guest: own,planted").await;
     let secret = victim.cookie(RUTS_COOKIE);
     setup.clock.advance(hour * 2);
@@ -215,8 +208,7 @@ async fn a_first_request_that_signs_in_leaves_nothing_to_open() {
     for program in ["both", "last"] {
         let setup = setup();
         let attacker = guest(&setup, "a").await;
-        let victim = setup.client();
-        plant(&victim, &attacker);
+        let victim = with_old_cookie_of(&attacker);
         post_to(&victim, &format!("/{program}/sign-in"), "name=ada").await;
         expect(&with_old_cookie_of(&attacker), &format!("/{program}/show"), "guest: ").await;
         expect(&victim, &format!("/{program}/show"), "ada: a").await;
@@ -229,8 +221,7 @@ async fn a_sign_in_during_a_request_with_the_old_cookie_opens_nothing() {
     for loads in [1, 2] {
         let setup = setup();
         let attacker = guest(&setup, "a").await;
-        let victim = setup.client();
-        plant(&victim, &attacker);
+        let victim = with_old_cookie_of(&attacker);
         expect(&victim, "/both/show", "guest: a").await;
 
         let mut stopped = setup.load.stop_next();
@@ -276,8 +267,7 @@ async fn a_write_of_an_old_instance_during_a_sign_in_is_lifted() {
 async fn a_sign_in_at_an_old_instance_does_not_replace_one_in_ruts() {
     let setup = setup();
     let attacker = guest(&setup, "a").await;
-    let victim = setup.client();
-    plant(&victim, &attacker);
+    let victim = with_old_cookie_of(&attacker);
     expect(&victim, "/both/show", "guest: a").await;
     post_to(&victim, "/plain/sign-in", "name=ada").await;
     let id: Id = attacker.cookie(COOKIE).unwrap().parse().unwrap();
@@ -463,8 +453,7 @@ async fn a_lift_during_a_sign_in_opens_nothing() {
     for program in ["both", "last"] {
         let setup = setup_with(|layer| layer.renew_every(hour));
         let attacker = guest(&setup, "a").await;
-        let victim = setup.client();
-        plant(&victim, &attacker);
+        let victim = with_old_cookie_of(&attacker);
         expect(&victim, "/both/show", "guest: a").await;
         // The claim does not get the new secret, because this program has no lift layer.
         setup.clock.advance(hour * 2);
