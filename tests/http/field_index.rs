@@ -17,6 +17,7 @@ use ruts::{
 };
 use ruts_tests_support::{ClientExt, Fault, InstrumentedStore, new_client};
 use serde::{Deserialize, Serialize};
+use tokio::task::JoinHandle;
 
 #[session]
 struct Account {
@@ -28,6 +29,7 @@ struct Account {
 
 const MINUTE: Duration = Duration::from_secs(60);
 
+#[derive(Clone)]
 struct Fixture {
     clock: ManualClock,
     store: InstrumentedStore<MemoryStore>,
@@ -65,6 +67,12 @@ impl Fixture {
 
     async fn set(&self, sid: &'static str) -> Result<(), Error> {
         self.run(move |account: Account| async move { account.set_sid(sid).await }).await
+    }
+
+    /// Starts a [`set`](Self::set) that a test can pause or drop.
+    fn start_set(&self, sid: &'static str) -> JoinHandle<Result<(), Error>> {
+        let fixture = self.clone();
+        tokio::spawn(async move { fixture.set(sid).await })
     }
 
     fn by(&self, sid: &str) -> IndexedSessions {
@@ -165,11 +173,7 @@ async fn a_refused_write_leaves_no_entry() {
 async fn a_write_without_an_entry_is_an_error() {
     let fixture = Fixture::new().await;
     let mut pause = fixture.store.pause_after("update");
-    let (store, client) = (fixture.store.clone(), fixture.client.clone());
-    let write = tokio::spawn(async move {
-        let set = |account: Account| async move { account.set_sid("b").await };
-        with_session(&client, &SessionLayer::new(store), set).await
-    });
+    let write = fixture.start_set("b");
     pause.reached().await;
     fixture.store.fail_next(Fault::Unreachable);
     pause.resume();
@@ -377,11 +381,7 @@ async fn a_sign_in_finds_a_value_that_was_written_after_it_was_read() {
 async fn a_late_free_does_not_remove_the_entry_of_a_value_written_again() {
     let fixture = Fixture::new().await;
     let mut pause = fixture.store.pause_after("inspect");
-    let (store, client) = (fixture.store.clone(), fixture.client.clone());
-    let late = tokio::spawn(async move {
-        let set = |account: Account| async move { account.set_sid("b").await };
-        with_session(&client, &SessionLayer::new(store), set).await
-    });
+    let late = fixture.start_set("b");
     pause.reached().await;
     fixture.set("a").await.unwrap();
     pause.resume();
@@ -394,11 +394,7 @@ async fn a_late_free_does_not_remove_the_entry_of_a_value_written_again() {
 async fn a_dropped_write_is_found_by_its_value() {
     let fixture = Fixture::new().await;
     let mut pause = fixture.store.pause_after("update");
-    let (store, client) = (fixture.store.clone(), fixture.client.clone());
-    let dropped = tokio::spawn(async move {
-        let set = |account: Account| async move { account.set_sid("b").await };
-        with_session(&client, &SessionLayer::new(store), set).await
-    });
+    let dropped = fixture.start_set("b");
     pause.reached().await;
     dropped.abort();
     assert!(dropped.await.unwrap_err().is_cancelled());
@@ -411,11 +407,7 @@ async fn a_dropped_write_is_found_by_its_value() {
 async fn an_entry_that_was_freed_before_the_write_is_added_again() {
     let fixture = Fixture::new().await;
     let mut pause = fixture.store.pause_before("update");
-    let (store, client) = (fixture.store.clone(), fixture.client.clone());
-    let write = tokio::spawn(async move {
-        let set = |account: Account| async move { account.set_sid("c").await };
-        with_session(&client, &SessionLayer::new(store), set).await
-    });
+    let write = fixture.start_set("c");
     pause.reached().await;
     fixture.set("c").await.unwrap();
     fixture.set("d").await.unwrap();

@@ -25,6 +25,7 @@ mod misuse;
 mod ordinary_life;
 mod own_fields;
 mod readme;
+mod record_map;
 mod record_store;
 mod reference;
 mod remember;
